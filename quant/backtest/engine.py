@@ -1,0 +1,133 @@
+"""One run through an engine: bars, a strategy class and settings in, a Record out.
+
+`plain` is stock Cerebro, the engine of reference: it decides what is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import backtrader as bt
+
+from quant.backtest.broker import Broker, CostFunction, TargetBroker, commission
+from quant.backtest.feed import BarsFeed, feed
+from quant.backtest.recorder import Record, Recorder
+from quant.core.bars import Bars
+from quant.core.costs import Costs, Slippage
+from quant.core.sizing import Sizing
+from quant.core.targets import SessionRules, StartRule
+from quant.errors import ParameterError, QuantError, StrategyError
+from quant.strategy import Decisions, Plan
+
+ENGINES: Final = ("plain",)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """All of a run but its engine. plans: of a q.Strategy, one a feed; None = a plain bt.Strategy."""
+
+    strategy: type[bt.Strategy]
+    params: Mapping[str, Any]
+    bars: tuple[Bars, ...]
+    plans: tuple[Plan, ...] | None
+    cash: float
+    costs: Costs | bt.CommInfoBase | CostFunction
+    sizing: Sizing | None
+    slippage: Slippage | None
+    borrow: float | None
+    rules: SessionRules
+    start_rule: StartRule
+    limit_first: bool = False
+
+
+def run(job: Job) -> Record:
+    """Run `job` through stock Cerebro. Raises StrategyError with what the strategy raised."""
+    recorder = Recorder(job.bars)
+    broker = (Broker if job.plans is None else TargetBroker)(recorder=recorder)
+    broker.setcash(job.cash)
+    _slip(broker, job)
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.broker = broker
+    feeds = _feeds(job.bars)
+    for data in feeds:
+        cerebro.adddata(data)
+    _charge(broker, recorder, job, feeds)
+    recorder.add_feeds(feeds)
+    cerebro.addstrategy(job.strategy, **_arguments(job))
+    if job.plans is None and job.sizing is not None:
+        cerebro.addsizer(bt.sizers.FixedSize, stake=int(job.sizing.amount))
+    try:
+        cerebro.run()
+    except QuantError:
+        raise
+    except Exception as e:  # noqa: BLE001  # the strategy is the user's code; whatever it raises is named
+        place = f" at {job.bars[0].symbol} bar {len(feeds[0]) - 1}" if len(feeds[0]) else ""
+        raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__}: {e}{place}") from e
+    return recorder.record
+
+
+def _arguments(job: Job) -> dict[str, Any]:
+    if job.plans is None:
+        return dict(job.params)
+    assert job.sizing is not None  # the runner gives every q.Strategy one
+    decisions = Decisions(job.bars, job.plans, job.sizing, job.rules, job.start_rule, job.limit_first)
+    return {**job.params, "decisions": decisions}
+
+
+def _feeds(bars: Sequence[Bars]) -> list[BarsFeed]:
+    """Return the feeds, on the exchange's clock if there is one for all and it never goes back, else in UTC."""
+    names = names_of(bars)
+    zones = {b.instrument.timezone for b in bars}
+    if len(zones) == 1:
+        try:
+            return [feed(b, name=n) for b, n in zip(bars, names, strict=True)]
+        except QuantError:
+            pass  # its clock repeats an hour within these bars; UTC cannot
+    return [feed(b, tz="UTC", name=n) for b, n in zip(bars, names, strict=True)]
+
+
+def names_of(bars: Sequence[Bars]) -> list[str]:
+    """Return a distinct name for each feed: its symbol, with the bar size where a symbol comes twice."""
+    symbols = [b.symbol for b in bars]
+    names = [b.symbol if symbols.count(b.symbol) == 1 else f"{b.symbol} {b.bar}" for b in bars]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise ParameterError("bars", twice, "the same bars are given twice")
+    return names
+
+
+def _slip(broker: bt.brokers.BackBroker, job: Job) -> None:
+    if job.slippage is None:
+        return
+    options = {"slip_open": True, "slip_limit": True, "slip_match": True, "slip_out": False}
+    if job.slippage.kind == "percent":
+        broker.set_slippage_perc(job.slippage.rate, **options)
+        return
+    ticks = {b.symbol: b.instrument.tick for b in job.bars}
+    if None in ticks.values() or len(set(ticks.values())) > 1:
+        reason = f"needs one known tick for all feeds; they have {ticks}. Give the instruments a tick, or use percent:x"
+        raise ParameterError("slippage", job.slippage.name, reason)
+    broker.set_slippage_fixed(job.slippage.amount * next(iter(ticks.values())), **options)
+
+
+def _charge(broker: bt.brokers.BackBroker, recorder: Recorder, job: Job, feeds: Sequence[BarsFeed]) -> None:
+    if job.borrow is not None:
+        broker.set_int2pnl(False)  # stock would add the charge to the commission of the closing fill
+    if isinstance(job.costs, bt.CommInfoBase):
+        broker.addcommissioninfo(commission(job.costs, job.borrow, _ignore))
+        return
+    for number, data in enumerate(feeds):
+
+        def charged(amount: float, number: int = number, data: BarsFeed = data) -> None:
+            recorder.record.borrowed.append((number, len(data) - 1, amount))
+
+        broker.addcommissioninfo(commission(job.costs, job.borrow, charged), name=data._name)
+
+
+def _ignore(amount: float) -> None:
+    """Take a charge of the user's own commission scheme: it stands in the commissions, as stock books it."""
+
+
+__all__ = ["ENGINES", "Job", "names_of", "run"]

@@ -1,0 +1,178 @@
+"""Commissions and slippage by name: values and formulas, no engine and no account.
+
+The order of the float operations here is the contract: every engine copies it, so that fills cost the
+same to the last bit. Rates live as data, dated, in commission_tables.toml.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+from quant.errors import ParameterError
+
+TABLE: Final = "commission_tables.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one order costs in commission.
+
+    kind: "none"; "percent" of the order's value; "per-order", by share with a least and a most an order.
+    rate: fraction of the value (percent only). per_share, minimum: in `currency`. cap: fraction of the value.
+    market, currency, valid_from, retrieved, source: of the table's row; None where no table is used.
+    before_first: the date asked for lies before the table's first row, whose rates are used all the same.
+
+    Exchange, clearing, regulatory and pass-through fees are not in these formulas: `ib-tiered` passes all
+    of them on and `ib-fixed` the regulatory ones, so both understate what IB bills. Whole shares only
+    (IB's minimum for fractional ones differs).
+    """
+
+    name: str
+    kind: Literal["none", "percent", "per-order"]
+    rate: float = 0.0
+    per_share: float = 0.0
+    minimum: float = 0.0
+    cap: float = 0.0
+    market: str | None = None
+    currency: str | None = None
+    valid_from: date | None = None
+    retrieved: date | None = None
+    source: str = "given by the caller"
+    before_first: bool = False
+
+    def commission(self, quantity: float, price: float) -> float:
+        """Return the commission of one order, not rounded, in its currency.
+
+        quantity: of the whole order, in units, either sign. price: of one unit.
+        Source: IB's page, named in `source`; operation order of backtrader's commission info for percent.
+        """
+        size = abs(quantity)
+        if self.kind == "none":
+            return 0.0
+        if self.kind == "percent":
+            return (size * self.rate) * price
+        return min(max(self.minimum, size * self.per_share), (size * price) * self.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class Slippage:
+    """How much worse than its price an order fills.
+
+    amount: percent of the price, or ticks of the instrument; 0 or more.
+    """
+
+    name: str
+    kind: Literal["percent", "ticks"]
+    amount: float
+
+    @property
+    def rate(self) -> float:
+        """The amount of a percent slippage as a fraction of the price."""
+        return self.amount / 100.0
+
+
+# ---------------------------------------------------------------- by name
+def costs(
+    name: str, market: str = "US", on: date | None = None, monthly_volume: float | None = None
+) -> Costs:
+    """Return the costs that `name` stands for.
+
+    name: "none", "percent:0.05" (of the order's value), or a plan of the tables: "ib-fixed", "ib-tiered".
+    market, on, monthly_volume: for plans only. on: the table row in force that day, None = the newest; before
+    the first row it is the first, with `before_first` set. monthly_volume: shares a month, picks the tier of
+    a tiered plan, None = the first.
+    Raises ParameterError for an unknown name or market and for a number that cannot be used.
+    """
+    plan, colon, text = _split("costs", name)
+    if plan == "none" and not colon:
+        return Costs(name="none", kind="none")
+    if plan == "percent":
+        return Costs(name=name, kind="percent", rate=_amount("costs", name, text) / 100.0)
+    plans = {row["plan"] for row in _rows()}
+    if plan not in plans or colon:
+        known = ", ".join(["none", "percent:0.05", *sorted(plans)])
+        raise ParameterError("costs", name, f"unknown; known are {known}")
+    return _from_table(plan, market, on, monthly_volume)
+
+
+def parse_slippage(name: str | None) -> Slippage | None:
+    """Return the slippage that `name` stands for: "percent:0.02", "ticks:1", or None for none.
+
+    Raises ParameterError for an unknown name and for a number that cannot be used.
+    """
+    if name is None:
+        return None
+    kind, _, text = _split("slippage", name)
+    if kind == "percent":
+        return Slippage(name, "percent", _amount("slippage", name, text))
+    if kind == "ticks":
+        return Slippage(name, "ticks", _amount("slippage", name, text))
+    raise ParameterError("slippage", name, "unknown; known are percent:0.02, ticks:1 and None (no slippage)")
+
+
+def _split(parameter: str, name: str) -> tuple[str, str, str]:
+    if not isinstance(name, str):
+        raise ParameterError(parameter, name, 'must be a name, such as "percent:0.05"')
+    return name.partition(":")
+
+
+def _amount(parameter: str, name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ParameterError(parameter, name, "must end in a number, such as percent:0.05") from None
+    if not math.isfinite(value) or value < 0.0:
+        raise ParameterError(parameter, name, "the number must be finite and not negative")
+    return value
+
+
+# ---------------------------------------------------------------- tables
+@cache
+def _rows() -> tuple[Mapping[str, Any], ...]:
+    """Return the table's rows, oldest first. Read through the package, so that it works from a wheel."""
+    text = files("quant.core").joinpath(TABLE).read_text(encoding="utf-8")
+    return tuple(sorted(tomllib.loads(text)["row"], key=lambda row: row["valid_from"]))
+
+
+def _from_table(plan: str, market: str, on: date | None, monthly_volume: float | None) -> Costs:
+    rows = [row for row in _rows() if row["plan"] == plan and row["market"] == market]
+    if not rows:
+        known = ", ".join(sorted({row["market"] for row in _rows() if row["plan"] == plan}))
+        reason = f'no commission table of {plan}; known are {known}. Give "percent:x" instead'
+        raise ParameterError("market", market, reason)
+    if on is not None and type(on) is not date:  # a datetime has a zone to settle first
+        raise ParameterError("on", on, "must be a datetime.date")
+    in_force = [row for row in rows if on is None or row["valid_from"] <= on]
+    row = in_force[-1] if in_force else rows[0]
+    return Costs(
+        name=plan,
+        kind="per-order",
+        per_share=_tier(row["tiers"], monthly_volume),
+        minimum=row["minimum"],
+        cap=row["cap"],
+        market=market,
+        currency=row["currency"],
+        valid_from=row["valid_from"],
+        retrieved=row["retrieved"],
+        source=row["source"],
+        before_first=not in_force,
+    )
+
+
+def _tier(tiers: list[dict[str, float]], monthly_volume: float | None) -> float:
+    """Return the rate per share of the tier that holds the volume.
+
+    IB bills the shares of a month tier by tier; an order is billed here by the one tier of the volume named.
+    """
+    if monthly_volume is None:
+        return tiers[0]["per_share"]
+    if not monthly_volume >= 0.0:  # so that NaN is refused too
+        raise ParameterError("monthly_volume", monthly_volume, "must be a number of shares, 0 or more")
+    return next(t["per_share"] for t in tiers if monthly_volume <= t.get("up_to", math.inf))

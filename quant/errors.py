@@ -1,0 +1,143 @@
+"""Errors of the package, by cause.
+
+Every error carries its facts as attributes and builds its message from them: what was wrong, with
+which value, and what mends it. The exit code is the command line's (DESIGN: 3 configuration or
+strategy, 4 data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+
+class QuantError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code: ClassVar[int] = 3
+
+
+# ---------------------------------------------------------------- configuration, 3
+class ParameterError(QuantError, ValueError):
+    """An argument or strategy parameter that cannot be used."""
+
+    def __init__(self, name: str, value: Any, reason: str) -> None:
+        super().__init__(f"{name} = {value!r}: {reason}")
+        self.name = name
+        self.value = value
+        self.reason = reason
+
+
+class ConfigError(QuantError):
+    """A setting of quant.toml, the environment or the command line that cannot be used."""
+
+    def __init__(self, origin: str, key: str, reason: str) -> None:
+        super().__init__(f"{origin}: {key}: {reason}")
+        self.origin = origin
+        self.key = key
+        self.reason = reason
+
+
+class StrategyError(QuantError):
+    """A strategy that cannot be run as it is."""
+
+    def __init__(self, strategy: str, reason: str) -> None:
+        super().__init__(f"strategy {strategy}: {reason}")
+        self.strategy = strategy
+        self.reason = reason
+
+
+class StrategyNotFound(StrategyError):
+    """No strategy has the name that was given."""
+
+
+class SignalsError(StrategyError):
+    """What `signals` or `signals_all` returned breaks the contract."""
+
+
+class LookAheadOrder(StrategyError):
+    """An order that could fill in a bar that began before the order was decided."""
+
+
+# ---------------------------------------------------------------- data, 4
+class DataError(QuantError):
+    """Bars that are missing, invalid or damaged."""
+
+    exit_code = 4
+
+
+class BarsError(DataError, ValueError):
+    """Bars that break a rule; `rows` are the first offending rows, counted from 0."""
+
+    def __init__(self, what: str, reason: str, rows: Sequence[int] = (), mend: str = "") -> None:
+        where = ""
+        if len(rows):
+            shown = ", ".join(str(r) for r in rows[:5])
+            where = f" (row{'s' if len(rows) > 1 else ''} {shown}{', ...' if len(rows) > 5 else ''})"
+        super().__init__(f"{what}: {reason}{where}" + (f". {mend}" if mend else ""))
+        self.what = what
+        self.reason = reason
+        self.rows = tuple(int(r) for r in rows)
+        self.mend = mend
+
+
+class SeriesNotFound(DataError, LookupError):
+    """The store has no bars of what was asked for."""
+
+    def __init__(self, what: str, where: str, mend: str) -> None:
+        super().__init__(f"no bars of {what} in {where}. {mend}")
+        self.what = what
+        self.where = where
+        self.mend = mend
+
+
+class EmptyRange(DataError, ValueError):
+    """The range that was asked for holds no bars."""
+
+    def __init__(self, what: str, wanted: str, held: str) -> None:
+        super().__init__(f"{what}: no bars in {wanted}; the store holds {held}")
+        self.what = what
+        self.wanted = wanted
+        self.held = held
+
+
+class ImportRefused(DataError, ValueError):
+    """A file that would make wrong bars; nothing of it was written. `rows` are file lines."""
+
+    def __init__(self, path: str, reason: str, rows: Sequence[int] = (), mend: str = "") -> None:
+        where = ""
+        if len(rows):
+            shown = ", ".join(str(r) for r in rows[:5])
+            where = f" (line{'s' if len(rows) > 1 else ''} {shown}{', ...' if len(rows) > 5 else ''})"
+        super().__init__(f"{path}: {reason}{where}; nothing was written" + (f". {mend}" if mend else ""))
+        self.path = path
+        self.reason = reason
+        self.rows = tuple(int(r) for r in rows)
+        self.mend = mend
+
+
+class DamagedData(DataError):
+    """A file at rest that is not what was written."""
+
+    def __init__(self, path: str, reason: str, mend: str) -> None:
+        super().__init__(f"{path} is damaged: {reason}. {mend}")
+        self.path = path
+        self.reason = reason
+        self.mend = mend
+
+
+class StoreBusy(DataError):
+    """Another process writes to the same series."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"another process is writing {path}; try again when it has finished")
+        self.path = path
+
+
+class WriteFailed(DataError):
+    """The system refused a write; what was there before is unchanged."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"cannot write {path}: {reason}; what was there is unchanged")
+        self.path = path
+        self.reason = reason

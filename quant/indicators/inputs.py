@@ -1,0 +1,97 @@
+"""What indicators take and how they treat it: float arrays, whole periods, and no number after a gap.
+
+Knows neither TA-Lib nor pandas: it turns what a caller passes into arrays, or says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quant.errors import ParameterError
+
+Floats = NDArray[np.float64]
+MOST_PERIOD = 100_000  # bars; TA-Lib refuses longer periods
+
+
+class PriceBars(Protocol):
+    """Bars as indicators see them: q.Bars, or anything with these (n,) float64 arrays."""
+
+    @property
+    def high(self) -> Floats:
+        """Highest prices."""
+
+    @property
+    def low(self) -> Floats:
+        """Lowest prices."""
+
+    @property
+    def close(self) -> Floats:
+        """Last prices."""
+
+
+def floats(name: str, values: ArrayLike) -> Floats:
+    """Return `values` as a (n,) float64 array, without a copy where it is one already.
+
+    Raises ParameterError if they are no numbers or have another number of dimensions.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(name, type(values).__name__, f"wants a row of numbers ({error})") from error
+    if array.ndim != 1:
+        raise ParameterError(name, array.shape, "is the shape; wants one dimension, e.g. bars.close")
+    return array
+
+
+def high_low_close(bars: PriceBars) -> tuple[Floats, Floats, Floats]:
+    """Return the three price arrays of `bars`; ParameterError if their lengths differ."""
+    high, low, close = floats("high", bars.high), floats("low", bars.low), floats("close", bars.close)
+    if not len(high) == len(low) == len(close):
+        raise ParameterError("bars", (len(high), len(low), len(close)), "high, low, close differ in length")
+    return high, low, close
+
+
+def period_of(name: str, value: int, least: int) -> int:
+    """Return a period in bars as an int; ParameterError unless it is whole and in [least, 100000]."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        period = operator.index(value)
+    except TypeError:
+        raise ParameterError(name, value, "wants a whole number of bars") from None
+    if not least <= period <= MOST_PERIOD:
+        raise ParameterError(name, value, f"wants {least} to {MOST_PERIOD} bars")
+    return period
+
+
+def before_gap(function: Callable[..., tuple[Floats, ...]], *inputs: Floats) -> tuple[Floats, ...]:
+    """Apply `function` to the rows before the first gap; all later rows of its results are NaN.
+
+    A gap is a NaN or an infinity in any input after the first row in which all of them are numbers.
+    Smoothing has no answer to it: TA-Lib 0.8.2 turns some results into NaN for ever (EMA, SMA) and goes on
+    with others as if nothing had happened (RSI, STOCH). Missing stays missing here.
+    """
+    size = len(inputs[0])
+    end = _first_gap(inputs, size)
+    results = function(*(values[:end] for values in inputs))
+    if end == size:
+        return results
+    return tuple(np.concatenate([r, np.full(size - end, np.nan)]) for r in results)
+
+
+def _first_gap(inputs: tuple[Floats, ...], size: int) -> int:
+    missing = np.zeros(size, dtype=bool)
+    wrong = np.zeros(size, dtype=bool)
+    for values in inputs:
+        missing |= np.isnan(values)
+        wrong |= ~np.isfinite(values)
+    if not wrong.any():
+        return size
+    start = int(np.argmin(missing)) if not missing.all() else size
+    gaps = np.flatnonzero(wrong[start:])
+    return start + int(gaps[0]) if len(gaps) else size

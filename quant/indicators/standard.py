@@ -1,0 +1,166 @@
+"""The standard indicators: TA-Lib over the whole history, behind one face.
+
+Each function takes whole arrays and returns fresh (n,) float64 arrays, NaN until the indicator is defined.
+Row i depends on rows up to i only, and a prefix of the input gives the same bits as a prefix of the result,
+so that backtest, sweep and live agree as long as they hold the same history. Values start where TA-Lib starts
+them, so another start of history gives other values (slowly forgotten by EMA, RSI, ATR, ADX and MACD).
+
+Leading NaN are allowed and shift the start (`ema(rsi(close), 9)`). After a NaN or an infinity later on every
+row is NaN. Input shorter than the look-back, or empty, gives all NaN. Wrong periods raise ParameterError.
+
+TA-Lib 0.8.2 computes without the GIL and keeps no state between calls, so threads may share it. Its one
+process-wide setting that moves values is the unstable period (of EMA, which MACD uses, RSI, ATR and ADX): a
+call refuses to run with it changed. set_compatibility does nothing any more in this release. Source of all
+formulas: TA-Lib's C code, ta-lib.org; the books are named below.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import talib
+from numpy.typing import ArrayLike
+from talib import get_unstable_period  # type: ignore[attr-defined]  # missing in the stubs of TA-Lib 0.8.2
+
+from quant.errors import ParameterError
+from quant.indicators.inputs import Floats, PriceBars, before_gap, floats, high_low_close, period_of
+
+UNSTABLE = ("EMA", "RSI", "ATR", "ADX")  # functions used here that heed TA-Lib's unstable periods
+
+SIMPLE = 0  # TA-Lib's MA_Type.SMA
+
+
+class Macd(NamedTuple):
+    """MACD line, its signal line, and line - signal; (n,) float64 each, in price units."""
+
+    line: Floats
+    signal: Floats
+    histogram: Floats
+
+
+class Stochastic(NamedTuple):
+    """%K and its average %D; (n,) float64 each, 0 to 100."""
+
+    k: Floats
+    d: Floats
+
+
+class Bands(NamedTuple):
+    """Bollinger bands; (n,) float64 each, in price units."""
+
+    upper: Floats
+    middle: Floats
+    lower: Floats
+
+
+def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> Macd:
+    """Return moving average convergence/divergence: EMA(fast) - EMA(slow), its EMA(signal), the difference.
+
+    All three start together at row slow + signal - 2. TA-Lib's seeding: the slow EMA starts as the mean of
+    the first `slow` closes, the fast one as the mean of the last `fast` of these, the signal as the mean of
+    the first `signal` line values. backtrader's bt.ind.MACD seeds the fast EMA with the *first* `fast`
+    closes: other values for the first 100 bars or so, and other trades. The course's is `macd_course`. 1 <=
+    fast < slow (TA-Lib would silently exchange them), signal >= 1; in bars.
+    Source: G. Appel, Technical Analysis (2005); TA_MACD.
+    """
+    fast, slow = period_of("fast", fast, 1), period_of("slow", slow, 2)
+    signal = period_of("signal", signal, 1)
+    if fast >= slow:
+        raise ParameterError("fast", fast, f"wants fewer bars than slow = {slow}")
+    return Macd(*_talib(talib.MACD, (fast, slow, signal), floats("close", close)))
+
+
+def rsi(close: ArrayLike, period: int = 14) -> Floats:
+    """Return Wilder's relative strength index, 0 to 100, from row `period` on; period >= 2.
+
+    Average gain and loss start as the means of the first `period` changes, then alpha = 1/period. 0 where all
+    those changes are 0 (TA-Lib's choice: neither gain nor loss reads as 0, not as 50).
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978); TA_RSI.
+    """
+    period = period_of("period", period, 2)
+    return _talib(talib.RSI, (period,), floats("close", close))[0]
+
+
+def atr(bars: PriceBars, period: int = 14) -> Floats:
+    """Return Wilder's average true range in price units, from row `period` on; period >= 1.
+
+    True range = max(high, previous close) - min(low, previous close), none for the first bar. Starts as the
+    mean of the first `period` true ranges, then alpha = 1/period; `atr_course` uses 1/(period + 1).
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978); TA_ATR.
+    """
+    period = period_of("period", period, 1)
+    return _talib(talib.ATR, (period,), *high_low_close(bars))[0]
+
+
+def ema(values: ArrayLike, period: int) -> Floats:
+    """Return the exponential moving average, alpha = 2/(period + 1), from row period - 1 on; period >= 1.
+
+    Starts as the mean of the first `period` numbers; pandas' ewm starts at the first number. Source: TA_EMA.
+    """
+    period = period_of("period", period, 1)
+    return _talib(talib.EMA, (period,), floats("values", values))[0]
+
+
+def sma(values: ArrayLike, period: int) -> Floats:
+    """Return the mean of the last `period` values, from row period - 1 on; period >= 1.
+
+    TA-Lib keeps a running sum: last digits differ from a mean taken anew in each window. Source: TA_SMA.
+    """
+    period = period_of("period", period, 1)
+    return _talib(talib.SMA, (period,), floats("values", values))[0]
+
+
+def stochastic(bars: PriceBars, k: int = 14, d: int = 3, smooth: int = 3) -> Stochastic:
+    """Return the slow stochastic: %K = SMA(smooth) of 100 (C - LL)/(HH - LL), %D = SMA(d) of %K.
+
+    HH and LL: the highest high and lowest low of the last `k` bars.
+
+    TA_STOCH with both averages simple (MA_Type.SMA); smooth=1 gives TA_STOCHF, the fast one. Both lines start
+    at row k + smooth + d - 3, %K too. A window without range counts as 0. All periods >= 1.
+    Source: G. Lane, Lane's Stochastics (1984); TA_STOCH.
+    """
+    k, d = period_of("k", k, 1), period_of("d", d, 1)
+    smooth = period_of("smooth", smooth, 1)
+    return Stochastic(*_talib(talib.STOCH, (k, smooth, SIMPLE, d, SIMPLE), *high_low_close(bars)))
+
+
+def bbands(values: ArrayLike, period: int = 20, width: float = 2.0) -> Bands:
+    """Return Bollinger bands: SMA(period), and `width` population standard deviations (ddof=0) about it.
+
+    From row period - 1 on; period >= 2, width > 0. backtrader's bt.ind.BollingerBands agrees; pandas' std()
+    has ddof=1 and does not. Source: J. Bollinger, Bollinger on Bollinger Bands (2001); TA_BBANDS with
+    MA_Type.SMA.
+    """
+    period = period_of("period", period, 2)
+    if not 0.0 < width < np.inf:
+        raise ParameterError("width", width, "wants a positive number of standard deviations")
+    options = (period, float(width), float(width), SIMPLE)
+    return Bands(*_talib(talib.BBANDS, options, floats("values", values)))
+
+
+def adx(bars: PriceBars, period: int = 14) -> Floats:
+    """Return Wilder's average directional index, 0 to 100, from row 2 x period - 1 on; period >= 2.
+
+    TA-Lib starts the sums of movement and true range with period - 1 bars, as Wilder's worksheet does;
+    programs that start them with a mean of `period` (backtrader) differ for the first bars.
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978); TA_ADX.
+    """
+    period = period_of("period", period, 2)
+    return _talib(talib.ADX, (period,), *high_low_close(bars))[0]
+
+
+def _talib(function: Any, options: tuple[float, ...], *inputs: Floats) -> tuple[Floats, ...]:
+    """Call a TA-Lib function on `inputs` and its options by position; always a tuple of arrays."""
+    changed = [name for name in UNSTABLE if get_unstable_period(name) != 0]
+    if changed:
+        reason = (
+            "this process set TA-Lib's unstable period of these, which moves where values start; set it to 0"
+        )
+        raise ParameterError("talib", changed, reason)
+
+    def over(*rows: Floats) -> tuple[Floats, ...]:
+        results = function(*rows, *options)
+        return results if isinstance(results, tuple) else (results,)
+
+    return before_gap(over, *inputs)

@@ -1,0 +1,22 @@
+"""Which stretches of time a series is known for, as lists of half-open intervals. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Interval = tuple[int, int]  # [from, to), UTC ns
+
+
+def cover(intervals: Sequence[Interval], new: Interval) -> list[Interval]:
+    """Return `intervals` with `new` added: sorted, and merged where two touch or overlap.
+
+    intervals: sorted and disjoint, as this function returns them. An empty `new` (to <= from) adds nothing.
+    """
+    start, end = new
+    if end <= start:
+        return list(intervals)
+    before = [i for i in intervals if i[1] < start]
+    after = [i for i in intervals if i[0] > end]
+    met = intervals[len(before) : len(intervals) - len(after)]
+    merged = (min([start, *(a for a, _ in met)]), max([end, *(b for _, b in met)]))
+    return [*before, merged, *after]

@@ -1,0 +1,199 @@
+"""q.Strategy: a backtrader strategy whose decisions are arrays, and the orders that follow from them.
+
+The same class runs in backtests, sweeps and live. A subclass gives `signals`; what becomes of a target is
+decided here, by DESIGN §5.2-5.4, with backtrader's own order calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import backtrader as bt
+
+from quant.core.bars import Bars
+from quant.core.sizing import Sizing
+from quant.core.targets import LastTarget, SessionRules, StartRule
+from quant.errors import StrategyError
+from quant.strategy.panel import Panel
+from quant.strategy.signals import Plan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decisions:
+    """All that `Strategy.next` needs: bars and plans of its feeds, in their order, and the settings.
+
+    limit_first: of an ambiguous bar's two exits the limit fills (only to show the other outcome).
+    """
+
+    bars: Sequence[Bars]
+    plans: Sequence[Plan]
+    sizing: Sizing
+    rules: SessionRules
+    start_rule: StartRule = "first-target"
+    limit_first: bool = False
+
+
+class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
+    """Base of strategies that give their wishes as arrays; see DESIGN §4 and docs/strategies.md.
+
+    A subclass sets `params`, perhaps `session`, and gives `signals(bars, p)` or `signals_all(panel, p)`;
+    row i of the result may depend on bars[: i + 1] only.
+    """
+
+    session: ClassVar[dict[str, Any]] = {}  # no_entry_last, flat_before_close, e.g. "10m"
+
+    @staticmethod
+    def valid(p: Any) -> bool:
+        """Return False for parameters that make no sense together; they are refused."""
+        return True
+
+    @staticmethod
+    def signals(bars: Bars, p: Any) -> Any:
+        """Return Signals, or the (n,) targets alone, for one instrument."""
+        raise NotImplementedError
+
+    @staticmethod
+    def signals_all(panel: Panel, p: Any) -> Any:
+        """Return Signals, or the (n, k) targets alone, for all instruments together."""
+        raise NotImplementedError
+
+    def entry_size(self, data: Any, target: float, equity: float, close: float, stop: float) -> int:
+        """Return the unsigned units of an entry; override it for a sizing of your own.
+
+        data: backtrader's feed. equity: account value at this close, at least 0. stop: NaN = none.
+        """
+        return self._decisions.sizing.entry(target, equity, close, stop)
+
+    # ------------------------------------------------------------ the run
+    def __init__(self, decisions: Decisions | None = None) -> None:
+        if decisions is None:
+            reason = "runs through q.backtest, which computes its signals; stock Cerebro cannot"
+            raise StrategyError(type(self).__name__, reason)
+        self._decisions = decisions
+        waiting = decisions.start_rule == "next-change"
+        self._feeds = [
+            _Feed(n, data, bars, plan, LastTarget(decisions.rules, waiting))
+            for n, (data, bars, plan) in enumerate(zip(self.datas, decisions.bars, decisions.plans, strict=True))
+        ]
+
+    def prenext(self) -> None:
+        """Trade the feeds that have begun while others have not."""
+        self.next()
+
+    def next(self) -> None:
+        """Decide for every feed whose bar just ended: first all exits and reductions, then all entries."""
+        equity = max(self.broker.getvalue(), 0.0)
+        due = [(feed, self._decide(feed, equity)) for feed in self._feeds if feed.has_new_bar()]
+        for feed, sizes in due:
+            if sizes is None:
+                self._follow(feed)
+                continue
+            self._cancel_pair(feed)
+            if sizes[0]:
+                held = self.getposition(feed.data).size
+                self._market(feed, sizes[0], "close" if sizes[0] == -held else "reduce")
+        for feed, sizes in due:
+            if sizes is not None and sizes[1]:
+                self._enter(feed, sizes[1])
+
+    def _decide(self, feed: _Feed, equity: float) -> tuple[int, int] | None:
+        """Return the signed sizes of the reducing order and of the entry; None: nothing to act upon."""
+        i, rules = feed.bar, self._decisions.rules
+        left = float(feed.bars.minutes_to_close[i]) if rules.any else math.inf
+        target = feed.target.decide(float(feed.plan.target[i]), left, feed.bars.bar.minutes)
+        if target is None:
+            return None
+        reduce, enter = self._sizes(feed, target, equity)
+        return reduce, 0 if rules.closed_to_entries(left) else enter
+
+    def _sizes(self, feed: _Feed, target: float, equity: float) -> tuple[int, int]:
+        position, close = self.getposition(feed.data).size, feed.data.close[0]
+        if target == 0.0:
+            return -position, 0
+        if position == 0 or position * target < 0:  # from flat, or a reversal: close, then open
+            size = int(self.entry_size(feed.data, target, equity, close, feed.stop()))
+            return -position, size if target > 0 else -size
+        delta = self._decisions.sizing.change(position, target, equity, close)
+        return (delta, 0) if delta * position < 0 else (0, delta)
+
+    # ------------------------------------------------------------ orders
+    def _market(self, feed: _Feed, size: int, reason: str, **kwargs: Any) -> bt.Order:
+        call = self.buy if size > 0 else self.sell
+        return call(data=feed.data, size=abs(size), reason=reason, **kwargs)
+
+    def _enter(self, feed: _Feed, size: int) -> None:
+        """Send the entry, its exits as its children: they become active with its fill."""
+        legs = feed.legs(feed.stop(), feed.limit(), self._decisions.limit_first)
+        parent = self._market(feed, size, "entry", transmit=not legs)
+        for n, (reason, kind, price) in enumerate(legs):
+            last = n == len(legs) - 1
+            order = self._market(
+                feed, -size, reason, exectype=kind, price=price, parent=parent, transmit=last, pair=feed.prices
+            )
+            feed.pair.append(order)
+
+    def _follow(self, feed: _Feed) -> None:
+        """follow_stop: send the exits of a held position anew where a price changed; NaN keeps the old one."""
+        position = self.getposition(feed.data).size
+        if not (feed.plan.exits and feed.plan.follow_stop and position):
+            return
+        stop, limit = (
+            old if math.isnan(new) else new
+            for new, old in zip((feed.stop(), feed.limit()), feed.prices, strict=True)
+        )
+        if _same(stop, feed.prices[0]) and _same(limit, feed.prices[1]):
+            return
+        self._cancel_pair(feed)
+        group = None
+        # Their parent has filled, so stock would reject children: an OCO pair instead.
+        for reason, kind, price in feed.legs(stop, limit, self._decisions.limit_first):
+            order = self._market(
+                feed, -position, reason, exectype=kind, price=price, oco=group, pair=feed.prices
+            )
+            group = order if group is None else group
+            feed.pair.append(order)
+
+    def _cancel_pair(self, feed: _Feed) -> None:
+        for order in feed.pair:
+            self.cancel(order)  # without effect on one that is filled or cancelled
+        feed.pair = []
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
+
+
+class _Feed:
+    """One feed of a running strategy: its bars and plan, its last target and its living exits."""
+
+    def __init__(self, number: int, data: Any, bars: Bars, plan: Plan, target: LastTarget) -> None:
+        self.number, self.data, self.bars, self.plan, self.target = number, data, bars, plan, target
+        self.seen = 0
+        self.pair: list[bt.Order] = []
+        self.prices = (math.nan, math.nan)  # stop and limit of the living exits
+
+    @property
+    def bar(self) -> int:
+        return len(self.data) - 1
+
+    def has_new_bar(self) -> bool:
+        new = len(self.data) > self.seen
+        self.seen = len(self.data)
+        return new
+
+    def stop(self) -> float:
+        return math.nan if self.plan.stop is None else float(self.plan.stop[self.bar])
+
+    def limit(self) -> float:
+        return math.nan if self.plan.limit is None else float(self.plan.limit[self.bar])
+
+    def legs(self, stop: float, limit: float, limit_first: bool) -> list[tuple[str, int, float]]:
+        """Return the exits that have a price, in the order in which they are tried."""
+        self.prices = stop, limit
+        legs = [("stop", bt.Order.Stop, stop), ("limit", bt.Order.Limit, limit)]
+        if limit_first:
+            legs.reverse()
+        return [leg for leg in legs if not math.isnan(leg[2])]

@@ -1,0 +1,106 @@
+"""How a name becomes a strategy class: "macd" (a file of strategies/), "package.module:Class", or a class."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import backtrader as bt
+
+from quant.errors import QuantError, StrategyError, StrategyNotFound
+
+FOLDER = "strategies"
+# The strategies that the wheel carries as the template of a new project.
+TEMPLATE = Path(__file__).resolve().parent.parent / "_template"
+
+
+def project(start: Path | None = None) -> Path | None:
+    """Return the nearest folder, from `start` (the current one) upwards, with quant.toml; None without one."""
+    here = Path.cwd() if start is None else start.resolve()
+    return next((f for f in (here, *here.parents) if (f / "quant.toml").is_file()), None)
+
+
+def template() -> Path:
+    """Return the folder that holds our own strategies and sample: of the wheel, or the clone's root."""
+    return TEMPLATE if TEMPLATE.is_dir() else TEMPLATE.parent.parent
+
+
+def strategy_folder() -> Path:
+    """Return the folder in which names are looked up: the project's, else the current one's, else ours."""
+    roots = [project(), Path.cwd(), template()]
+    return next(r / FOLDER for r in roots if r is not None and (r / FOLDER).is_dir())
+
+
+def names() -> list[str]:
+    """Return the names that `strategy` finds in the strategy folder."""
+    return sorted(f.stem for f in strategy_folder().glob("*.py") if not f.stem.startswith("_"))
+
+
+def strategy(given: str | type[bt.Strategy]) -> type[bt.Strategy]:
+    """Return the strategy class that `given` is or names. Raises StrategyNotFound or StrategyError."""
+    if isinstance(given, type):
+        if not issubclass(given, bt.Strategy):
+            raise StrategyError(given.__name__, "is no backtrader.Strategy; derive it from quant.Strategy")
+        return given
+    if not isinstance(given, str) or not given:
+        raise StrategyNotFound(repr(given), 'give a class, a name such as "macd", or "package.module:Class"')
+    if ":" in given:
+        module, _, name = given.partition(":")
+        return _member(given, _module(given, module), name)
+    if given not in names():
+        close = difflib.get_close_matches(given, names(), 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise StrategyNotFound(given, f"not in {strategy_folder()}; {hint}There are {', '.join(names())}")
+    return _only(given, _module(given, f"{FOLDER}.{given}"))
+
+
+def _module(given: str, name: str) -> ModuleType:
+    root = strategy_folder().parent
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    first = name.partition(".")[0]
+    loaded = sys.modules.get(first)
+    # Another project's `strategies` may have been imported before, in a notebook that moved on.
+    if first == FOLDER and loaded is not None and root / FOLDER not in map(Path, getattr(loaded, "__path__", [])):
+        for stale in [m for m in sys.modules if m == FOLDER or m.startswith(FOLDER + ".")]:
+            del sys.modules[stale]
+        sys.path.remove(str(root))
+        sys.path.insert(0, str(root))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        if e.name is not None and (name == e.name or name.startswith(e.name + ".")):
+            raise StrategyNotFound(given, f"there is no module {name}") from None
+        raise StrategyError(given, f"cannot be imported: {e}") from e
+    except QuantError:
+        raise
+    except Exception as e:  # noqa: BLE001  # the module is the user's code; whatever it raises is named
+        raise StrategyError(given, f"cannot be imported: {type(e).__name__}: {e}") from e
+
+
+def _member(given: str, module: ModuleType, name: str) -> type[bt.Strategy]:
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, bt.Strategy)):
+        there = ", ".join(c.__name__ for c in _classes(module)) or "none"
+        raise StrategyNotFound(given, f"{module.__name__} has no strategy class {name!r}; it has {there}")
+    return found
+
+
+def _only(given: str, module: ModuleType) -> type[bt.Strategy]:
+    classes = _classes(module)
+    if len(classes) != 1:
+        there = ", ".join(c.__name__ for c in classes) or "none"
+        reason = f"{module.__name__} must hold one strategy class (it holds {there}); name it as module:Class"
+        raise StrategyNotFound(given, reason)
+    return classes[0]
+
+
+def _classes(module: ModuleType) -> list[type[bt.Strategy]]:
+    """Return the strategy classes that the module itself defines."""
+    members = [c for _, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, bt.Strategy)]
+    return [c for c in members if c.__module__ == module.__name__]

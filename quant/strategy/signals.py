@@ -1,0 +1,96 @@
+"""What a strategy wants: targets and exit prices per bar, checked before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quant.core.bars import Bars
+from quant.core.sessions import Floats
+from quant.errors import SignalsError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signals:
+    """What a strategy wants after the close of each bar.
+
+    target: (n,) exposure in units of the sizing, > 0 long, < 0 short; NaN = no opinion. Bools and ints
+    convert. stop, limit: (n,) absolute prices > 0, NaN = no such exit; None = no such exit at all.
+    follow_stop: while a position is held, later stop and limit prices replace its own (NaN keeps them).
+    For `signals_all` the arrays are (n, k), a column per symbol.
+    """
+
+    target: npt.ArrayLike
+    stop: npt.ArrayLike | None = None
+    limit: npt.ArrayLike | None = None
+    follow_stop: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Checked signals of one feed: (n,) float64 arrays; stop and limit None where the strategy has none."""
+
+    target: Floats
+    stop: Floats | None
+    limit: Floats | None
+    follow_stop: bool
+
+    @property
+    def exits(self) -> bool:
+        """True where positions may have a stop or limit."""
+        return self.stop is not None or self.limit is not None
+
+
+def plan(strategy: str, bars: Bars, signals: Any) -> Plan:
+    """Return the checked plan of what `signals` returned for `bars`.
+
+    Raises SignalsError: not one value per bar, infinite, an exit price that is not a price, or, with exits,
+    a target that changes its size without passing 0 or changing its sign.
+    """
+    given = signals if isinstance(signals, Signals) else Signals(signals)
+    target = _column(strategy, bars, "target", given.target)
+    bad = np.flatnonzero(np.isinf(target))
+    if len(bad):
+        raise SignalsError(strategy, f"target is infinite at bar {bad[0]}; use NaN for no opinion")
+    prices = {}
+    for name in ("stop", "limit"):
+        value = getattr(given, name)
+        prices[name] = None if value is None else _column(strategy, bars, name, value)
+        if prices[name] is not None:
+            bad = np.flatnonzero(~(np.isnan(prices[name]) | ((prices[name] > 0.0) & np.isfinite(prices[name]))))
+            if len(bad):
+                got = prices[name][bad[0]]
+                raise SignalsError(strategy, f"{name} is {got} at bar {bad[0]}; it is a price above 0, or NaN")
+    found = Plan(target, prices["stop"], prices["limit"], bool(given.follow_stop))
+    if found.follow_stop and not found.exits:
+        raise SignalsError(strategy, "follow_stop is set, but there is neither stop nor limit")
+    if found.exits:
+        _sizes_stay(strategy, target)
+    return found
+
+
+def _sizes_stay(strategy: str, target: Floats) -> None:
+    rows = np.flatnonzero(~np.isnan(target))
+    before = np.append(0.0, target[rows[:-1]]) if len(rows) else np.empty(0)
+    changed = np.flatnonzero((target[rows] != before) & (target[rows] * before > 0.0))
+    if len(changed):
+        row = rows[changed[0]]
+        reason = (
+            f"the target changes from {before[changed[0]]} to {target[row]} at bar {row} while exits are set; "
+            "with a stop or limit its size may change only through 0 or the other sign"
+        )
+        raise SignalsError(strategy, reason)
+
+
+def _column(strategy: str, bars: Bars, name: str, values: Any) -> Floats:
+    try:
+        column = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SignalsError(strategy, f"{name} holds {type(values).__name__} that are not numbers") from None
+    if column.shape != (len(bars),):
+        shape = f"shape {column.shape}" if column.ndim != 1 else f"{len(column)} values"
+        raise SignalsError(strategy, f"{name} has {shape} for {len(bars)} bars of {bars.symbol}")
+    return column
