@@ -8,13 +8,31 @@ strategy, 4 data).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Rows = Sequence[int] | npt.NDArray[np.integer[Any]]
+
+# ruff: noqa: N818  # an error is named by its cause; "Error" only where the name would not say that it is one
 
 
 class QuantError(Exception):
     """Base of every error that this package raises on purpose."""
 
     exit_code: ClassVar[int] = 3
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way calls __init__ with the message alone, and so breaks a pool of processes.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[QuantError], args: tuple[Any, ...], facts: dict[str, Any]) -> QuantError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 # ---------------------------------------------------------------- configuration, 3
@@ -69,7 +87,7 @@ class DataError(QuantError):
 class BarsError(DataError, ValueError):
     """Bars that break a rule; `rows` are the first offending rows, counted from 0."""
 
-    def __init__(self, what: str, reason: str, rows: Sequence[int] = (), mend: str = "") -> None:
+    def __init__(self, what: str, reason: str, rows: Rows = (), mend: str = "") -> None:
         where = ""
         if len(rows):
             shown = ", ".join(str(r) for r in rows[:5])
@@ -104,7 +122,7 @@ class EmptyRange(DataError, ValueError):
 class ImportRefused(DataError, ValueError):
     """A file that would make wrong bars; nothing of it was written. `rows` are file lines."""
 
-    def __init__(self, path: str, reason: str, rows: Sequence[int] = (), mend: str = "") -> None:
+    def __init__(self, path: str, reason: str, rows: Rows = (), mend: str = "") -> None:
         where = ""
         if len(rows):
             shown = ", ".join(str(r) for r in rows[:5])

@@ -140,6 +140,7 @@ def broken_rules(path: str, text: str) -> list[str]:
         ("ibapi", lambda name: name not in ("ib", "tws")),
         ("no-backtrader", lambda name: name in WITHOUT_BACKTRADER),
     ],
+    ids=["ibapi", "no-backtrader"],
 )
 def test_walls_name_every_folder_that_stands(contract: str, guarded: Callable[[str], bool]) -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

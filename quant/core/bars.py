@@ -19,7 +19,7 @@ import numpy.typing as npt
 from quant.core.barsize import DAY, BarSize, bar_size
 from quant.core.calendar import Calendar, Dates, Ints, calendar
 from quant.core.instrument import Instrument
-from quant.core.sessions import Floats, Times, times, to_local
+from quant.core.sessions import LAST_OF_DAY, Floats, Times, group_starts, times
 from quant.errors import BarsError, ParameterError
 
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ class Bars:
     adjusted: str = "unknown"
 
     def __post_init__(self) -> None:
+        if np.size(self.start) and np.asarray(self.start).dtype.kind != "i":
+            raise BarsError(self.symbol, "start must be int64 nanoseconds, UTC")
         for name in ("start", *COLUMNS):
-            dtype = np.int64 if name == "start" else np.float64
-            values = np.ascontiguousarray(getattr(self, name), dtype=dtype).view()
+            # A copy: what the caller does to his arrays later must not change these bars.
+            values = np.array(getattr(self, name), dtype=np.int64 if name == "start" else np.float64)
             values.flags.writeable = False
             object.__setattr__(self, name, values)
         check(self)
@@ -67,6 +69,7 @@ class Bars:
         bars = object.__new__(cls)
         bars.__dict__.update({f.name: f.default for f in dataclasses.fields(cls)}, **fields)
         for name in ("start", *COLUMNS):
+            bars.__dict__[name] = bars.__dict__[name].view()
             bars.__dict__[name].flags.writeable = False
         return bars
 
@@ -98,8 +101,8 @@ class Bars:
         """The exchange's sessions over the bars' years, None where the calendar is unknown."""
         if self.instrument.calendar is None or not len(self):
             return None
-        first, last = (int(y) for y in self.start[[0, -1]].view("datetime64[ns]").astype("datetime64[Y]").astype(int))
-        return calendar(self.instrument.calendar, first + 1970, last + 1970)
+        years = self.start[[0, -1]].view("datetime64[ns]").astype("datetime64[Y]").astype(np.int64) + 1970
+        return calendar(self.instrument.calendar, int(years[0]), int(years[1]))
 
     @cached_property
     def times(self) -> Times:
@@ -167,41 +170,25 @@ class Bars:
         it would be over. Raises ParameterError for a size that is not a multiple of this one.
         """
         size = bar_size(bar)
-        both_intraday = size.intraday and self.bar.intraday
-        fits = size.ns % self.bar.ns == 0 if both_intraday else _RANK[size.unit] > _RANK[self.bar.unit]
+        # Weeks lie across the ends of months.
+        fits = size.ns % self.bar.ns == 0 if size.intraday else self.bar.unit not in ("w", "mo")
         if size.ns <= self.bar.ns or not fits:
             raise ParameterError("bar", str(bar), f"bars of {self.bar} make only coarser, whole multiples")
-        if not len(self):
-            return replace(self, bar=size)
-        start = self._group_starts(size)
-        timely = self.end <= times(start, size, self.instrument.timezone, self.calendar).end
+        zone = self.instrument.timezone
+        start = group_starts(self.start, self.session, size, zone, self.calendar)
+        over = times(start, size, zone, self.calendar).end
+        if not size.intraday and self.calendar is None:
+            over = over + (DAY - LAST_OF_DAY)  # the bar that ends at midnight belongs to the day before
+        timely = self.end <= over
         start, column = start[timely], {name: getattr(self, name)[timely] for name in COLUMNS}
-        first = np.flatnonzero(np.append(True, np.diff(start) != 0))
-        last = np.append(first[1:], len(start)) - 1
+        first = np.flatnonzero(np.append(True, np.diff(start) != 0)[: len(start)])
+        last = np.append(first, len(start))[1:] - 1
         return replace(
             self, bar=size, start=start[first],
             open=column["open"][first], high=np.maximum.reduceat(column["high"], first),
             low=np.minimum.reduceat(column["low"], first), close=column["close"][last],
             volume=np.add.reduceat(column["volume"], first),
         )  # fmt: skip
-
-    def _group_starts(self, size: BarSize) -> Ints:
-        """Return, per bar, the start of the bar of `size` that it belongs to."""
-        if not size.intraday:
-            dates = self.session
-            if size.unit == "w":
-                dates = dates - (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-            elif size.unit == "mo":
-                dates = dates.astype("datetime64[M]").astype("datetime64[D]")
-            return dates.astype("datetime64[ns]").view(np.int64)
-        start = self.start - to_local(self.start, self.instrument.timezone) % size.ns
-        if self.calendar is None or not len(self.calendar.dates):
-            return start
-        row = self.calendar.index_of(self.session)
-        opened, closed = self.calendar.open[row], self.calendar.close[row]
-        # The grid does not reach over the open, nor over the close: a closing auction's bar is its own group.
-        start = np.where(self.start >= opened, np.maximum(start, opened), start)
-        return np.where(self.start >= closed, np.maximum(start, closed), start)
 
     def frame(self, index: Literal["start", "end"] = "start") -> pd.DataFrame:
         """Return a DataFrame with columns open, high, low, close, volume.
@@ -244,13 +231,14 @@ class Bars:
         facts = [self.instrument.to_dict(), self.bar.name, self.what, self.rth, self.adjusted]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         for name in ("start", *COLUMNS):
-            digest.update(getattr(self, name).data)
+            digest.update(np.ascontiguousarray(getattr(self, name)).data)
         return digest.hexdigest()
 
     @property
     def span(self) -> str:
         """First and last session, as text."""
-        return f"{self.session[0]} … {self.session[-1]}" if len(self) else "no bars"
+        # Of two bars only: a repr must neither fail nor wait for the times of millions.
+        return f"{self[:1].session[0]} … {self[-1:].session[0]}" if len(self) else "no bars"
 
     def __repr__(self) -> str:
         facts = [self.span, self.instrument.calendar or self.instrument.timezone, self.source]
@@ -263,14 +251,14 @@ class Bars:
         return f"<b>{html.escape(repr(self)[5:-1])}</b>{rows.to_html(border=0)}"
 
 
-_RANK: Final = {"s": 0, "m": 0, "h": 0, "d": 1, "w": 2, "mo": 3}
-
-
 def check(bars: Bars) -> None:
     """Raise BarsError for the first rule that `bars` break."""
+    if bars.start.ndim != 1:
+        raise BarsError(bars.symbol, f"start has {bars.start.ndim} dimensions, not one")
     for name in COLUMNS:
-        if getattr(bars, name).shape != bars.start.shape:
-            raise BarsError(bars.symbol, f"{name} has {len(getattr(bars, name))} values for {len(bars)} starts")
+        shape = getattr(bars, name).shape
+        if shape != bars.start.shape:
+            raise BarsError(bars.symbol, f"{name} has shape {shape}, start has {bars.start.shape}")
     for bad, reason, mend in _violations(bars):
         rows = np.flatnonzero(bad)
         if len(rows):
@@ -278,20 +266,21 @@ def check(bars: Bars) -> None:
 
 
 def _violations(bars: Bars) -> list[tuple[npt.NDArray[np.bool_], str, str]]:
-    o, h, l, c = (getattr(bars, name) for name in PRICES)
+    prices = first, high, low, last = [getattr(bars, name) for name in PRICES]
     step = np.diff(bars.start)
     late = "Sort them by time and drop the duplicates"
     fix = "Correct or drop these rows"
     rules = [
         (np.append(False, step < 0), "times are not in order", late),
         (np.append(False, step == 0), "times occur twice", late),
-        (~np.isfinite(o + h + l + c), "a price is not a number", fix),
+        (~np.logical_and.reduce([np.isfinite(p) for p in prices]), "a price is not a number", fix),
         (~np.isfinite(bars.volume), "a volume is not a number", fix),
-        (h < l, "high is below low", fix),
-        ((h < o) | (h < c), "high is below open or close", fix),
-        ((l > o) | (l > c), "low is above open or close", fix),
+        (high < low, "high is below low", fix),
+        ((high < first) | (high < last), "high is below open or close", fix),
+        ((low > first) | (low > last), "low is above open or close", fix),
     ]
     if not bars.bar.intraday:
-        rules.insert(0, (bars.start % DAY != 0, "a daily bar does not start at 00:00 UTC of its date", fix))
+        reason = f"a bar of {bars.bar} does not start at 00:00 UTC of its date"
+        rules.insert(0, (bars.start % DAY != 0, reason, fix))
     return rules
 

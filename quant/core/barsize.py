@@ -42,7 +42,11 @@ class BarSize:
 
 
 _UNIT_NS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "mo": 31 * DAY}
-_NAMES: Final = "1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 1h 2h 3h 4h 8h 1d 1w 1mo".split()
+_NAMES: Final = (
+    *("1s", "5s", "10s", "15s", "30s"),
+    *("1m", "2m", "3m", "5m", "10m", "15m", "20m", "30m"),
+    *("1h", "2h", "3h", "4h", "8h", "1d", "1w", "1mo"),
+)
 
 
 def _size(name: str) -> BarSize:
@@ -58,16 +62,17 @@ _UNITS: Final = {
     **dict.fromkeys(("m", "min", "mins", "t", "minute", "minutes"), "m"),
     **dict.fromkeys(("h", "hour", "hours"), "h"),
     **dict.fromkeys(("d", "day", "days"), "d"),
-    **dict.fromkeys(("w", "week", "weeks", "w-sun", "w-mon", "w-fri"), "w"),
-    **dict.fromkeys(("mo", "me", "ms", "month", "months"), "mo"),
+    **dict.fromkeys(("w", "week", "weeks", "w-sun", "w-fri"), "w"),
+    **dict.fromkeys(("mo", "me", "month", "months"), "mo"),
 }
 
 
 def bar_size(spelling: str | BarSize) -> BarSize:
     """Return the bar size that `spelling` means.
 
-    Accepts our names, IB's and pandas' spellings; "1m" is a minute, "1M" and "1mo" a month; "60m" is
-    "1h". Raises ParameterError for a size that IB does not serve.
+    Accepts our names, IB's and pandas' spellings; "1m" is a minute, "1M", "1MS" and "1mo" a month; "60m" is
+    "1h". Not "24h" or "7d": a day is a session here, and a week begins on Monday. Raises ParameterError for
+    a size that IB does not serve.
     """
     if isinstance(spelling, BarSize):
         return spelling
@@ -75,10 +80,10 @@ def bar_size(spelling: str | BarSize) -> BarSize:
     match = re.fullmatch(r"(\d*)\s*([A-Za-z-]+)", text)
     if match:
         count = int(match[1] or 1)
-        unit = "mo" if match[2] == "M" else _UNITS.get(match[2].lower())
-        if unit is not None:
-            ns = count * _UNIT_NS[unit]
-            for size in SIZES.values():
-                if size.ns == ns and (size.unit == "mo") == (unit == "mo"):
-                    return size
+        # Case decides: pandas' "M" and "MS" are months, its "ms" a millisecond.
+        unit = "mo" if match[2] in ("M", "MS") else _UNITS.get(match[2].lower())
+        for size in SIZES.values():
+            same_kind = size.unit == unit or (size.intraday and unit in ("s", "m", "h"))
+            if unit is not None and same_kind and size.ns == count * _UNIT_NS[unit]:
+                return size
     raise ParameterError("bar", spelling, f"not a bar size; one of {' '.join(SIZES)}")

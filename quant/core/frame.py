@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import BarSize, bar_size
-from quant.core.calendar import Ints, calendar, check_name, check_zone
+from quant.core.calendar import calendar, check_name, check_zone, timezone_of
 from quant.core.instrument import Instrument
+from quant.core.zones import Ints, grid_start
 from quant.errors import BarsError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_FIRST_YEAR, _LAST_YEAR = 1700, 2250  # well within what int64 ns can hold
 TIME_COLUMNS: Final = ("datetime", "timestamp", "date", "time")
 Stamp = Literal["start", "end"]
 
@@ -39,9 +42,13 @@ def bars_from_frame(
         raise ParameterError("stamp", stamp, 'is "start" or "end"')
     given = instrument if instrument is not None else Instrument(symbol)
     if calendar is not None:
-        given = _replace(given, calendar=check_name(calendar))
-    moments, zone = _times(df, symbol, size, tz)
-    given = _replace(given, timezone=_exchange_zone(given, size, zone, moments))
+        given = replace(given, calendar=check_name(calendar))
+    exchange_zone = timezone_of(given.calendar) if given.calendar is not None else None
+    moments, zone = _times(df, symbol, size, tz, exchange_zone)
+    if exchange_zone is not None:
+        given = replace(given, timezone=exchange_zone)
+    elif given.timezone == "UTC" and zone is not None:
+        given = replace(given, timezone=zone)
     columns = _columns(df, symbol)
     start = starts(moments, size, given, stamp)
     return Bars(given, size, start, **columns, what=what, rth=rth, source=source, adjusted=adjusted)
@@ -50,45 +57,38 @@ def bars_from_frame(
 def starts(moments: Ints, size: BarSize, instrument: Instrument, stamp: Stamp) -> Ints:
     """Return the bars' starts from their stamps.
 
-    An intraday end stamp goes back by the bar's size, but not beyond its session's open (the first hourly
-    bar of New York ends at 10:00 and starts at 09:30). Daily and longer a stamp is the session's date.
+    An intraday end stamp goes back to the boundary of the clock grid before it, but not beyond its session's
+    open (the first hourly bar of New York ends at 10:00 and starts at 09:30). Daily and longer a stamp is
+    the session's date.
     """
     if stamp == "start" or not size.intraday or not len(moments):
         return moments
-    start = moments - size.ns
+    start = grid_start(moments - 1, size, instrument.timezone)
     if instrument.calendar is not None:
-        years = np.sort(moments[[0, -1]]).view("datetime64[ns]").astype("datetime64[Y]").astype(int) + 1970
-        sessions = calendar(instrument.calendar, int(years[0]), int(years[1]))
+        ends = np.array([moments.min(), moments.max()]).view("datetime64[ns]").astype("datetime64[Y]")
+        first, last = (int(year) + 1970 for year in ends.astype(np.int64))
+        sessions = calendar(instrument.calendar, first, last)
         row = sessions.index_at(moments - 1)
-        start = np.where(row >= 0, np.maximum(start, sessions.open[row]), start)
+        inside = np.flatnonzero(row >= 0)
+        start[inside] = np.maximum(start[inside], sessions.open[row[inside]])
     return start
-
-
-def _replace(instrument: Instrument, **changes: str) -> Instrument:
-    import dataclasses
-
-    return dataclasses.replace(instrument, **changes)
-
-
-def _exchange_zone(instrument: Instrument, size: BarSize, zone: str | None, moments: Ints) -> str:
-    """The calendar's zone; without a calendar the instrument's own, else the zone of the times."""
-    if instrument.calendar is not None:
-        return calendar(instrument.calendar, 2000, 2000).timezone
-    if instrument.timezone != "UTC" or zone is None:
-        return instrument.timezone
-    return zone
 
 
 def _columns(df: pd.DataFrame, symbol: str) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     import pandas as pd
 
+    if df.columns.nlevels > 1:
+        levels = " and ".join(str(name) for name in df.columns.names)
+        mend = f'Take one symbol\'s columns, e.g. df.xs("{symbol}", axis=1, level=-1)'
+        raise BarsError(symbol, f"the columns have several levels ({levels})", (), mend)
     names: dict[str, list[object]] = {}
     for column in df.columns:
         names.setdefault(str(column).strip().lower(), []).append(column)
     missing = [c for c in COLUMNS if c not in names]
     if missing:
         mend = f"The frame has: {', '.join(map(str, df.columns)) or 'none'}"
-        raise BarsError(symbol, f"missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}", (), mend)
+        plural = "s" if len(missing) > 1 else ""
+        raise BarsError(symbol, f"missing column{plural} {', '.join(missing)}", (), mend)
     found = {}
     for name in COLUMNS:
         if len(names[name]) > 1:
@@ -101,30 +101,42 @@ def _columns(df: pd.DataFrame, symbol: str) -> dict[str, np.ndarray[tuple[int], 
     return found
 
 
-def _times(df: pd.DataFrame, symbol: str, size: BarSize, tz: str | None) -> tuple[Ints, str | None]:
+def _times(
+    df: pd.DataFrame, symbol: str, size: BarSize, tz: str | None, exchange_zone: str | None
+) -> tuple[Ints, str | None]:
     """Return UTC ns of the frame's times (dates at 00:00 UTC for daily and longer) and the times' zone."""
-
     raw = _time_values(df, symbol)
     bad = np.flatnonzero(raw.isna())
     if len(bad):
         raise BarsError(symbol, "a time is missing", bad, "Correct or drop these rows")
+    bad = np.flatnonzero((raw.year < _FIRST_YEAR) | (raw.year > _LAST_YEAR))
+    if len(bad):
+        reason = f"a time is not between {_FIRST_YEAR} and {_LAST_YEAR}"
+        raise BarsError(symbol, reason, bad, "Correct or drop these rows")
     if tz is not None:
         check_zone(tz)
-    zone = str(raw.tz) if raw.tz is not None else tz
+    zone = tz if tz is not None or raw.tz is None else str(raw.tz)
     if not size.intraday:
-        naive = raw.tz_localize(None) if raw.tz is not None else raw
-        # A zone that was asked for decides the date; else the date is the one that the frame shows.
-        if raw.tz is not None and tz is not None:
-            naive = raw.tz_convert(tz).tz_localize(None)
-        dates = naive.to_numpy().astype("datetime64[D]")
-        return dates.astype("datetime64[ns]").view(np.int64), tz if tz is not None else zone
+        return _session_dates(raw, tz if tz is not None else exchange_zone, asked=tz is not None), zone
     if raw.tz is None:
         if tz is None:
             mend = 'Give the zone in which they were written, e.g. tz="America/New_York"'
             raise BarsError(symbol, "intraday times have no time zone", (), mend)
         raw = _localize(raw, tz, symbol)
     utc = raw.tz_convert("UTC").tz_localize(None).as_unit("ns")
-    return utc.to_numpy().view(np.int64), tz if tz is not None else zone
+    return utc.to_numpy().view(np.int64), zone
+
+
+def _session_dates(raw: pd.DatetimeIndex, zone: str | None, *, asked: bool) -> Ints:
+    """Return the dates of daily and longer bars at 00:00 UTC.
+
+    Dates are the ones that the frame shows, unless a zone was asked for; or the exchange's zone is known
+    and the frame shows no midnights (a day in Sydney that begins at 13:00 UTC is the next date).
+    """
+    if raw.tz is not None and zone is not None and (asked or bool((raw != raw.normalize()).any())):
+        raw = raw.tz_convert(zone)
+    dates = raw.tz_localize(None).to_numpy().astype("datetime64[D]")
+    return dates.astype("datetime64[ns]").view(np.int64)
 
 
 def _localize(raw: pd.DatetimeIndex, tz: str, symbol: str) -> pd.DatetimeIndex:
@@ -162,12 +174,10 @@ def _time_values(df: pd.DataFrame, symbol: str) -> pd.DatetimeIndex:
         mend = f"Give a DatetimeIndex or a column called one of {', '.join(TIME_COLUMNS)}"
         raise BarsError(symbol, "the frame has no times", (), mend)
     if values.dtype.kind in "iuf":
-        raise BarsError(symbol, f"column {column} holds numbers, not times", (), "Convert it with pd.to_datetime")
+        reason = f"column {column} holds numbers, not times"
+        raise BarsError(symbol, reason, (), "Convert it with pd.to_datetime")
     try:
         return pd.DatetimeIndex(pd.to_datetime(values))
     except (ValueError, TypeError) as e:
         reason = f"times cannot be read, or have a zone in some rows only ({e})"
         raise BarsError(symbol, reason, (), "Give all of them one form and one zone") from None
-
-
-

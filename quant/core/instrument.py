@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Self
 
+from quant.core.calendar import check_zone
 from quant.errors import ParameterError
 
 # Currency -> market of the commission tables (core/costs), for stocks.
@@ -39,7 +40,8 @@ class Instrument:
     def __post_init__(self) -> None:
         if not isinstance(self.symbol, str) or not self.symbol.strip() or not self.symbol.isprintable():
             raise ParameterError("symbol", self.symbol, "must be a name")
-        for name in ("tick", "multiplier"):
+        check_zone(self.timezone)
+        for name in ("tick", "multiplier", "price_magnifier"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ParameterError(name, value, "must be a positive number")

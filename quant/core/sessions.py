@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quant.core.barsize import DAY, MINUTE, BarSize
-from quant.core.calendar import Calendar, Dates, Ints
+from quant.core.calendar import Calendar, Dates
+from quant.core.zones import Ints, from_local, grid_end, grid_start, to_local
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,64 +44,70 @@ def times(start: Ints, size: BarSize, timezone: str, calendar: Calendar | None) 
     return _daily(start, size, timezone, calendar)
 
 
-def to_local(moments: Ints, timezone: str) -> Ints:
-    """Return the wall clock of `timezone` at UTC `moments`, as ns since 1970-01-01 00:00 on that clock."""
-    import pandas as pd
-
-    if timezone == "UTC" or not len(moments):
-        return moments
-    utc = pd.DatetimeIndex(moments.view("datetime64[ns]"), tz="UTC")
-    wall: Ints = utc.tz_convert(timezone).tz_localize(None).to_numpy().view(np.int64)
-    return wall
-
-
-def from_local(wall: Ints, timezone: str) -> Ints:
-    """Return UTC ns of wall clock times; of a repeated hour the first, of a skipped one the hour's end."""
-    import pandas as pd
-
-    if timezone == "UTC" or not len(wall):
-        return wall
-    naive = pd.DatetimeIndex(wall.view("datetime64[ns]"))
-    first = np.ones(len(wall), dtype=bool)
-    aware = naive.tz_localize(timezone, ambiguous=first, nonexistent="shift_forward")
-    utc: Ints = aware.tz_convert("UTC").tz_localize(None).to_numpy().view(np.int64)
-    return utc
-
-
-def grid_end(start: Ints, size: BarSize, timezone: str) -> Ints:
-    """Return min(start + size, the next boundary of the clock grid of that size in local time)."""
-    wall = to_local(start, timezone)
-    end = start + size.ns - wall % size.ns
-    # A clock change in between moves the boundary on the wall by the change of the offset.
-    end -= (to_local(end, timezone) - end) - (wall - start)
-    return np.minimum(np.maximum(end, start + 1), start + size.ns)
-
-
 def _dates(ns: Ints) -> Dates:
     return ns.view("datetime64[ns]").astype("datetime64[D]")
 
 
 def _intraday(start: Ints, size: BarSize, timezone: str, calendar: Calendar | None) -> Times:
     end = grid_end(start, size, timezone)
-    local_date = _dates(to_local(start, timezone))
     n = len(start)
     if calendar is None or not len(calendar.dates):
-        return Times(start, end, local_date, np.full(n, np.nan), np.ones(n, dtype=bool))
+        local = _dates(to_local(start, timezone))
+        return Times(start, end, local, np.full(n, np.nan), np.ones(n, dtype=bool))
     row = calendar.index_at(start)
     inside = row >= 0
+    outside = np.flatnonzero(~inside)
+    local = _dates(to_local(start[outside], timezone))
     # Outside: the session of the bar's own date; of a date without one, the next session.
-    nearest = np.minimum(np.searchsorted(calendar.dates, local_date), len(calendar.dates) - 1)
-    row = np.where(inside, row, nearest)
+    row[outside] = np.minimum(np.searchsorted(calendar.dates, local), len(calendar.dates) - 1)
     close = calendar.close[row]
     end = np.where(start >= close, start + size.ns, np.minimum(end, close))
-    return Times(start, end, calendar.dates[row], (close - end) / MINUTE, inside)
+    session, left = calendar.dates[row], (close - end) / MINUTE
+    # Before the calendar's first session and after its last one nothing is known.
+    unknown = (local < calendar.dates[0]) | (local > calendar.dates[-1])
+    if unknown.any():
+        beyond = outside[unknown]
+        session[beyond], left[beyond] = local[unknown], np.nan
+        end[beyond] = grid_end(start[beyond], size, timezone)
+    return Times(start, end, session, left, inside)
+
+
+def group_starts(
+    start: Ints, session: Dates, size: BarSize, timezone: str, calendar: Calendar | None
+) -> Ints:
+    """Return, per bar, the start of the bar of the coarser `size` that it belongs to.
+
+    start: (n,) UTC ns, strictly increasing. session: (n,), theirs. Row i depends on rows up to i only.
+    """
+    if not size.intraday:
+        return _first_day(session, size.unit).astype("datetime64[ns]").view(np.int64)
+    cell = grid_start(start, size, timezone)
+    if calendar is None or not len(calendar.dates) or not len(start):
+        return cell
+    row = calendar.index_of(session)
+    opened, closed = calendar.open[row], calendar.close[row]
+    first = np.maximum.accumulate(np.where(np.append(True, np.diff(cell) > 0), np.arange(len(cell)), 0))
+    # The grid does not reach over the open, but where bars before the open share the cell: then it is the
+    # extended hours' bar, as IB's; nor over the close: a closing auction's bar is its own group.
+    own_open = (row >= 0) & (start >= opened) & ((start[first] >= opened) | (session[first] < session))
+    own_close = (row >= 0) & (start >= closed)
+    cell = np.where(own_open, np.maximum(cell, opened), cell)
+    return np.where(own_close, np.maximum(cell, closed), cell)
+
+
+def _first_day(dates: Dates, unit: str) -> Dates:
+    """Return the first date of the week (Monday) or month that each date lies in; of a day, itself."""
+    if unit == "w":
+        return dates - (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    if unit == "mo":
+        return dates.astype("datetime64[M]").astype("datetime64[D]")
+    return dates
 
 
 def _last_day(dates: Dates, unit: str) -> Dates:
     """Return the last date of the week (Sunday) or month that each date lies in; of a day, itself."""
     if unit == "w":
-        since_monday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-        return dates + (6 - since_monday)
+        return _first_day(dates, unit) + 6
     if unit == "mo":
         return (dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
     return dates
@@ -110,7 +117,7 @@ def _daily(start: Ints, size: BarSize, timezone: str, calendar: Calendar | None)
     label = _dates(start)
     last = _last_day(label, size.unit)
     n = len(start)
-    end = from_local(last.astype("datetime64[ns]").view(np.int64) + LAST_OF_DAY, timezone)
+    end = from_local(last.astype("datetime64[ns]").view(np.int64) + LAST_OF_DAY, timezone, last=True)
     begin = from_local(start, timezone)
     if calendar is None or not len(calendar.dates):
         return Times(begin, end, label, np.full(n, np.nan), np.ones(n, dtype=bool))
@@ -120,8 +127,7 @@ def _daily(start: Ints, size: BarSize, timezone: str, calendar: Calendar | None)
     else:
         # The last session up to the period's end, the first one of the period.
         row = np.searchsorted(calendar.dates, last, side="right") - 1
-        period = label - (label.astype(np.int64) + 3) % 7 if size.unit == "w" else label.astype("datetime64[M]")
-        first = np.searchsorted(calendar.dates, period.astype("datetime64[D]"))
+        first = np.searchsorted(calendar.dates, _first_day(label, size.unit))
         inside = (row >= first) & (first < len(calendar.dates))
     end = np.where(inside, calendar.close[row], end)
     begin = np.where(inside, calendar.open[np.where(inside, first, 0)], begin)

@@ -19,9 +19,9 @@ from quant.indicators.standard import Macd, Stochastic
 def macd_course(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> Macd:
     """Return MACD with ewm(span=n, adjust=True, min_periods=n) for each of its three averages.
 
-    The line starts at row slow - 1, signal and histogram at row slow + signal - 2. Meets `macd` (default periods)
-    to a twentieth of a bar's typical move by bar 100, to a millionth by bar 250; crossings before may differ.
-    fast may exceed slow here: the sign turns.
+    The line starts at row slow - 1, signal and histogram at row slow + signal - 2. Meets `macd` (default
+    periods) to a twentieth of a bar's typical move by bar 100, to a millionth by bar 250; crossings before
+    may differ. fast may exceed slow here: the sign turns.
     """
     fast, slow = period_of("fast", fast, 1), period_of("slow", slow, 1)
     signal = period_of("signal", signal, 1)
@@ -37,8 +37,8 @@ def macd_course(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 
 def rsi_course(close: ArrayLike, period: int = 14) -> Floats:
     """Return RSI with ewm(alpha=1/n, min_periods=n) of gains and losses, from row period - 1 on.
 
-    The first bar's change counts as 0, hence a row earlier than `rsi`. Meets `rsi` (14) to a tenth of a point by
-    bar 100, to a hundred-thousandth by bar 250. NaN while nothing has changed, where TA-Lib says 0.
+    The first bar's change counts as 0, hence a row earlier than `rsi`. Meets `rsi` (14) to a tenth of a point
+    by bar 100, to a hundred-thousandth by bar 250. NaN while nothing has changed, where TA-Lib says 0.
     """
     period = period_of("period", period, 1)
 
@@ -110,12 +110,11 @@ def slope(values: ArrayLike, period: int = 5) -> Floats:
     x = np.linspace(0.0, 1.0, period) - 0.5  # from its mean
     with np.errstate(invalid="ignore", over="ignore"):
         height = highest - lowest
-        scale = np.where(height == 0.0, 1.0, height)
+        scale = np.where(height == 0.0, 1.0, height)  # a flat window: 0/1
         covariance = np.zeros(len(height))
         for weight, place in zip(x, places, strict=True):
             covariance += weight * ((place - lowest) / scale)
     angle[period - 1 :] = np.degrees(np.arctan(covariance / np.sum(x * x)))
-    angle[period - 1 :][height == 0.0] = 0.0
     return angle
 
 

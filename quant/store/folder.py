@@ -58,7 +58,8 @@ def quote(name: str) -> str:
 
 def series_folder(root: Path, instrument: Instrument, bar: BarSize, what: str, rth: bool) -> Path:
     """Return the folder of a series below `root`, which is the folder of a source."""
-    who = f"{quote(instrument.symbol)}.{quote(str(instrument.con_id or instrument.exchange))}"
+    where = instrument.exchange if instrument.con_id is None else str(instrument.con_id)
+    who = f"{quote(instrument.symbol)}.{quote(where)}"
     return root / quote(instrument.sec_type) / who / settings_name(bar, what, rth)
 
 

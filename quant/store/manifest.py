@@ -81,7 +81,12 @@ def dump(manifest: Manifest) -> bytes:
 
 def load(path: Path) -> Manifest:
     """Return the manifest at `path`. Raises DamagedData, or FileNotFoundError where there is none."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise DamagedData(str(path), f"it cannot be read ({e.strerror})", MEND) from None
     try:
         content = json.loads(data)
         content.pop("sha256")

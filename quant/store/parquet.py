@@ -72,6 +72,8 @@ def decode_into(path: Path, data: bytes, out: Mapping[str, Array]) -> None:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as e:
         raise DamagedData(str(path), f"it cannot be decoded ({e})", MEND) from None
     for name, values in out.items():
+        if len(values) != table.num_rows:
+            raise DamagedData(str(path), f"it has {table.num_rows} rows, {len(values)} were written", MEND)
         at = 0
         for chunk in table.column(name).chunks:
             part = chunk.view(pa.int64()) if name in TIMES else chunk

@@ -1,0 +1,75 @@
+"""quant: backtest, sweep and trade one strategy class.
+
+`import quant as q` loads nothing heavy: each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quant import indicators, metrics
+    from quant.backtest import Comparison, Run, backtest, compare, feed, load_run, runs
+    from quant.core.bars import Bars
+    from quant.core.costs import costs
+    from quant.core.instrument import Instrument
+    from quant.core.synthetic import synthetic
+    from quant.core.version import version
+    from quant.store import bars
+    from quant.strategy import Panel, Signals, Strategy
+
+_WHERE = {
+    "Bars": "quant.core.bars",
+    "Comparison": "quant.backtest",
+    "Instrument": "quant.core.instrument",
+    "Panel": "quant.strategy",
+    "Run": "quant.backtest",
+    "Signals": "quant.strategy",
+    "Strategy": "quant.strategy",
+    "backtest": "quant.backtest",
+    "bars": "quant.store",
+    "compare": "quant.backtest",
+    "costs": "quant.core.costs",
+    "feed": "quant.backtest",
+    "load_run": "quant.backtest",
+    "runs": "quant.backtest",
+    "synthetic": "quant.core.synthetic",
+    "version": "quant.core.version",
+}
+_MODULES = ("indicators", "metrics")
+
+__all__ = [
+    "Bars",
+    "Comparison",
+    "Instrument",
+    "Panel",
+    "Run",
+    "Signals",
+    "Strategy",
+    "backtest",
+    "bars",
+    "compare",
+    "costs",
+    "feed",
+    "indicators",
+    "load_run",
+    "metrics",
+    "runs",
+    "synthetic",
+    "version",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"quant.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'quant' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,9 @@
+"""Backtests through backtrader: feeds, broker, recorder, runner and run folders. Knows no IB and no live trading."""
+
+from quant.backtest.compare import Comparison, compare
+from quant.backtest.feed import feed
+from quant.backtest.folder import load_run, prune, runs
+from quant.backtest.result import Run
+from quant.backtest.runner import backtest
+
+__all__ = ["Comparison", "Run", "backtest", "compare", "feed", "load_run", "prune", "runs"]

@@ -1,0 +1,185 @@
+"""Run folders: a run at rest, written once and never changed (DESIGN §4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from quant.backtest.result import Run
+from quant.core.finding import Finding
+from quant.errors import DamagedData, ParameterError, SeriesNotFound, WriteFailed
+from quant.store.folder import data_folder
+
+SCHEMA: Final = 1  # of run.json; a reader refuses a later one
+TABLES: Final = ("orders", "fills", "trades")
+
+
+def save_run(run: Run, data: Path, at: datetime) -> Path:
+    """Write `run` under `data`/runs and return its folder. at: aware, becomes part of the name.
+
+    Everything is written beside and then renamed, so a folder is whole or is not there.
+    Raises WriteFailed.
+    """
+    runs = data / "runs"
+    facts = json.dumps(run.settings, sort_keys=True, default=str).encode()
+    name = f"{at:%Y%m%d-%H%M%S}-{_snake(run.settings['strategy']['class'])}-{hashlib.sha256(facts).hexdigest()[:8]}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=runs, prefix=".writing-", ignore_cleanup_errors=True) as temporary:
+            part = Path(temporary) / "run"
+            part.mkdir()
+            _write(run, part, at)
+            return _rename(part, runs / name)
+    except OSError as e:
+        raise WriteFailed(str(runs / name), e.strerror or str(e)) from e
+
+
+def _rename(part: Path, folder: Path) -> Path:
+    """Give the folder its name; the same run in the same second gets a number behind it."""
+    for number in range(2, 1000):
+        target = folder if number == 2 else folder.with_name(f"{folder.name}-{number - 1}")
+        if not target.exists():
+            os.replace(part, target)
+            return target
+    raise OSError(f"{folder} exists a thousand times")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _write(run: Run, folder: Path, at: datetime) -> None:
+    facts = {
+        "schema": SCHEMA,
+        "created": at.isoformat(timespec="seconds"),
+        **run.settings,
+        "positions": run.positions,
+        "findings": [f.to_dict() for f in run.findings],
+    }
+    _json(folder / "run.json", facts)
+    _json(folder / "metrics.json", {k: None if _missing(v) else v for k, v in run.metrics.items()})
+    for name in TABLES:
+        getattr(run, name).to_parquet(folder / f"{name}.parquet", index=False)
+    pd.DataFrame({"equity": run.equity, "cash": run.cash}).to_parquet(folder / "equity.parquet")
+    run.returns.to_frame().to_parquet(folder / "returns.parquet")
+    if run.source is not None:
+        (folder / "strategy.py").write_text(run.source, encoding="utf-8")
+
+
+def _missing(value: float) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n", encoding="utf-8")
+
+
+# ---------------------------------------------------------------- reading
+def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
+    """Return the run of a folder, of a run's name, or of the start of one. Raises SeriesNotFound, DamagedData."""
+    path = find_run(folder, data)
+    facts = _read_json(path / "run.json")
+    if facts.get("schema", 0) > SCHEMA:
+        raise DamagedData(str(path), f"its schema {facts['schema']} is newer than {SCHEMA}", "Update quant-ib")
+    try:
+        tables = {name: pd.read_parquet(path / f"{name}.parquet") for name in TABLES}
+        account = pd.read_parquet(path / "equity.parquet")
+        figures = _read_json(path / "metrics.json")
+        source = path / "strategy.py"
+        settings = {
+            k: v for k, v in facts.items() if k not in ("schema", "created", "positions", "findings")
+        }
+        return Run(
+            settings=settings,
+            metrics={k: math.nan if v is None else v for k, v in figures.items()},
+            equity=account["equity"],
+            cash=account["cash"],
+            returns=pd.read_parquet(path / "returns.parquet")["return"],
+            orders=tables["orders"],
+            fills=tables["fills"],
+            trades=tables["trades"],
+            positions=facts["positions"],
+            findings=[Finding(**f) for f in facts["findings"]],
+            source=source.read_text(encoding="utf-8") if source.is_file() else None,
+            folder=path,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DamagedData(str(path), str(e), "Run the backtest again") from e
+
+
+def find_run(name: str | Path, data: str | Path | None = None) -> Path:
+    """Return the folder of a run, given as a path, its name, or a part of the name that only it has."""
+    path = Path(name)
+    if (path / "run.json").is_file():
+        return path
+    runs = data_folder(data) / "runs"
+    found = [f for f in folders(runs) if str(name) in f.name]
+    exact = [f for f in found if f.name == str(name)]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if found:
+        raise ParameterError("run", str(name), f"several runs have it: {', '.join(f.name for f in found[:5])}")
+    raise SeriesNotFound(f"a run {name}", str(runs), "`quant runs list` shows those that there are")
+
+
+def folders(runs: Path) -> list[Path]:
+    """Return the run folders below `runs`, oldest first."""
+    if not runs.is_dir():
+        return []
+    return sorted(f for f in runs.iterdir() if not f.name.startswith(".") and (f / "run.json").is_file())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise DamagedData(str(path), str(e), "Run the backtest again") from e
+    return value
+
+
+def runs(data: str | Path | None = None) -> pd.DataFrame:
+    """Return a row for each saved run, oldest first: name, settings and metrics.
+
+    A folder that cannot be read gives a row whose `strategy` says so; it stops nothing.
+    """
+    rows = []
+    for folder in folders(data_folder(data) / "runs"):
+        try:
+            facts, figures = _read_json(folder / "run.json"), _read_json(folder / "metrics.json")
+            rows.append(
+                {
+                    "run": folder.name,
+                    "created": pd.Timestamp(facts["created"]),
+                    "strategy": facts["strategy"]["class"],
+                    "params": " ".join(f"{k}={v}" for k, v in facts["params"].items()),
+                    "bars": ", ".join(f"{b['instrument']['symbol']} {b['bar']}" for b in facts["bars"]),
+                    "first": facts["bars"][0]["first"],
+                    "last": facts["bars"][0]["last"],
+                    **figures,
+                }
+            )
+        except (DamagedData, KeyError, TypeError, IndexError):
+            rows.append({"run": folder.name, "strategy": "(damaged)"})
+    columns = ["run", "created", "strategy", "params", "bars", "first", "last"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def prune(data: Path, keep: int) -> list[Path]:
+    """Remove all but the newest `keep` runs and return what was removed."""
+    if keep < 0:
+        raise ParameterError("keep", keep, "must be 0 or more")
+    found = folders(data / "runs")
+    old = found[: max(len(found) - keep, 0)]
+    for folder in old:
+        shutil.rmtree(folder)
+    return old

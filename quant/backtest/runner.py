@@ -1,0 +1,192 @@
+"""q.backtest: from a strategy and bars to a Run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+
+from quant.backtest import engine as engines
+from quant.backtest import findings as noticed
+from quant.backtest.broker import CostFunction
+from quant.backtest.engine import Job
+from quant.backtest.recorder import Record
+from quant.backtest.result import Run, make_run
+from quant.core import clock
+from quant.core import costs as cost_tables
+from quant.core.bars import Bars
+from quant.core.costs import Costs
+from quant.core.finding import Finding
+from quant.core.sizing import Sizing, parse_sizing
+from quant.core.targets import START_RULES, SessionRules, session_rules
+from quant.errors import BarsError, ParameterError
+from quant.store.folder import data_folder
+from quant.strategy import Strategy, look_ahead, parameters, plans, strategy
+
+AnyCosts = str | bt.CommInfoBase | CostFunction
+
+
+def backtest(
+    strategy: str | type[bt.Strategy],
+    bars: Bars | Iterable[Bars],
+    *,
+    params: Mapping[str, Any] | None = None,
+    cash: float = 100_000.0,
+    costs: AnyCosts = "ib-fixed",
+    sizing: str | None = None,
+    slippage: str | None = None,
+    borrow: float | None = None,
+    engine: str = "plain",
+    start_rule: str = "first-target",
+    save: bool = True,
+    data: str | Path | None = None,
+) -> Run:
+    """Run a strategy over bars and return what happened.
+
+    strategy: a class, a name in strategies/ ("macd"), or "package.module:Class". bars: one Bars, or several
+    = several feeds on one cash account. params: replace the strategy's defaults. cash: in the instruments'
+    currency. costs: "none", "percent:0.05", "ib-fixed", "ib-tiered", a bt.CommInfoBase, or f(quantity, price).
+    sizing: "percent:95" (default, shared by the feeds), "cash:10000", "shares:100", "risk:1"; of a plain
+    bt.Strategy only "shares:N". slippage: "percent:0.02" or "ticks:1". borrow: yearly rate on shorts (0.03 =
+    3 %). start_rule: "first-target", or "next-change" as live starts. save: write a run folder under `data`.
+    Raises ParameterError, StrategyError, DataError; what is refused and what is only noticed: DESIGN §5.5.
+    """
+    job, first_day = _job(strategy, bars, params, cash, costs, sizing, slippage, borrow, start_rule)
+    if engine not in engines.ENGINES:
+        raise ParameterError("engine", engine, f"there is {', '.join(engines.ENGINES)}")
+    notes = noticed.before(job, first_day)
+    checked = None
+    if job.plans is not None:
+        peek = look_ahead(job.strategy, job.bars, job.params, job.plans)
+        checked = peek is None
+        notes += [] if peek is None else [peek]
+    record = engines.run(job)
+    notes += noticed.after(job, record)
+    notes += _ambiguous(job, record)
+    run = make_run(job, record, notes, engine=engine, look_ahead_ok=checked)
+    if save:
+        from quant.backtest.folder import save_run
+
+        run.folder = save_run(run, data_folder(data), clock.now())
+    return run
+
+
+def _job(
+    given: str | type[bt.Strategy],
+    bars: Bars | Iterable[Bars],
+    params: Mapping[str, Any] | None,
+    cash: float,
+    costs: AnyCosts,
+    sizing: str | None,
+    slippage: str | None,
+    borrow: float | None,
+    start_rule: str,
+) -> tuple[Job, Costs | None]:
+    """Check every argument; return the job, and the costs as of the first bar where they come from a table."""
+    cls = strategy(given)
+    feeds = _feeds(bars)
+    if not (isinstance(cash, int | float) and math.isfinite(cash) and cash > 0):
+        raise ParameterError("cash", cash, "must be a number above 0")
+    if borrow is not None and not (isinstance(borrow, int | float) and 0 <= borrow < 10):
+        raise ParameterError("borrow", borrow, "must be a yearly rate, e.g. 0.03 for 3 %")
+    if start_rule not in START_RULES:
+        raise ParameterError("start_rule", start_rule, f"is one of {', '.join(START_RULES)}")
+    resolved, first_day = _costs(costs, feeds)
+    ours = issubclass(cls, Strategy)
+    chosen = parameters(cls, params)
+    job = Job(
+        strategy=cls, params=chosen, bars=feeds,
+        plans=tuple(plans(cls, feeds, chosen)) if ours else None,
+        cash=float(cash), costs=resolved, sizing=_sizing(cls, sizing, feeds),
+        slippage=cost_tables.parse_slippage(slippage), borrow=borrow,
+        rules=_rules(cls, feeds) if ours else SessionRules(),
+        start_rule="first-target" if start_rule == "first-target" else "next-change",
+    )  # fmt: skip
+    return job, first_day
+
+
+def _feeds(bars: Bars | Iterable[Bars]) -> tuple[Bars, ...]:
+    feeds = (bars,) if isinstance(bars, Bars) else tuple(bars)
+    if not feeds:
+        raise ParameterError("bars", "[]", "give at least one Bars")
+    for b in feeds:
+        if not isinstance(b, Bars):
+            reason = 'must be Bars: q.bars("SPY") from the store, or q.Bars.from_frame(df, "SPY")'
+            raise ParameterError("bars", type(b).__name__, reason)
+        if not len(b):
+            raise BarsError(b.symbol, "there are no bars")
+    currencies = {b.instrument.currency for b in feeds}
+    if len(currencies) > 1:
+        reason = "feeds of several currencies need exchange rates, which are not supported: run them apart"
+        raise ParameterError("bars", sorted(currencies), reason)
+    return feeds
+
+
+def _costs(given: AnyCosts, feeds: tuple[Bars, ...]) -> tuple[Costs | bt.CommInfoBase | CostFunction, Costs | None]:
+    if isinstance(given, bt.CommInfoBase):
+        return given, None
+    for b in feeds:
+        if b.instrument.multiplier != 1.0 or b.instrument.price_magnifier != 1:
+            reason = (
+                f"{b.symbol} has multiplier {b.instrument.multiplier:g} and price magnifier "
+                f"{b.instrument.price_magnifier}; give a bt.CommissionInfo(commission=, margin=, mult=) for it"
+            )
+            raise ParameterError("costs", given, reason)
+    if callable(given):
+        return given, None
+    instrument = feeds[0].instrument
+    table = given not in ("none",) and not str(given).startswith("percent")
+    if table and instrument.sec_type != "STK":
+        reason = f"the tables are for stocks and {instrument.symbol} is {instrument.sec_type}; give percent:x or a function"
+        raise ParameterError("costs", given, reason)
+    first, last = (min(b.session[0] for b in feeds).item(), max(b.session[-1] for b in feeds).item())
+    assert isinstance(first, date)
+    return cost_tables.costs(given, instrument.market, last), cost_tables.costs(given, instrument.market, first)
+
+
+def _sizing(cls: type[bt.Strategy], text: str | None, feeds: tuple[Bars, ...]) -> Sizing | None:
+    ours = issubclass(cls, Strategy)
+    if text is None and not ours:
+        return None
+    sizing = parse_sizing(text, len(feeds))
+    if not ours and (sizing.kind != "shares" or sizing.amount != int(sizing.amount)):
+        reason = "a plain bt.Strategy sizes its own orders; only shares:N (a fixed stake) can be set for it"
+        raise ParameterError("sizing", text, reason)
+    if ours and sizing.kind != "shares":
+        for b in feeds:
+            row = np.flatnonzero(b.close <= 0.0)
+            if len(row):
+                reason = f"{b.symbol} closes at {b.close[row[0]]} at bar {row[0]}, where no size follows; use shares:N"
+                raise ParameterError("sizing", text if text is not None else str(sizing), reason)
+    return sizing
+
+
+def _rules(cls: type[Strategy], feeds: tuple[Bars, ...]) -> SessionRules:
+    rules = session_rules(cls.session)
+    for b in feeds:
+        if rules.any and b.calendar is None:
+            reason = f"needs the session's close, but {b.symbol} has no calendar; import or build it with one"
+            raise ParameterError("session", dict(cls.session), reason)
+        if rules.flat_before_close is not None and not b.bar.intraday:
+            reason = f"flat_before_close needs intraday bars, {b.symbol} has {b.bar}"
+            raise ParameterError("session", dict(cls.session), reason)
+    return rules
+
+
+def _ambiguous(job: Job, record: Record) -> list[Finding]:
+    """Where one bar touched both exits, run once more with the limit first and say what that would give."""
+    count = sum(f.ambiguous for f in record.fills)
+    if not count:
+        return []
+    other = engines.run(replace(job, limit_first=True))
+    message = (
+        "bars touched both stop and limit and do not say which came first; stop first gives a final value of "
+        f"{record.value[-1]:,.2f}, limit first {other.value[-1]:,.2f}"
+    )
+    return [Finding("ambiguous-exits", message, count)]

@@ -1,0 +1,105 @@
+"""Bars by symbol and range of time, as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from quant.core.bars import Bars
+from quant.core.barsize import DAY, BarSize
+from quant.core.zones import from_local, to_local
+from quant.errors import EmptyRange, ParameterError
+from quant.store.folder import data_folder
+from quant.store.series import Series
+from quant.store.store import Store
+
+Moment = str | date | datetime | None
+
+
+def bars(
+    symbol: str,
+    bar: str | BarSize = "1d",
+    start: Moment = None,
+    end: Moment = None,
+    *,
+    what: str = "TRADES",
+    rth: bool = True,
+    source: str | None = None,
+    data: str | Path | None = None,
+) -> Bars:
+    """Return the bars of `symbol` from the store.
+
+    start, end: None (all), a date ("2017-01-03" or date), which means its whole session and is included, or a
+    moment ("2017-01-03 09:30" or datetime; naive = exchange time), of which `end` is excluded. what: IB's
+    whatToShow. rth: regular trading hours. source: which one, if several hold the symbol. data: data folder;
+    else that of the nearest quant.toml, else ./data.
+    Raises SeriesNotFound, EmptyRange, DamagedData, ParameterError.
+    """
+    store = Store(data_folder(data))
+    series = store.find(symbol, bar, what, rth, source)
+    first, last = parse("start", start), parse("end", end)
+    found = cut(store, series, first, last)
+    if not len(found):
+        wanted = f"{'…' if start is None else start} to {'…' if end is None else end}"
+        raise EmptyRange(series.name, wanted, series.span)
+    return found
+
+
+def parse(name: str, value: Moment) -> date | datetime | None:
+    """Return the date or datetime that a person wrote. Raises ParameterError."""
+    if value is None or isinstance(value, date):  # a datetime is a date
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    for read in (date.fromisoformat, datetime.fromisoformat):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    raise ParameterError(name, value, 'write a date like "2017-01-03" or a moment like "2017-01-03 09:30"')
+
+
+def cut(store: Store, series: Series, start: date | datetime | None, end: date | datetime | None) -> Bars:
+    """Return the bars of a series in a range; see `bars` for its meaning."""
+    slack = 10 * DAY  # a bar outside trading hours belongs to the next session, a long holiday away at most
+    low, high = (_moment(v, series) for v in (start, end))
+    low_slack = slack if _is_date(start) and series.bar.intraday else 0
+    # A plain end date is included: its bars begin before the next date does.
+    high_slack = (slack if series.bar.intraday else DAY) if _is_date(end) else 0
+    found = store.read(
+        series, None if low is None else low - low_slack, None if high is None else high + high_slack
+    )
+    if series.bar.intraday:
+        if isinstance(start, date) and _is_date(start):
+            found = found[_first_of(found, np.datetime64(start), low_slack) :]
+        if isinstance(end, date) and _is_date(end):
+            found = found[: _first_of(found, np.datetime64(end) + 1, high_slack)]
+    return found
+
+
+def _is_date(value: date | datetime | None) -> bool:
+    return isinstance(value, date) and not isinstance(value, datetime)
+
+
+def _moment(value: date | datetime | None, series: Series) -> int | None:
+    """Return UTC ns; of daily and longer bars, whose start is a label, the wall clock's time as UTC."""
+    if value is None:
+        return None
+    zone = series.instrument.timezone
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        utc = _ns(value.astimezone(UTC).replace(tzinfo=None))
+        return utc if series.bar.intraday else int(to_local(np.array([utc]), zone)[0])
+    wall = _ns(value)
+    return int(from_local(np.array([wall]), zone)[0]) if series.bar.intraday else wall
+
+
+def _ns(value: date | datetime) -> int:
+    return int(np.datetime64(value, "ns").astype(np.int64))
+
+
+def _first_of(found: Bars, session: np.datetime64, slack: int) -> int:
+    """Return the row of the first bar of `session` or a later one; sessions are found near it only."""
+    middle = int(session.astype("datetime64[ns]").astype(np.int64))
+    low, high = np.searchsorted(found.start, [middle - 2 * slack, middle + 2 * slack])
+    return int(low + np.searchsorted(found[int(low) : int(high)].session, session))

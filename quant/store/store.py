@@ -1,0 +1,214 @@
+"""The store: bars at rest as Parquet, one folder a series. Knows no broker and reads no clock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quant.core.bars import COLUMNS, Bars
+from quant.core.barsize import BarSize, bar_size
+from quant.errors import DamagedData, ParameterError, SeriesNotFound, WriteFailed
+from quant.store.folder import SAMPLE, check_source, quote, series_folder, settings_name
+from quant.store.manifest import MEND, NAME, File, Manifest, load
+from quant.store.missing import not_found
+from quant.store.parquet import decode_into, empty, verified
+from quant.store.series import Series, read_series
+from quant.store.write import REVISION, Written, locked, read_file, remove_folder, write_series
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Store:
+    """Bars in a data folder: all sources under bars/, and the read-only source "sample" under sample/.
+
+    data: the folder; it need not exist. writable_sample: allow writing the source "sample" (who makes the
+    project's own sample needs it, nobody else).
+    """
+
+    def __init__(self, data: str | Path, *, writable_sample: bool = False) -> None:
+        self.data = Path(data)
+        self._writable_sample = writable_sample
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.data)!r})"
+
+    # ------------------------------------------------------------ what is there
+    def scan(self) -> tuple[list[Series], list[DamagedData]]:
+        """Return all series, in order of name, and an error for each that cannot be read."""
+        found, damaged = [], []
+        for source, root in self._roots():
+            for path in root.glob(f"*/*/*/{NAME}"):
+                try:
+                    found.append(read_series(path.parent, source))
+                except DamagedData as e:
+                    damaged.append(e)
+                except FileNotFoundError:  # removed meanwhile
+                    continue
+        return sorted(found, key=_order), sorted(damaged, key=str)
+
+    def series(self) -> list[Series]:
+        """Return all series that can be read, in order of name; `scan` tells of the others too."""
+        return self.scan()[0]
+
+    def find(
+        self,
+        symbol: str,
+        bar: str | BarSize = "1d",
+        what: str = "TRADES",
+        rth: bool = True,
+        source: str | None = None,
+    ) -> Series:
+        """Return the series of a symbol. Its exact spelling wins over another case.
+
+        source: None takes the one source that has it, and any other before "sample". Raises SeriesNotFound
+        (with what is there instead), ParameterError if two sources have it, DamagedData.
+        """
+        size = bar_size(bar)
+        # The folder's name leads straight to the exact spelling; only without it all manifests are read.
+        pattern = f"*/{quote(symbol)}.*/{settings_name(size, what, rth)}/{NAME}"
+        found = []
+        for name, root in self._roots():
+            if source in (None, name):
+                for path in root.glob(pattern):
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append(read_series(path.parent, name))
+        everything: list[Series] = []
+        if not found:
+            everything = self.series()
+            found = [
+                s for s in everything
+                if s.symbol.casefold() == symbol.casefold()
+                and (s.bar, s.what, s.rth) == (size, what, rth)
+                and source in (None, s.source)
+            ]  # fmt: skip
+        if not found:
+            raise not_found(everything, symbol, size, what, rth, source, self.data)
+        return _only([s for s in found if not s.sample] or found)
+
+    # ------------------------------------------------------------ reading
+    def read(self, series: Series, start: int | None = None, end: int | None = None) -> Bars:
+        """Return the bars of `series` whose start lies in [start, end), UTC ns; None is open.
+
+        Every file read is compared with its checksum. Raises DamagedData, SeriesNotFound if it was removed.
+        """
+        for _ in range(3):  # a writer may replace files between our look at the manifest and at them
+            with contextlib.suppress(FileNotFoundError):
+                return _read(series, self.manifest(series), start, end)
+        lost = [f for f in sorted(self.manifest(series).named) if not (series.folder / f).exists()]
+        raise DamagedData(str(series.folder), f"{', '.join(lost) or 'a file'} is missing", MEND)
+
+    def manifest(self, series: Series) -> Manifest:
+        """Return the manifest of `series` as it is now. Raises SeriesNotFound, DamagedData."""
+        try:
+            return load(series.folder / NAME)
+        except FileNotFoundError:
+            raise SeriesNotFound(series.name, str(series.folder), "It was removed meanwhile") from None
+
+    def revisions(self, series: Series) -> pd.DataFrame:
+        """Return the bars that were replaced: start, prices and volume before, replaced_at (UTC), request.
+
+        request: which of the manifest's requests brought the new values, counted from 0.
+        """
+        import pandas as pd
+
+        file = self.manifest(series).revisions
+        columns = empty(0, REVISION) if file is None else read_file(series.folder, file, REVISION)
+        frame = pd.DataFrame(columns)
+        for name in ("start", "replaced_at"):
+            frame[name] = pd.to_datetime(frame[name], utc=True)
+        return frame
+
+    # ------------------------------------------------------------ writing
+    def write(self, bars: Bars, request: Mapping[str, Any]) -> Written:
+        """Merge `bars` by start into the series of their source, instrument and settings, all or nothing.
+
+        request: plain values for JSON that say where the bars came from; "kind" and "at" (UTC, ISO) are
+        needed. An equal bar stays, a different one replaces the held one, which is kept as a revision.
+        Raises BarsError for other settings than the held ones, StoreBusy, WriteFailed, DamagedData.
+        """
+        if not len(bars):
+            raise ParameterError("bars", bars, "there are none to write")
+        root = self._root(check_source(bars.source))
+        folder = series_folder(root, bars.instrument, bars.bar, bars.what, bars.rth)
+        return write_series(folder, bars, request)
+
+    def remove(self, series: Series) -> None:
+        """Remove a series with its history. Raises StoreBusy, WriteFailed."""
+        self._root(series.source)
+        with locked(series.folder):
+            try:
+                # Without its manifest the series is gone, whatever happens to the other files.
+                (series.folder / NAME).unlink(missing_ok=True)
+                for path in series.folder.glob("*.parquet"):
+                    path.unlink()
+            except OSError as e:
+                raise WriteFailed(str(series.folder), e.strerror or str(e)) from None
+        remove_folder(series.folder)
+
+    # ------------------------------------------------------------ places
+    def _root(self, source: str) -> Path:
+        """Return the folder that a source is written to."""
+        if source != SAMPLE:
+            return self.data / "bars" / source
+        if not self._writable_sample:
+            reason = 'the sample is read-only; choose another name, e.g. "import"'
+            raise ParameterError("source", source, reason)
+        return self.data / SAMPLE
+
+    def _roots(self) -> Iterator[tuple[str, Path]]:
+        folder = self.data / "bars"
+        if folder.is_dir():
+            for path in sorted(folder.iterdir()):
+                if path.is_dir() and path.name != SAMPLE:
+                    yield path.name, path
+        if (self.data / SAMPLE).is_dir():
+            yield SAMPLE, self.data / SAMPLE
+
+
+def _order(series: Series) -> tuple[Any, ...]:
+    return (series.sample, series.symbol, series.bar.ns, series.source, series.what, not series.rth)
+
+
+def _only(found: list[Series]) -> Series:
+    """Return the one series found; refuse to choose between several."""
+    if len(found) == 1:
+        return found[0]
+    where = sorted({s.source for s in found})
+    if len(where) > 1:
+        reason = f"{found[0].name} is held by several sources; choose one: {', '.join(where)}"
+        raise ParameterError("source", None, reason)
+    who = ", ".join(f"{s.sec_type} {s.exchange if s.con_id is None else s.con_id}" for s in found)
+    reason = f"source {where[0]} holds several instruments of that name: {who}"
+    raise ParameterError("symbol", found[0].symbol, reason)
+
+
+def _read(series: Series, manifest: Manifest, start: int | None, end: int | None) -> Bars:
+    files = [
+        f for f in manifest.files
+        if (start is None or f.last >= start) and (end is None or f.first < end)
+    ]  # fmt: skip
+    columns = empty(sum(f.rows for f in files))
+    jobs, at = [], 0
+    for file in files:
+        jobs.append((file, at))
+        at += file.rows
+
+    def load_one(job: tuple[File, int]) -> None:
+        file, at = job
+        path = series.folder / file.name
+        # The checksum comes before the decoder, which need not survive every damage.
+        decode_into(path, verified(path, file), {n: v[at : at + file.rows] for n, v in columns.items()})
+
+    if len(jobs) == 1:
+        load_one(jobs[0])
+    elif jobs:
+        with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
+            list(pool.map(load_one, jobs))
+    settings = {name: getattr(manifest, name) for name in ("instrument", "bar", "what", "rth", "adjusted")}
+    bars = Bars.trusted(**settings, source=series.source, **{n: columns[n] for n in ("start", *COLUMNS)})
+    return bars if start is None and end is None else bars.between(start, end)

@@ -1,0 +1,205 @@
+"""Write bars into the folder of one series, all or nothing.
+
+Years lie in files called <year>-<start of their sha256>.parquet, and not <year>.parquet, so that new content
+never takes the place of an old file: it is written beside it, then the manifest is replaced in one step, then
+files that it does not name are removed. A process killed at any moment leaves the old series or the new,
+never a mixture, and a reader needs no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quant.core.bars import COLUMNS, Bars
+from quant.errors import BarsError, DamagedData, StoreBusy, WriteFailed
+from quant.store.atomic import TEMPORARY, put
+from quant.store.coverage import cover
+from quant.store.manifest import MEND, NAME, File, Manifest, dump, load
+from quant.store.merge import Columns, merge
+from quant.store.parquet import decode_into, empty, encode, verified
+
+LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write did. added, unchanged, replaced: bars. folder: where the series lies."""
+
+    added: int
+    unchanged: int
+    replaced: int
+    folder: Path
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the one writer's lock of a series. Raises StoreBusy at once if another process has it."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0).acquire()
+    except Timeout:
+        raise StoreBusy(str(folder)) from None
+    except OSError as e:
+        raise WriteFailed(str(folder), e.strerror or str(e)) from None
+    with lock:
+        yield
+
+
+def write_series(folder: Path, bars: Bars, request: Mapping[str, Any]) -> Written:
+    """Merge `bars` into the series in `folder`; see Store.write."""
+    with locked(folder):
+        old = held(folder)
+        try:
+            manifest, contents, counts = plan(folder, old, bars, dict(request))
+            _commit(folder, old, manifest, contents)
+        except BaseException:
+            _clean(folder, old)
+            raise
+        _clean(folder, manifest)
+    return Written(*counts, folder)
+
+
+def held(folder: Path) -> Manifest | None:
+    """Return the manifest in `folder`, None where there is none."""
+    try:
+        return load(folder / NAME)
+    except FileNotFoundError:
+        return None
+
+
+def plan(
+    folder: Path, old: Manifest | None, bars: Bars, request: dict[str, Any]
+) -> tuple[Manifest, dict[str, bytes], tuple[int, int, int]]:
+    """Return the manifest to be, the new files it names, and how many bars are added, unchanged, replaced."""
+    base = _base(bars) if old is None else old
+    _check_same(base, bars)
+    files = {f.year: f for f in base.files}
+    contents: dict[str, bytes] = {}
+    counts = np.zeros(3, dtype=np.int64)
+    gone: list[Columns] = []
+    for year, new in _by_year(bars):
+        before = read_file(folder, files[year]) if year in files else empty(0)
+        merged = merge(before, new)
+        counts += (merged.added, merged.unchanged, len(merged.replaced["start"]))
+        if not merged.changed:
+            continue
+        gone.append(merged.replaced)
+        content = encode(merged.columns)
+        files[year] = _described(content, str(year), year, merged.columns)
+        contents[files[year].name] = content
+    revisions = base.revisions
+    if counts[2]:
+        columns = _revisions(folder, base, gone, request["at"])
+        content = encode(columns)
+        revisions = _described(content, "revisions", 0, columns)
+        contents[revisions.name] = content
+    manifest = replace(
+        base,
+        files=tuple(files[y] for y in sorted(files)),
+        revisions=revisions,
+        requests=(*base.requests, request),
+        coverage=tuple(cover(base.coverage, (int(bars.start[0]), int(bars[-1:].end[0])))),
+    )
+    added, unchanged, replaced = (int(n) for n in counts)
+    return manifest, contents, (added, unchanged, replaced)
+
+
+def read_file(folder: Path, file: File, names: tuple[str, ...] = ("start", *COLUMNS)) -> Columns:
+    """Return the verified columns of one file of a series."""
+    path = folder / file.name
+    columns = empty(file.rows, names)
+    try:
+        decode_into(path, verified(path, file), columns)
+    except FileNotFoundError:
+        raise DamagedData(str(path), "it is missing", MEND) from None
+    return columns
+
+
+REVISION = ("start", *COLUMNS, "replaced_at", "request")
+
+
+def _revisions(folder: Path, base: Manifest, gone: list[Columns], at: str) -> Columns:
+    """Return all revisions: those before, then the rows replaced now, with when and by which request."""
+    before = empty(0, REVISION) if base.revisions is None else read_file(folder, base.revisions, REVISION)
+    n = sum(len(g["start"]) for g in gone)
+    now = np.datetime64(datetime.fromisoformat(at).replace(tzinfo=None), "ns").astype(np.int64)
+    new = {name: np.concatenate([g[name] for g in gone]) for name in ("start", *COLUMNS)}
+    new |= {"replaced_at": np.full(n, now), "request": np.full(n, len(base.requests))}
+    return {name: np.concatenate([before[name], new[name]]) for name in REVISION}
+
+
+def _base(bars: Bars) -> Manifest:
+    return Manifest(bars.instrument, bars.bar, bars.what, bars.rth, bars.source, bars.adjusted)
+
+
+def _check_same(base: Manifest, bars: Bars) -> None:
+    """Refuse bars that mean something else than those held."""
+    mine, theirs = ({"adjusted": v.adjusted, **v.instrument.to_dict()} for v in (base, bars))
+    theirs |= {"bar": bars.bar, "what": bars.what, "rth": bars.rth}
+    mine |= {"bar": base.bar, "what": base.what, "rth": base.rth}
+    other = [f"{k} = {mine[k]} (given: {theirs[k]})" for k in mine if mine[k] != theirs[k]]
+    if other:
+        reason = f"the store holds these bars with {', '.join(other)}"
+        mend = "Give the same settings, another source, or remove the held series first (quant data remove)"
+        raise BarsError(f"{bars.symbol} {bars.bar}", reason, (), mend)
+
+
+def _by_year(bars: Bars) -> Iterator[tuple[int, Columns]]:
+    years = bars.start.view("datetime64[ns]").astype("datetime64[Y]").astype(np.int64) + 1970
+    edges = np.flatnonzero(np.append(True, np.diff(years) != 0))
+    for a, b in zip(edges, np.append(edges[1:], len(years)), strict=True):
+        yield int(years[a]), {name: getattr(bars, name)[a:b] for name in ("start", *COLUMNS)}
+
+
+def _described(content: bytes, stem: str, year: int, columns: Columns) -> File:
+    digest = hashlib.sha256(content).hexdigest()
+    start = columns["start"]
+    return File(
+        name=f"{stem}-{digest[:8]}.parquet", year=year, rows=len(start), sha256=digest,
+        bytes=len(content), first=int(start[0]), last=int(start[-1]),
+    )  # fmt: skip
+
+
+def _commit(folder: Path, old: Manifest | None, manifest: Manifest, contents: dict[str, bytes]) -> None:
+    path = folder
+    try:
+        for name, content in contents.items():
+            if old is None or name not in old.named:
+                path = folder / name
+                put(path, content)
+        path = folder / NAME
+        put(path, dump(manifest))
+    except OSError as e:
+        raise WriteFailed(str(path), e.strerror or str(e)) from None
+
+
+def _clean(folder: Path, manifest: Manifest | None) -> None:
+    """Remove files that `manifest` does not name; without one, the folder, if nothing else is in it."""
+    named = frozenset() if manifest is None else manifest.named
+    for path in [*folder.glob("*.parquet"), *folder.glob(f"*{TEMPORARY}")]:
+        if path.name not in named:
+            with contextlib.suppress(OSError):  # open in a reader on Windows: the next write removes it
+                path.unlink()
+    if manifest is None:
+        remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a series' folder without a manifest, and its parents as long as they are empty."""
+    with contextlib.suppress(OSError):
+        (folder / LOCK).unlink(missing_ok=True)
+    for path in (folder, *list(folder.parents)[:3]):
+        try:
+            path.rmdir()
+        except OSError:
+            return
