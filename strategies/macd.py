@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 import quant as q
 from quant.indicators import macd
@@ -13,9 +14,8 @@ from quant.indicators import macd
 class MacdCross(q.Strategy):
     """Long while the MACD line is above its signal line, else flat; short instead of flat with `short`.
 
-    Rule: MACD is the difference of two exponential averages of the close; its signal line is an
-    exponential average of it. Source: Gerald Appel, Technical Analysis: Power Tools for Active Investors
-    (2005), ch. 8; values are TA-Lib's.
+    The MACD line is the difference of two exponential averages of the close, its signal line an exponential
+    average of that. Source: G. Appel, Technical Analysis: Power Tools for Active Investors (2005), ch. 8.
     """
 
     params = dict(fast=12, slow=26, signal=9, short=False)
@@ -26,8 +26,8 @@ class MacdCross(q.Strategy):
         return bool(p.fast < p.slow)
 
     @staticmethod
-    def signals(bars: q.Bars, p: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return +1 above the signal line, 0 or -1 below; NaN while there is no MACD yet."""
+    def signals(bars: q.Bars, p: Any) -> ArrayLike:
+        """Return +1 above the signal line, 0 or -1 elsewhere; NaN while there is no MACD yet."""
         line, signal, _ = macd(bars.close, p.fast, p.slow, p.signal)
         below = -1.0 if p.short else 0.0
         return np.where(np.isnan(signal), np.nan, np.where(line > signal, 1.0, below))

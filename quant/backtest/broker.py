@@ -20,7 +20,7 @@ from quant.errors import LookAheadOrder, ParameterError
 class Broker(bt.brokers.BackBroker):  # type: ignore[misc]  # backtrader has no types
     """Stock broker that tells a Recorder what happens and refuses an order that would fill in the past."""
 
-    params = (("recorder", None),)
+    params: tuple[tuple[str, Any], ...] = (("recorder", None),)
 
     def notify(self, order: bt.Order) -> None:
         """Record, then notify as stock does."""
@@ -50,7 +50,7 @@ class Broker(bt.brokers.BackBroker):  # type: ignore[misc]  # backtrader has no 
             at = np.datetime64(decided, "ns").astype("datetime64[s]")
             reason = (
                 f"a {order.getordername()} order for {bars.symbol} decided at {at} UTC could fill in a bar of "
-                f"{bars.bar} that began at {np.datetime64(begin, 'ns').astype('datetime64[s]')}, before it was decided. "
+                f"{bars.bar} that began before, at {np.datetime64(begin, 'ns').astype('datetime64[s]')}. "
                 f"Decide for {bars.symbol} only when its own bar ends, or trade it on the faster feed"
             )
             raise LookAheadOrder(type(order.owner).__name__, reason)
@@ -117,7 +117,8 @@ class Commission(bt.CommInfoBase):  # type: ignore[misc]
     )
 
     def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
-        return self.p.commission_of(size, price)
+        fee: float = self.p.commission_of(size, price)
+        return fee
 
     def get_credit_interest(self, data: Any, pos: Any, dt: Any) -> float:
         """Return stock's charge for a short, and report it."""

@@ -43,7 +43,11 @@ class Comparison:
                 lines.append(f"  {name:<9} {key}: {a} | {b}")
         if self.first_fill is not None:
             number, a_fill, b_fill = self.first_fill
-            lines += [f"  first fill that differs: number {number}", f"    a {_fill(a_fill)}", f"    b {_fill(b_fill)}"]
+            lines += [
+                f"  first fill that differs: number {number}",
+                f"    a {_fill(a_fill)}",
+                f"    b {_fill(b_fill)}",
+            ]
         return "\n".join(lines)
 
 
@@ -87,7 +91,9 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
         return True
     # Saved settings are JSON: a tuple comes back as a list.
-    return bool(a == b) or (isinstance(a, list | tuple) and isinstance(b, list | tuple) and list(a) == list(b))
+    return bool(a == b) or (
+        isinstance(a, list | tuple) and isinstance(b, list | tuple) and list(a) == list(b)
+    )
 
 
 def _first_fill(

@@ -16,7 +16,7 @@ from quant.backtest.feed import BarsFeed, feed
 from quant.backtest.recorder import Record, Recorder
 from quant.core.bars import Bars
 from quant.core.costs import Costs, Slippage
-from quant.core.sizing import Sizing
+from quant.core.sizing import Sizing, parse_sizing
 from quant.core.targets import SessionRules, StartRule
 from quant.errors import ParameterError, QuantError, StrategyError
 from quant.strategy import Decisions, Plan
@@ -62,7 +62,7 @@ def run(job: Job) -> Record:
         cerebro.run()
     except QuantError:
         raise
-    except Exception as e:  # noqa: BLE001  # the strategy is the user's code; whatever it raises is named
+    except Exception as e:  # the strategy is the user's code; whatever it raises is named
         place = f" at {job.bars[0].symbol} bar {len(feeds[0]) - 1}" if len(feeds[0]) else ""
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__}: {e}{place}") from e
     return recorder.record
@@ -71,8 +71,8 @@ def run(job: Job) -> Record:
 def _arguments(job: Job) -> dict[str, Any]:
     if job.plans is None:
         return dict(job.params)
-    assert job.sizing is not None  # the runner gives every q.Strategy one
-    decisions = Decisions(job.bars, job.plans, job.sizing, job.rules, job.start_rule, job.limit_first)
+    sizing = parse_sizing(None, len(job.bars)) if job.sizing is None else job.sizing
+    decisions = Decisions(job.bars, job.plans, sizing, job.rules, job.start_rule, job.limit_first)
     return {**job.params, "decisions": decisions}
 
 
@@ -106,10 +106,11 @@ def _slip(broker: bt.brokers.BackBroker, job: Job) -> None:
         broker.set_slippage_perc(job.slippage.rate, **options)
         return
     ticks = {b.symbol: b.instrument.tick for b in job.bars}
-    if None in ticks.values() or len(set(ticks.values())) > 1:
+    tick = ticks[job.bars[0].symbol]
+    if tick is None or len(set(ticks.values())) > 1:
         reason = f"needs one known tick for all feeds; they have {ticks}. Give the instruments a tick, or use percent:x"
         raise ParameterError("slippage", job.slippage.name, reason)
-    broker.set_slippage_fixed(job.slippage.amount * next(iter(ticks.values())), **options)
+    broker.set_slippage_fixed(job.slippage.amount * tick, **options)
 
 
 def _charge(broker: bt.brokers.BackBroker, recorder: Recorder, job: Job, feeds: Sequence[BarsFeed]) -> None:

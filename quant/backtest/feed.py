@@ -11,7 +11,8 @@ import numpy as np
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import DAY, HOUR, MINUTE, SECOND, BarSize
 from quant.core.calendar import Ints
-from quant.core.sessions import Floats, to_local
+from quant.core.sessions import Floats
+from quant.core.zones import to_local
 from quant.errors import BarsError, ParameterError
 
 EPOCH: Final = 719163  # 1970-01-01 as a proleptic ordinal, backtrader's day count

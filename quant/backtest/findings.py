@@ -17,9 +17,10 @@ from quant.strategy import Strategy, defaults
 
 # Public names of bt.Strategy that a strategy is meant to give itself.
 _MEANT: Final = frozenset(
-    "next prenext nextstart next_open prenext_open nextstart_open start stop params lines plotinfo plotlines alias "
-    "notify_order notify_trade notify_cashvalue notify_fund notify_data notify_store notify_timer "
-    "alias aliased linealias plotlabel packages frompackages csv once preonce oncestart".split()
+    ["alias", "aliased", "csv", "frompackages", "linealias", "lines", "packages", "params", "plotinfo", "plotlabel"]
+    + ["plotlines", "next", "prenext", "nextstart", "once", "preonce", "oncestart", "start", "stop"]
+    + [f"{name}_open" for name in ("next", "prenext", "nextstart")]
+    + [f"notify_{what}" for what in ("order", "trade", "cashvalue", "fund", "data", "store", "timer")]
 )
 
 
@@ -69,7 +70,9 @@ def _orders(record: Record) -> Iterator[Finding]:
     rejected = [o for o in record.orders if o.status == "rejected"]
     if rejected:
         at = np.datetime64(rejected[0].time, "ns").astype("datetime64[s]")
-        yield Finding("rejected-orders", f"orders rejected for lack of cash, first decided {at} UTC", len(rejected))
+        yield Finding(
+            "rejected-orders", f"orders rejected for lack of cash, first decided {at} UTC", len(rejected)
+        )
     last = int(record.end[-1]) if len(record.value) else 0
     waiting = [o for o in record.orders if o.status == "open" and o.time == last and not _is_exit(o.reason)]
     if waiting:
@@ -103,10 +106,14 @@ def _positions(job: Job, record: Record) -> Iterator[Finding]:
         )
         parts = len(fills) - len(set(fills))
         if crossing or parts:
-            message = "reversals in one order or partial fills are billed in parts, each with the order's minimum"
+            message = (
+                "reversals in one order or partial fills are billed in parts, each with the order's minimum"
+            )
             yield Finding("minimum-billed-in-parts", message, crossing + parts)
     if job.borrow is None and any((h < 0).any() for h in held) and isinstance(job.costs, Costs):
-        yield Finding("shorts-without-borrow", "shorts are held without a borrow rate; give borrow=", level="note")
+        yield Finding(
+            "shorts-without-borrow", "shorts are held without a borrow rate; give borrow=", level="note"
+        )
     if job.rules.flat_before_close is not None:
         nights = 0
         for bars, h in zip(record.bars, held, strict=True):

@@ -35,7 +35,9 @@ def save_run(run: Run, data: Path, at: datetime) -> Path:
     name = f"{at:%Y%m%d-%H%M%S}-{_snake(run.settings['strategy']['class'])}-{hashlib.sha256(facts).hexdigest()[:8]}"
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=runs, prefix=".writing-", ignore_cleanup_errors=True) as temporary:
+        with tempfile.TemporaryDirectory(
+            dir=runs, prefix=".writing-", ignore_cleanup_errors=True
+        ) as temporary:
             part = Path(temporary) / "run"
             part.mkdir()
             _write(run, part, at)
@@ -90,15 +92,15 @@ def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
     path = find_run(folder, data)
     facts = _read_json(path / "run.json")
     if facts.get("schema", 0) > SCHEMA:
-        raise DamagedData(str(path), f"its schema {facts['schema']} is newer than {SCHEMA}", "Update quant-ib")
+        raise DamagedData(
+            str(path), f"its schema {facts['schema']} is newer than {SCHEMA}", "Update quant-ib"
+        )
     try:
         tables = {name: pd.read_parquet(path / f"{name}.parquet") for name in TABLES}
         account = pd.read_parquet(path / "equity.parquet")
         figures = _read_json(path / "metrics.json")
         source = path / "strategy.py"
-        settings = {
-            k: v for k, v in facts.items() if k not in ("schema", "created", "positions", "findings")
-        }
+        settings = {k: v for k, v in facts.items() if k not in ("schema", "created", "positions", "findings")}
         return Run(
             settings=settings,
             metrics={k: math.nan if v is None else v for k, v in figures.items()},
@@ -128,7 +130,9 @@ def find_run(name: str | Path, data: str | Path | None = None) -> Path:
     if len(exact or found) == 1:
         return (exact or found)[0]
     if found:
-        raise ParameterError("run", str(name), f"several runs have it: {', '.join(f.name for f in found[:5])}")
+        raise ParameterError(
+            "run", str(name), f"several runs have it: {', '.join(f.name for f in found[:5])}"
+        )
     raise SeriesNotFound(f"a run {name}", str(runs), "`quant runs list` shows those that there are")
 
 

@@ -128,7 +128,9 @@ class Recorder:
         if row is None:
             row = self._rows[order.ref] = self._row(order)
             self.record.orders.append(row)
-            self.record.numeric_valid += isinstance(order.p.valid, int | float) and not isinstance(order.p.valid, bool)
+            self.record.numeric_valid += isinstance(order.p.valid, int | float) and not isinstance(
+                order.p.valid, bool
+            )
         row.status = _STATUS.get(order.getstatusname(), "open")
         bits = list(order.executed.exbits)
         for bit in bits[self._bits.get(order.ref, 0) :]:
@@ -202,4 +204,4 @@ def slippage_of(order: bt.Order, price: float, size: float) -> float:
         reference = min(o, asked) if buying else max(o, asked)
     else:
         return 0.0
-    return max(price - reference if buying else reference - price, 0.0)
+    return float(max(price - reference if buying else reference - price, 0.0))

@@ -66,7 +66,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(n)}</td><td style='text-align:right'>{v}</td>" for n, v in row)
+            "<tr>"
+            + "".join(f"<td>{html.escape(n)}</td><td style='text-align:right'>{v}</td>" for n, v in row)
             for row in _table(self)
         )
         head = "<br>".join(html.escape(line) for line in _head(self))
@@ -97,7 +98,9 @@ def make_run(
         metrics=_figures(job, record, positions, table),
         equity=pd.Series(record.value, index=_utc(end), name="equity"),
         cash=pd.Series(record.cash, index=_utc(end), name="cash"),
-        returns=pd.Series(returns, index=pd.DatetimeIndex(dates.astype("datetime64[ns]"), name="session"), name="return"),
+        returns=pd.Series(
+            returns, index=pd.DatetimeIndex(dates.astype("datetime64[ns]"), name="session"), name="return"
+        ),
         orders=_orders(record, names),
         fills=_fills(record, fills),
         trades=table,
@@ -113,7 +116,9 @@ def _multiplier(job: Job, feed: int) -> float:
     return float(own) if own is not None else job.bars[feed].instrument.multiplier
 
 
-def _figures(job: Job, record: Record, positions: Sequence[np.ndarray[Any, Any]], trades: pd.DataFrame) -> dict[str, float]:
+def _figures(
+    job: Job, record: Record, positions: Sequence[np.ndarray[Any, Any]], trades: pd.DataFrame
+) -> dict[str, float]:
     held = np.zeros(len(record.value), dtype=bool)
     for bars, units in zip(job.bars, positions, strict=True):
         row = np.searchsorted(bars.end, record.end, side="right") - 1
@@ -230,10 +235,17 @@ def text(run: Run) -> str:
     table = _table(run)
     names = [max(len(row[i][0]) for row in table) for i in range(len(table[0]))]
     values = [max(len(row[i][1]) for row in table) for i in range(len(table[0]))]
-    lines = ["   ".join(f"{n:<{a}} {v:>{b}}" for (n, v), a, b in zip(row, names, values, strict=True)) for row in table]
+    lines = [
+        "   ".join(f"{n:<{a}} {v:>{b}}" for (n, v), a, b in zip(row, names, values, strict=True))
+        for row in table
+    ]
     out = [*_head(run), *("  " + line.rstrip() for line in lines)]
     if run.settings["look_ahead_ok"] is not None:
-        seen = "none seen (signals recomputed on a few prefixes)" if run.settings["look_ahead_ok"] else "FOUND, see below"
+        seen = (
+            "none seen (signals recomputed on a few prefixes)"
+            if run.settings["look_ahead_ok"]
+            else "FOUND, see below"
+        )
         out.append(f"  look-ahead  {seen}")
     out += [f"  {_line(f)}" for f in run.findings]
     if run.folder is not None:
@@ -254,7 +266,12 @@ def _head(run: Run) -> list[str]:
     rows = sum(b["rows"] for b in s["bars"])
     sources = ", ".join(sorted({b["source"] for b in s["bars"]}))
     facts = [f"{first} … {last}", f"{rows:,} bars", sources]
-    money = [s["costs"], s["sizing"] or "own sizes", f"slippage {s['slippage'] or 'none'}", f"cash {s['cash']:,.0f}"]
+    money = [
+        s["costs"],
+        s["sizing"] or "own sizes",
+        f"slippage {s['slippage'] or 'none'}",
+        f"cash {s['cash']:,.0f}",
+    ]
     return [f"{s['strategy']['class']} {params}".rstrip(), f"{bars} · {' · '.join(facts)}", " · ".join(money)]
 
 
@@ -264,25 +281,45 @@ def _table(run: Run) -> list[list[tuple[str, str]]]:
     still = f" (+{open_row} open)" if open_row else ""
 
     def percent(key: str) -> str:
-        return "–" if math.isnan(m[key]) else f"{m[key]:+.2%}"
+        return "-" if math.isnan(m[key]) else f"{m[key]:+.2%}"
 
     def number(key: str, form: str = ".2f") -> str:
-        return "–" if math.isnan(m[key]) else f"{m[key]:{form}}"
+        return "-" if math.isnan(m[key]) else f"{m[key]:{form}}"
 
     return [
-        [("return", percent("total_return")), ("CAGR", percent("cagr")), ("buy & hold", percent("buy_hold_return"))],
-        [("Sharpe", number("sharpe")), ("Sortino", number("sortino")), ("volatility", percent("volatility").lstrip("+"))],
+        [
+            ("return", percent("total_return")),
+            ("CAGR", percent("cagr")),
+            ("buy & hold", percent("buy_hold_return")),
+        ],
+        [
+            ("Sharpe", number("sharpe")),
+            ("Sortino", number("sortino")),
+            ("volatility", percent("volatility").lstrip("+")),
+        ],
         [
             ("max drawdown", percent("max_drawdown")),
             ("longest", number("max_drawdown_days", ",.0f") + " d"),
             ("Calmar", number("calmar")),
         ],
-        [("trades", f"{m['trades']}{still}"), ("won", percent("win_rate").lstrip("+")), ("profit factor", number("profit_factor"))],
-        [("avg trade", number("avg_trade", ",.2f")), ("best", number("best_trade", ",.2f")), ("worst", number("worst_trade", ",.2f"))],
+        [
+            ("trades", f"{m['trades']}{still}"),
+            ("won", percent("win_rate").lstrip("+")),
+            ("profit factor", number("profit_factor")),
+        ],
+        [
+            ("avg trade", number("avg_trade", ",.2f")),
+            ("best", number("best_trade", ",.2f")),
+            ("worst", number("worst_trade", ",.2f")),
+        ],
         [
             ("exposure", percent("exposure").lstrip("+")),
             ("turnover", number("turnover", ",.1f") + "x/y"),
             ("rejected", f"{m['rejected']}"),
         ],
-        [("commission", number("commission", ",.2f")), ("slippage", number("slippage", ",.2f")), ("final value", number("final_value", ",.2f"))],
-    ]  # fmt: skip
+        [
+            ("commission", number("commission", ",.2f")),
+            ("slippage", number("slippage", ",.2f")),
+            ("final value", number("final_value", ",.2f")),
+        ],
+    ]

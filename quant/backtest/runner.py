@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import backtrader as bt
 import numpy as np
@@ -29,7 +29,7 @@ from quant.errors import BarsError, ParameterError
 from quant.store.folder import data_folder
 from quant.strategy import Strategy, look_ahead, parameters, plans, strategy
 
-AnyCosts = str | bt.CommInfoBase | CostFunction
+AnyCosts: TypeAlias = str | bt.CommInfoBase | CostFunction
 
 
 def backtest(
@@ -128,7 +128,9 @@ def _feeds(bars: Bars | Iterable[Bars]) -> tuple[Bars, ...]:
     return feeds
 
 
-def _costs(given: AnyCosts, feeds: tuple[Bars, ...]) -> tuple[Costs | bt.CommInfoBase | CostFunction, Costs | None]:
+def _costs(
+    given: AnyCosts, feeds: tuple[Bars, ...]
+) -> tuple[Costs | bt.CommInfoBase | CostFunction, Costs | None]:
     if isinstance(given, bt.CommInfoBase):
         return given, None
     for b in feeds:
@@ -140,14 +142,15 @@ def _costs(given: AnyCosts, feeds: tuple[Bars, ...]) -> tuple[Costs | bt.CommInf
             raise ParameterError("costs", given, reason)
     if callable(given):
         return given, None
-    instrument = feeds[0].instrument
-    table = given not in ("none",) and not str(given).startswith("percent")
-    if table and instrument.sec_type != "STK":
-        reason = f"the tables are for stocks and {instrument.symbol} is {instrument.sec_type}; give percent:x or a function"
+    market = feeds[0].instrument.market
+    first: date = min(b.session[0] for b in feeds).item()
+    last: date = max(b.session[-1] for b in feeds).item()
+    resolved = cost_tables.costs(given, market, last)
+    other = next((b.instrument for b in feeds if b.instrument.sec_type != "STK"), None)
+    if resolved.kind == "per-order" and other is not None:
+        reason = f"its table is for stocks and {other.symbol} is {other.sec_type}; give percent:x or a function"
         raise ParameterError("costs", given, reason)
-    first, last = (min(b.session[0] for b in feeds).item(), max(b.session[-1] for b in feeds).item())
-    assert isinstance(first, date)
-    return cost_tables.costs(given, instrument.market, last), cost_tables.costs(given, instrument.market, first)
+    return resolved, cost_tables.costs(given, market, first)
 
 
 def _sizing(cls: type[bt.Strategy], text: str | None, feeds: tuple[Bars, ...]) -> Sizing | None:

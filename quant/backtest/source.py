@@ -38,9 +38,9 @@ def hashes(strategy: type) -> dict[str, str]:
             continue
         if name.partition(".")[0] == "quant":
             continue  # the version of the package stands in the run
-        text = path.read_bytes()
-        found[name] = _sha(text)
-        todo += _imports(text, name)
+        code = path.read_bytes()
+        found[name] = _sha(code)
+        todo += _imports(code, name)
     return dict(sorted(found.items()))
 
 

@@ -45,12 +45,16 @@ class Calendar:
 
     def index_of(self, dates: Dates) -> Ints:
         """Return the row of each session date, -1 where the date is no session."""
+        if not len(self.dates):
+            return np.full(len(dates), -1, dtype=np.int64)
         at = np.searchsorted(self.dates, dates)
         found = (at < len(self.dates)) & (self.dates[np.minimum(at, len(self.dates) - 1)] == dates)
         return np.where(found, at, -1).astype(np.int64)
 
     def index_at(self, moments: Ints) -> Ints:
         """Return the row of the session that is open at each moment (breaks count as open), else -1."""
+        if not len(self.dates):
+            return np.full(len(moments), -1, dtype=np.int64)
         at = np.searchsorted(self.close, moments, side="right")
         inside = (at < len(self.close)) & (self.open[np.minimum(at, len(self.close) - 1)] <= moments)
         return np.where(inside, at, -1).astype(np.int64)
@@ -83,11 +87,12 @@ def check_name(name: str) -> str:
     import exchange_calendars as xc
 
     try:
-        return xc.resolve_alias(name)
+        resolved: str = xc.resolve_alias(name)
     except xc.errors.InvalidCalendarName:
         known = ", ".join(n for n in xc.get_calendar_names(include_aliases=False) if n.startswith("X"))
         reason = f"no such exchange calendar; one of CMES, 24/7, {known}"
         raise ParameterError("calendar", name, reason) from None
+    return resolved
 
 
 def check_zone(name: str) -> ZoneInfo:

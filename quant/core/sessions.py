@@ -87,9 +87,10 @@ def group_starts(
     row = calendar.index_of(session)
     opened, closed = calendar.open[row], calendar.close[row]
     first = np.maximum.accumulate(np.where(np.append(True, np.diff(cell) > 0), np.arange(len(cell)), 0))
-    # The grid does not reach over the open, but where bars before the open share the cell: then it is the
-    # extended hours' bar, as IB's; nor over the close: a closing auction's bar is its own group.
-    own_open = (row >= 0) & (start >= opened) & ((start[first] >= opened) | (session[first] < session))
+    inside = (start >= opened) & (start < closed)
+    # The grid does not reach over the open, but where bars outside the session share the cell: then it is
+    # the extended hours' bar, as IB's. Nor over the close: a closing auction's bar is its own group.
+    own_open = (row >= 0) & (start >= opened) & inside[first]
     own_close = (row >= 0) & (start >= closed)
     cell = np.where(own_open, np.maximum(cell, opened), cell)
     return np.where(own_close, np.maximum(cell, closed), cell)

@@ -73,7 +73,9 @@ def session_rules(given: Mapping[str, Any]) -> SessionRules:
     """
     unknown = sorted(set(given) - {"no_entry_last", "flat_before_close"})
     if unknown:
-        raise ParameterError("session", unknown[0], "no such rule; there are no_entry_last and flat_before_close")
+        raise ParameterError(
+            "session", unknown[0], "no such rule; there are no_entry_last and flat_before_close"
+        )
     no_entry = _minutes("session.no_entry_last", given.get("no_entry_last"))
     flat = _minutes("session.flat_before_close", given.get("flat_before_close"))
     if flat is not None and flat <= 0.0:
@@ -88,6 +90,8 @@ def _minutes(name: str, value: Any) -> float | None:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])(?:in)?", value.strip())
         if match:
             return float(match[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[match[2]]
-    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+    elif (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    ):
         return float(value)
     raise ParameterError(name, value, 'write a duration like "10m"')

@@ -76,7 +76,9 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         waiting = decisions.start_rule == "next-change"
         self._feeds = [
             _Feed(n, data, bars, plan, LastTarget(decisions.rules, waiting))
-            for n, (data, bars, plan) in enumerate(zip(self.datas, decisions.bars, decisions.plans, strict=True))
+            for n, (data, bars, plan) in enumerate(
+                zip(self.datas, decisions.bars, decisions.plans, strict=True)
+            )
         ]
 
     def prenext(self) -> None:
@@ -131,7 +133,14 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         for n, (reason, kind, price) in enumerate(legs):
             last = n == len(legs) - 1
             order = self._market(
-                feed, -size, reason, exectype=kind, price=price, parent=parent, transmit=last, pair=feed.prices
+                feed,
+                -size,
+                reason,
+                exectype=kind,
+                price=price,
+                parent=parent,
+                transmit=last,
+                pair=feed.prices,
             )
             feed.pair.append(order)
 

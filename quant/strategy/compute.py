@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -54,19 +53,22 @@ def _typed(strategy: type[bt.Strategy], name: str, value: Any, default: Any) -> 
     if isinstance(value, np.generic):
         value = value.item()
     # Of a plain strategy a default says little (period=None, a callable): only ours are checked.
-    if not issubclass(strategy, Strategy) or default is None or value is None:
+    if not issubclass(strategy, Strategy) or default is None:
         return value
     wanted = type(default)
     if wanted is bool and isinstance(value, bool):
         return value
-    if wanted is int and isinstance(value, numbers.Real) and not isinstance(value, bool) and value == int(value):
+    if wanted is int and _is_number(value) and value == int(value):
         return int(value)
-    if wanted is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
-    elif wanted not in (bool, int, float) and isinstance(value, wanted):
+    if wanted is float and _is_number(value):
+        return float(value)
+    if wanted not in (bool, int, float) and isinstance(value, wanted):
         return value
     raise ParameterError(name, value, f"must be {wanted.__name__}, as its default {default!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # ---------------------------------------------------------------- signals
@@ -84,7 +86,7 @@ def plans(strategy: type[Strategy], bars: Sequence[Bars], params: Mapping[str, A
             raise StrategyError(name, "gives neither signals(bars, p) nor signals_all(panel, p)")
     except QuantError:
         raise
-    except Exception as e:  # noqa: BLE001  # the strategy is the user's code; whatever it raises is named
+    except Exception as e:  # the strategy is the user's code; whatever it raises is named
         raise StrategyError(name, f"signals raised {type(e).__name__}: {e}") from e
     return [plan(name, b, r) for b, r in zip(bars, results, strict=True)]
 
@@ -94,16 +96,21 @@ def _columns(strategy: str, panel: Panel, result: Any) -> list[Signals]:
     given = result if isinstance(result, Signals) else Signals(result)
     shape = (len(panel), len(panel.feeds))
 
-    def cut(name: str, values: Any) -> list[Floats | None]:
-        if values is None:
-            return [None] * shape[1]
-        table = np.asarray(values, dtype=np.float64)
-        if table.shape != shape:
-            raise SignalsError(strategy, f"{name} of signals_all has shape {table.shape}, not {shape}")
-        return [table[np.searchsorted(panel.end, b.end), k] for k, b in enumerate(panel.feeds)]
+    def table(name: str, values: Any) -> Floats:
+        found = np.asarray(values, dtype=np.float64)
+        if found.shape != shape:
+            raise SignalsError(strategy, f"{name} of signals_all has shape {found.shape}, not {shape}")
+        return found
 
-    parts = [cut(name, getattr(given, name)) for name in ("target", "stop", "limit")]
-    return [Signals(*p, follow_stop=given.follow_stop) for p in zip(*parts, strict=True)]  # type: ignore[arg-type]
+    target = table("target", given.target)
+    stop = None if given.stop is None else table("stop", given.stop)
+    limit = None if given.limit is None else table("limit", given.limit)
+    parts = []
+    for k, bars in enumerate(panel.feeds):
+        rows = np.searchsorted(panel.end, bars.end)
+        own_stop, own_limit = (None if prices is None else prices[rows, k] for prices in (stop, limit))
+        parts.append(Signals(target[rows, k], own_stop, own_limit, given.follow_stop))
+    return parts
 
 
 # ---------------------------------------------------------------- look-ahead

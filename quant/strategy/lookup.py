@@ -66,7 +66,11 @@ def _module(given: str, name: str) -> ModuleType:
     first = name.partition(".")[0]
     loaded = sys.modules.get(first)
     # Another project's `strategies` may have been imported before, in a notebook that moved on.
-    if first == FOLDER and loaded is not None and root / FOLDER not in map(Path, getattr(loaded, "__path__", [])):
+    if (
+        first == FOLDER
+        and loaded is not None
+        and root / FOLDER not in map(Path, getattr(loaded, "__path__", []))
+    ):
         for stale in [m for m in sys.modules if m == FOLDER or m.startswith(FOLDER + ".")]:
             del sys.modules[stale]
         sys.path.remove(str(root))
@@ -79,7 +83,7 @@ def _module(given: str, name: str) -> ModuleType:
         raise StrategyError(given, f"cannot be imported: {e}") from e
     except QuantError:
         raise
-    except Exception as e:  # noqa: BLE001  # the module is the user's code; whatever it raises is named
+    except Exception as e:  # the module is the user's code; whatever it raises is named
         raise StrategyError(given, f"cannot be imported: {type(e).__name__}: {e}") from e
 
 

@@ -26,7 +26,9 @@ class Panel:
         self.symbols = tuple(b.symbol for b in feeds)
         twice = sorted({s for s in self.symbols if self.symbols.count(s) > 1})
         if twice:
-            raise ParameterError("bars", twice[0], "the same symbol comes twice; signals_all needs distinct ones")
+            raise ParameterError(
+                "bars", twice[0], "the same symbol comes twice; signals_all needs distinct ones"
+            )
         self.end: Ints = np.unique(np.concatenate([b.end for b in feeds]))
 
     def __len__(self) -> int:
@@ -69,5 +71,3 @@ class Panel:
     def volume(self) -> Floats:
         """(n, k) volumes."""
         return self.column([b.volume for b in self.feeds])
-
-

@@ -55,21 +55,28 @@ def plan(strategy: str, bars: Bars, signals: Any) -> Plan:
     bad = np.flatnonzero(np.isinf(target))
     if len(bad):
         raise SignalsError(strategy, f"target is infinite at bar {bad[0]}; use NaN for no opinion")
-    prices = {}
-    for name in ("stop", "limit"):
-        value = getattr(given, name)
-        prices[name] = None if value is None else _column(strategy, bars, name, value)
-        if prices[name] is not None:
-            bad = np.flatnonzero(~(np.isnan(prices[name]) | ((prices[name] > 0.0) & np.isfinite(prices[name]))))
-            if len(bad):
-                got = prices[name][bad[0]]
-                raise SignalsError(strategy, f"{name} is {got} at bar {bad[0]}; it is a price above 0, or NaN")
-    found = Plan(target, prices["stop"], prices["limit"], bool(given.follow_stop))
+    found = Plan(
+        target,
+        _prices(strategy, bars, "stop", given.stop),
+        _prices(strategy, bars, "limit", given.limit),
+        bool(given.follow_stop),
+    )
     if found.follow_stop and not found.exits:
         raise SignalsError(strategy, "follow_stop is set, but there is neither stop nor limit")
     if found.exits:
         _sizes_stay(strategy, target)
     return found
+
+
+def _prices(strategy: str, bars: Bars, name: str, values: Any) -> Floats | None:
+    if values is None:
+        return None
+    prices = _column(strategy, bars, name, values)
+    bad = np.flatnonzero(~(np.isnan(prices) | ((prices > 0.0) & np.isfinite(prices))))
+    if len(bad):
+        got = prices[bad[0]]
+        raise SignalsError(strategy, f"{name} is {got} at bar {bad[0]}; it is a price above 0, or NaN")
+    return prices
 
 
 def _sizes_stay(strategy: str, target: Floats) -> None:

@@ -1,0 +1,5 @@
+"""`python -m quant` is the command `quant`."""
+
+from quant.app.cli import main
+
+main()

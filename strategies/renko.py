@@ -1,0 +1,37 @@
+"""Renko trend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+import quant as q
+from quant.indicators import atr_size, renko
+
+
+class RenkoTrend(q.Strategy):
+    """Long after `bricks` rising bricks in a row until as many fall in a row; then flat, or short with `short`.
+
+    size: of a brick, in price units. None: atr_factor x the ATR known before the first bar that has one, kept
+    from there on. reversal: bricks it takes to turn, 2 as usual, 1 as in the course.
+    Source: S. Nison, Beyond Candlesticks (1994), ch. 8; what a brick is: quant/indicators/renko.py.
+    """
+
+    params = dict(size=None, atr_period=120, atr_factor=1.0, bricks=2, reversal=2, short=False)
+
+    @staticmethod
+    def valid(p: Any) -> bool:
+        """A trend is at least one brick."""
+        return bool(p.bricks >= 1)
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> ArrayLike:
+        """Return +1 in a rising trend, 0 or -1 in a falling one; 0 before the first."""
+        size = atr_size(bars, p.atr_period, p.atr_factor) if p.size is None else p.size
+        run = renko(bars, size, reversal=p.reversal).count
+        falling = -1.0 if p.short else 0.0
+        turns = np.select([run >= p.bricks, run <= -p.bricks], [1.0, falling], np.nan)
+        return pd.Series(turns).ffill().fillna(0.0)
