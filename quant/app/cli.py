@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from quant.app import output
-from quant.app.command import JSON
+from quant.app.command import debug_option, json_option, wants_json
 from quant.errors import QuantError
 
 USAGE: Final = 2
@@ -77,8 +77,7 @@ class Group(click.Group):
         if not isinstance(where, str):
             return Group(where, name=name, help=told)
         module, _, attribute = where.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
-        assert isinstance(found, click.Command)
+        found: click.Command = getattr(importlib.import_module(module), attribute)
         return found
 
     def resolve_command(
@@ -100,7 +99,7 @@ class Group(click.Group):
 class Root(Group):
     """The command `quant` itself: errors become one message and an exit code (DESIGN §4)."""
 
-    def main(  # type: ignore[override]  # click's is overloaded by standalone_mode
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
@@ -182,15 +181,11 @@ def _version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
         return
     from quant.core.version import version
 
-    if ctx.meta.get(JSON, False):
+    if wants_json():
         output.write_json({"version": version()})
     else:
         click.echo(f"quant {version()}")
     ctx.exit()
-
-
-def _remember_json(ctx: click.Context, option: click.Parameter, value: bool) -> None:
-    ctx.meta[JSON] = value
 
 
 cli = Root(
@@ -198,8 +193,8 @@ cli = Root(
     name="quant",
     help="Backtest strategies with backtrader on bars that you keep yourself.\n\nStart with: quant demo",
     params=[
-        click.Option(["--json"], is_flag=True, is_eager=True, expose_value=False, callback=_remember_json, help="Print one JSON document."),
-        click.Option(["--debug"], is_flag=True, expose_value=False, help="Show where an error came from."),
+        json_option(),
+        debug_option(),
         click.Option(["--version"], is_flag=True, expose_value=False, callback=_version, help="Show the version."),
     ],
     epilog="Exit codes: 0 ok, 1 findings or a difference, 2 usage, 3 configuration or strategy, 4 data, "

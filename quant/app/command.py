@@ -21,17 +21,24 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += [
-            click.Option(["--json"], is_flag=True, expose_value=False, callback=_remember, help="Print one JSON document."),
-            click.Option(["--debug"], is_flag=True, expose_value=False, help="Show where an error came from."),
-        ]
+        self.params += [json_option(), debug_option()]
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the command, show its result, return its exit code."""
-        result = super().invoke(ctx)
-        assert isinstance(result, Result)
+        result: Result = super().invoke(ctx)
         output.show(result, wants_json())
         return result.code
+
+
+def json_option() -> click.Option:
+    """Return --json."""
+    told = "Print one JSON document."
+    return click.Option(["--json"], is_flag=True, is_eager=True, expose_value=False, callback=_remember, help=told)
+
+
+def debug_option() -> click.Option:
+    """Return --debug, which the outermost loop looks for in the words themselves."""
+    return click.Option(["--debug"], is_flag=True, expose_value=False, help="Show where an error came from.")
 
 
 def _remember(ctx: click.Context, option: click.Parameter, value: bool) -> None:

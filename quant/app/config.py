@@ -81,7 +81,7 @@ class Settings:
         """The data folder: of a file's setting relative to the project, else to the current folder."""
         setting = self.values["project.data"]
         here = setting.origin == COMMAND_LINE or setting.origin.startswith(PREFIX)
-        return (Path.cwd() if here or self.project is None else self.project) / setting.value
+        return (Path.cwd() if here or self.project is None else self.project) / str(setting.value)
 
     def section(self, name: str) -> dict[str, Any]:
         """Return the values of a section by key."""
@@ -109,9 +109,9 @@ def load(
     """
     project = find_project(start)
     settings = Settings(project, {key.full: Setting(key.default, DEFAULT) for key in KEYS})
-    for file in FILES if project is not None else ():
-        assert project is not None
-        _read(settings, project / file)
+    if project is not None:
+        for file in FILES:
+            _read(settings, project / file)
     for name, text in (os.environ if environ is None else environ).items():
         if name.upper().startswith(PREFIX):
             _take(settings, name[len(PREFIX) :].lower().split("__"), text, name)

@@ -92,11 +92,11 @@ def _described(store: Store, series: Series) -> tuple[dict[str, Any], list[str]]
         "head": bars[:ROWS].frame().reset_index(), "tail": bars[-ROWS:].frame().reset_index(),
     }  # fmt: skip
     i = series.instrument
+    tick = "unknown" if i.tick is None else f"{i.tick:g}"
     lines = [
         f"{series.name}  ({series.source})",
         f"  bars        {series.rows:,}, {series.span}",
-        f"  instrument  {i.sec_type} at {i.exchange} in {i.currency}, multiplier {i.multiplier:g}, "
-        f"tick {'unknown' if i.tick is None else format(i.tick, 'g')}",
+        f"  instrument  {i.sec_type} at {i.exchange} in {i.currency}, multiplier {i.multiplier:g}, tick {tick}",
         f"  calendar    {i.calendar or 'unknown'}, {i.timezone}",
         f"  adjusted    {series.adjusted}",
         f"  folder      {series.folder}",
@@ -149,7 +149,8 @@ def check(symbol: str | None, bar: str | None, data: Path | None) -> Result:
     }
     parts = []
     for name, facts, findings in checked:
-        parts.append(f"{name}: {facts['rows']:,} bars, {'ok' if not findings else f'{len(findings)} kinds of findings'}")
+        verdict = f"{len(findings)} kinds of findings" if findings else "ok"
+        parts.append(f"{name}: {facts['rows']:,} bars, {verdict}")
         parts += [f"  {f.level:<8} {output.times(f.message, f.count)}  [{f.code}]" for f in findings]
     parts += [f"damaged: {text}" for text in broken]
     return Result(document, parts, DAMAGED if broken else int(warned))
@@ -175,12 +176,14 @@ def export(
     symbol: str, file: Path, bar: str, start: str | None, end: str | None,
     what: str, rth: bool, source: str | None, overwrite: bool, data: Path | None,
 ) -> Result:
-    """Write bars of SYMBOL to FILE: .csv, .csv.gz or .parquet. Intraday times are starts in exchange time."""
+    """Write bars of SYMBOL to FILE: .csv (starts in exchange time) or .parquet (starts in UTC)."""
     from quant.store import bars as read
-    from quant.store.export import export_file
+    from quant.store.export import export as write
 
+    if file.exists() and not overwrite:
+        raise click.UsageError(f"{file} is there already; give another name, or --overwrite to replace it.")
     found = read(symbol, bar, start, end, what=what, rth=rth, source=source, data=_store(data).data)
-    export_file(found, file, overwrite=overwrite)
+    write(found, file)
     document = {"file": file, "symbol": found.symbol, "bar": found.bar, "rows": len(found)}
     return Result(document, [f"written  {file}: {found!r}"])  # fmt: skip
 

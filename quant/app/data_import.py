@@ -11,6 +11,9 @@ from quant.app import config, output
 from quant.app.command import command, data_option
 from quant.app.output import Result
 
+STAMP = click.Choice(["start", "end"])
+ADJUSTED = click.Choice(["none", "splits", "all", "unknown"])
+
 
 @command("import")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -18,8 +21,8 @@ from quant.app.output import Result
 @click.option("--bar", required=True, metavar="SIZE", help="Length of a bar: 1m, 5m, 1h, 1d, ...")
 @click.option("--tz", metavar="ZONE", help="Zone of the file's times, e.g. America/New_York; intraday needs it.")
 @click.option("--calendar", metavar="NAME", help="Exchange calendar, e.g. XNYS: session closes, missing bars.")
-@click.option("--stamp", type=click.Choice(["start", "end"]), default="start", show_default=True, help="What the times are: a bar's start or its end.")
-@click.option("--adjusted", type=click.Choice(["none", "splits", "all", "unknown"]), default="unknown", show_default=True, help="For what the prices are adjusted.")
+@click.option("--stamp", type=STAMP, default="start", show_default=True, help="Whether a time is a bar's start or end.")
+@click.option("--adjusted", type=ADJUSTED, default="unknown", show_default=True, help="For what prices are adjusted.")
 @click.option("--columns", metavar="NAMES", help='"close=Last,time=Gmt time", or names for a file without a header.')
 @click.option("--time-format", metavar="FORMAT", help='Form of the times, as strptime has it: "%d.%m.%Y %H:%M".')
 @click.option("--sort", is_flag=True, help="Put the rows in order of time.")

@@ -46,10 +46,9 @@ def _sync_folder(folder: Path) -> None:
     """Make renames in `folder` survive a power cut, where the system can."""
     if os.name == "nt":  # folders cannot be opened there
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:  # some network file systems refuse
-        return
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):  # some network file systems refuse
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -63,7 +63,9 @@ def write_series(folder: Path, bars: Bars, request: Mapping[str, Any]) -> Writte
             manifest, contents, counts = plan(folder, old, bars, dict(request))
             _commit(folder, old, manifest, contents)
         except BaseException:
-            _clean(folder, old)
+            # By the manifest as it is now: an interrupt may come after it was replaced.
+            with contextlib.suppress(DamagedData):
+                _clean(folder, held(folder))
             raise
         _clean(folder, manifest)
     return Written(*counts, folder)

@@ -36,31 +36,36 @@ def strategy_folder() -> Path:
     return next(r / FOLDER for r in roots if r is not None and (r / FOLDER).is_dir())
 
 
-def names() -> list[str]:
-    """Return the names that `strategy` finds in the strategy folder."""
-    return sorted(f.stem for f in strategy_folder().glob("*.py") if not f.stem.startswith("_"))
+def names(folder: Path | None = None) -> list[str]:
+    """Return the names that `strategy` finds in a strategy folder, by default the one of `strategy_folder`."""
+    found = strategy_folder() if folder is None else folder
+    return sorted(f.stem for f in found.glob("*.py") if not f.stem.startswith("_"))
 
 
-def strategy(given: str | type[bt.Strategy]) -> type[bt.Strategy]:
-    """Return the strategy class that `given` is or names. Raises StrategyNotFound or StrategyError."""
+def strategy(given: str | type[bt.Strategy], folder: Path | None = None) -> type[bt.Strategy]:
+    """Return the strategy class that `given` is or names. Raises StrategyNotFound or StrategyError.
+
+    folder: a folder called strategies, in which a plain name is looked up; by default `strategy_folder`.
+    """
     if isinstance(given, type):
         if not issubclass(given, bt.Strategy):
             raise StrategyError(given.__name__, "is no backtrader.Strategy; derive it from quant.Strategy")
         return given
     if not isinstance(given, str) or not given:
         raise StrategyNotFound(repr(given), 'give a class, a name such as "macd", or "package.module:Class"')
+    found = strategy_folder() if folder is None else folder
     if ":" in given:
         module, _, name = given.partition(":")
-        return _member(given, _module(given, module), name)
-    if given not in names():
-        close = difflib.get_close_matches(given, names(), 1)
+        return _member(given, _module(given, module, found.parent), name)
+    there = names(found)
+    if given not in there:
+        close = difflib.get_close_matches(given, there, 1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise StrategyNotFound(given, f"not in {strategy_folder()}; {hint}There are {', '.join(names())}")
-    return _only(given, _module(given, f"{FOLDER}.{given}"))
+        raise StrategyNotFound(given, f"not in {found}; {hint}There are {', '.join(there)}")
+    return _only(given, _module(given, f"{FOLDER}.{given}", found.parent))
 
 
-def _module(given: str, name: str) -> ModuleType:
-    root = strategy_folder().parent
+def _module(given: str, name: str, root: Path) -> ModuleType:
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     first = name.partition(".")[0]

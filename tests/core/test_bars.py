@@ -395,6 +395,7 @@ def test_fingerprint_is_of_values_and_settings() -> None:
     assert made(start, "1d").fingerprint == bars.fingerprint
     assert pickle.loads(pickle.dumps(bars)).fingerprint == bars.fingerprint  # noqa: S301  # our own bytes
     assert replace(bars, source="elsewhere").fingerprint == bars.fingerprint
+    towards = {"open": bars.close, "high": np.inf, "low": -np.inf, "close": bars.open, "volume": np.inf}
     others: list[Bars] = [
         replace(bars, instrument=replace(bars.instrument, tick=0.01)),
         replace(bars, instrument=replace(bars.instrument, calendar="XNYS")),
@@ -404,9 +405,8 @@ def test_fingerprint_is_of_values_and_settings() -> None:
         replace(bars, adjusted="splits"),
         bars[:5],
         replace(bars, start=bars.start + 7 * DAY),
-        *(replace(bars, **{name: np.nextafter(getattr(bars, name), inf)})
-          for name, inf in (("open", bars.close), ("high", np.inf), ("low", -np.inf), ("close", bars.open), ("volume", np.inf))),
-    ]  # fmt: skip
+        *(replace(bars, **{name: np.nextafter(getattr(bars, name), to)}) for name, to in towards.items()),
+    ]
     assert len({bars.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
 

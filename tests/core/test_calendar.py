@@ -106,7 +106,7 @@ def test_time_zone_is_known_without_sessions() -> None:
 @pytest.mark.parametrize("call", [check_name, timezone_of, lambda name: calendar(name, 2024, 2024)])
 def test_unknown_calendar_is_refused(call: object) -> None:
     assert callable(call)
-    with pytest.raises(ParameterError, match="no such exchange calendar; one of CMES, 24/7, .*XNYS"):
+    with pytest.raises(ParameterError, match=r"no such exchange calendar; one of CMES, 24/7, .*XNYS"):
         call("NOWHERE")
 
 

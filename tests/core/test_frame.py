@@ -40,7 +40,7 @@ def test_daily_frame_of_yfinance() -> None:
 
 
 def test_columns_of_several_levels_are_refused_with_the_way_out() -> None:
-    # yf.download: columns (Price, Ticker)
+    # yfinance's download gives the levels Price and Ticker.
     df = frame(pd.DatetimeIndex(["2024-03-08", "2024-03-11"]))
     df.columns = pd.MultiIndex.from_product([df.columns.str.title(), ["SPY"]], names=["Price", "Ticker"])
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_dates_that_nanoseconds_cannot_hold_are_refused(date: str) -> None:
 # ------------------------------------------------------------ intraday
 def test_naive_intraday_times_are_refused_unless_a_zone_is_given() -> None:
     df = frame(pd.DatetimeIndex(["2024-03-08 09:30", "2024-03-11 09:30"]))
-    with pytest.raises(BarsError, match='no time zone.*tz="America/New_York"'):
+    with pytest.raises(BarsError, match=r'no time zone.*tz="America/New_York"'):
         Bars.from_frame(df, "SPY", "1m", calendar="XNYS")
     bars = Bars.from_frame(df, "SPY", "1m", tz=NEW_YORK)
     assert starts(bars) == ["2024-03-08T14:30", "2024-03-11T13:30"]

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from quant.core.barsize import SECOND, BarSize, bar_size
 from quant.core.bars import Bars
+from quant.core.barsize import SECOND, BarSize, bar_size
 from quant.core.calendar import Ints, calendar, timezone_of
 from quant.core.instrument import Instrument
 
