@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,3 +75,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Face(ModuleType):
+    """This module: Python binds a folder's name here when it is imported, and q.backtest is the function in it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "backtest" and isinstance(value, ModuleType):
+            value = value.backtest
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face

@@ -2,7 +2,7 @@
 
 python scripts/bench.py [name ...] [--json] [--full]
 
-Names are the files of tests/bench. Exit code 1 where a figure misses what DESIGN asks for at least.
+Names are the files of tests/bench. Exit code 1 where a figure misses its bound.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAMES = sorted(f.stem for f in (ROOT / "tests" / "bench").glob("*.py") if not f.
 
 def line(name: str, r: dict[str, Any]) -> str:
     """One figure as text."""
-    bounds = f"at most {r['at_least']:g}{r['unit']}, aim {r['aim']:g}{r['unit']}"
+    bounds = f"at most {r['at_most']:g}{r['unit']}, aim {r['aim']:g}{r['unit']}"
     return f"{name:<10} {r['what']}: {r['measured']:.3g} {r['unit']} ({bounds}); {r['baseline']}"
 
 
@@ -42,7 +42,7 @@ def main() -> int:
             print(line(name, results[name]), flush=True)
     if given.json:
         print(json.dumps({"schema": 1, "results": results}, indent=1))
-    return int(any(r["measured"] > r["at_least"] for r in results.values()))
+    return int(any(r["measured"] > r["at_most"] for r in results.values()))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class OpeningRange(q.Strategy):
 def since_open(bars: q.Bars) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the minutes from the session's open to each bar's start, NaN for bars outside the session."""
     if bars.calendar is None:
-        raise BarsError(bars.symbol, "has no calendar to tell when its sessions open", (), "Give it one")
+        mend = 'Import or build it with one, e.g. calendar="XNYS"'
+        raise BarsError(bars.symbol, "has no calendar that tells when its sessions open", mend=mend)
     opened = np.append(bars.calendar.open, 0)[bars.calendar.index_of(bars.session)]  # no session: the 0
     return np.where(bars.times.in_session & (opened > 0), (bars.start - opened) / 60e9, np.nan)

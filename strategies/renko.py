@@ -15,9 +15,10 @@ from quant.indicators import atr_size, renko
 class RenkoTrend(q.Strategy):
     """Long after `bricks` rising bricks in a row until as many fall in a row; then flat, or short with `short`.
 
-    size: of a brick, in price units. None: atr_factor x the ATR known before the first bar that has one, kept
-    from there on. reversal: bricks it takes to turn, 2 as usual, 1 as in the course.
-    Source: S. Nison, Beyond Candlesticks (1994), ch. 8; what a brick is: quant/indicators/renko.py.
+    size: of a brick, in price units. None: atr_factor x the first ATR there is, as known before its bar, and
+    kept: over decades in which prices multiply, give a size. reversal: bricks that a turn takes, 2 as usual, 1
+    as in the course.
+    Source: S. Nison, Beyond Candlesticks (1994), on renko charts; what a brick is: quant/indicators/renko.py.
     """
 
     params = dict(size=None, atr_period=120, atr_factor=1.0, bricks=2, reversal=2, short=False)

@@ -13,10 +13,10 @@ from quant.indicators import rsi
 
 
 class RsiReversion(q.Strategy):
-    """Buy when the RSI falls below `low`, leave when it rises above `exit`, and hold in between.
+    """Buy when the RSI is below `low`, leave when it is above `exit`, and stay as you are in between.
 
     With `short` also the mirror image: sell short above 100 - low, buy back below 100 - exit.
-    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978), section 6, whose levels are 30 and
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978), whose levels are 30 and
     70; leaving at the middle is the usual form of the rule for reversion to the mean.
     """
 

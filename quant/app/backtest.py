@@ -37,9 +37,20 @@ LAST: Final = 10  # rows of orders and trades that are shown
 @series_options
 @data_option
 def backtest(
-    strategy: str, symbols: tuple[str, ...], bar: str, start: str | None, end: str | None,
-    params: tuple[str, ...], no_save: bool, orders: bool, trades: bool,
-    what: str, rth: bool, source: str | None, data: Path | None, **given: Any,
+    strategy: str,
+    symbols: tuple[str, ...],
+    bar: str,
+    start: str | None,
+    end: str | None,
+    params: tuple[str, ...],
+    no_save: bool,
+    orders: bool,
+    trades: bool,
+    what: str,
+    rth: bool,
+    source: str | None,
+    data: Path | None,
+    **given: Any,
 ) -> Result:
     """Run STRATEGY over bars of the store; several SYMBOLs share one cash account.
 
@@ -66,7 +77,7 @@ def backtest(
             cls, feeds, params=chosen, **settings.section("backtest"), save=not no_save, data=settings.data
         )
     except ParameterError as e:
-        raise _with_origin(e, settings) from None
+        raise _with_origin(e, settings, strategy) from None
     tables = [name for name, wanted in (("orders", orders), ("trades", trades)) if wanted]
     parts = [*shown(run, tables), *_next(run)]
     return Result(document(run, tables), parts, int(run.settings["look_ahead_ok"] is False))
@@ -121,7 +132,9 @@ def parse(name: str, text: str, default: Any) -> Any:
                 return value
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise ParameterError(name, text, f"must be {kind}, as its default {default!r}")
-    raise ParameterError(name, text, f"its default is {default!r}, which no text stands for; set it in a script")
+    raise ParameterError(
+        name, text, f"its default is {default!r}, which no text stands for; set it in a script"
+    )
 
 
 def _numbers(text: str) -> list[float]:
@@ -135,12 +148,17 @@ def _numbers(text: str) -> list[float]:
     return []
 
 
-def _with_origin(e: ParameterError, settings: config.Settings) -> ParameterError | ConfigError:
+def _with_origin(e: ParameterError, settings: config.Settings, strategy: str) -> ParameterError | ConfigError:
     """Return the error with the file and line that set the value, where a file or variable did."""
-    setting = settings.values.get(f"backtest.{e.name}")
-    if setting is None or setting.origin in (config.DEFAULT, config.COMMAND_LINE):
-        return e
-    return ConfigError(setting.origin, f"backtest.{e.name} = {e.value!r}", e.reason)
+    named = {
+        f"params.{strategy}.{e.name}": settings.params.get(strategy, {}).get(e.name),
+        f"backtest.{e.name}": settings.values.get(f"backtest.{e.name}"),
+    }
+    for full, setting in named.items():
+        elsewhere = setting is not None and setting.origin not in (config.DEFAULT, config.COMMAND_LINE)
+        if setting is not None and elsewhere and setting.value == e.value:
+            return ConfigError(setting.origin, f"{full} = {e.value!r}", e.reason)
+    return e
 
 
 # ---------------------------------------------------------------- showing a run
@@ -158,8 +176,10 @@ def shown(run: Run, tables: list[str], last: int | None = LAST) -> list[str]:
     parts = [str(run)]
     for name in tables:
         frame = getattr(run, name)
-        rows = f"last {last} of {len(frame):,}" if last is not None and len(frame) > last else f"{len(frame):,}"
-        parts += ["", f"{name} ({rows})", output.frame_text(frame, last)]
+        rows = (
+            f"last {last} of {len(frame):,}" if last is not None and len(frame) > last else f"{len(frame):,}"
+        )
+        parts += ["", f"{name} ({rows}; times in UTC)", output.frame_text(frame, last)]
     return parts
 
 

@@ -21,7 +21,9 @@ DATA: Final = 4
 UNEXPECTED: Final = 70  # EX_SOFTWARE of sysexits.h: a fault of ours
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141  # what a shell reports of a program that SIGPIPE ended
-REPORT: Final = "This is a fault of quant. Please report it with the lines above and the command that you gave."
+REPORT: Final = (
+    "This is a fault of quant. Please report it with the lines above and the command that you gave."
+)
 
 # name -> (where it is, one line of help); a mapping is a group of its own.
 Table = Mapping[str, "tuple[str, str] | tuple[Table, str]"]

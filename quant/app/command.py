@@ -33,7 +33,9 @@ class Command(click.Command):
 def json_option() -> click.Option:
     """Return --json."""
     told = "Print one JSON document."
-    return click.Option(["--json"], is_flag=True, is_eager=True, expose_value=False, callback=_remember, help=told)
+    return click.Option(
+        ["--json"], is_flag=True, is_eager=True, expose_value=False, callback=_remember, help=told
+    )
 
 
 def debug_option() -> click.Option:
@@ -75,7 +77,9 @@ def range_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --from and --to."""
     for option in (
         click.option("--to", "end", metavar="DATE", help="Last session, included; or an excluded moment."),
-        click.option("--from", "start", metavar="DATE", help='First session, or "2017-01-03 09:30" (exchange time).'),
+        click.option(
+            "--from", "start", metavar="DATE", help='First session, or "2017-01-03 09:30" (exchange time).'
+        ),
     ):
         function = option(function)
     return function

@@ -48,7 +48,14 @@ KEYS: Final = (
     Key("project", "data", str, "data", "folder of bars, runs and sweeps; relative to the file that sets it"),
     Key("backtest", "cash", float, 100_000.0, "starting cash"),
     Key("backtest", "costs", str, "ib-fixed", "none, percent:0.05, ib-fixed or ib-tiered"),
-    Key("backtest", "sizing", str, None, "percent:95 (shared by the feeds), cash:10000, shares:100 or risk:1", True),
+    Key(
+        "backtest",
+        "sizing",
+        str,
+        None,
+        "percent:95 (shared by the feeds), cash:10000, shares:100 or risk:1",
+        True,
+    ),
     Key("backtest", "slippage", str, None, "percent:0.02 or ticks:1", True),
     Key("backtest", "borrow", float, None, "yearly rate on shorts, 0.03 = 3 %", True),
     Key("backtest", "engine", str, "plain", "which engine runs it"),
@@ -100,7 +107,10 @@ def find_project(start: Path | None = None) -> Path | None:
 
 
 def load(
-    given: Mapping[str, Any] | None = None, *, start: Path | None = None, environ: Mapping[str, str] | None = None
+    given: Mapping[str, Any] | None = None,
+    *,
+    start: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Return the settings that hold here. given: of the command line, by full name; None = not given.
 
@@ -188,7 +198,10 @@ def _origin(path: Path, text: str, keys: list[str]) -> str:
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[([^\[\]]+)\]\s*(#.*)?$", line):
             section = _split(header[1])
-        elif (key := re.match(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=", line)) and [*section, *_split(key[1])] == keys:
+        elif (key := re.match(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=", line)) and [
+            *section,
+            *_split(key[1]),
+        ] == keys:
             return f"{path}:{number}"
     return str(path)
 

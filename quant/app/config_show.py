@@ -27,6 +27,8 @@ def show(data: Path | None) -> Result:
         "settings": {n: {"value": s.value, "from": s.origin, "help": helps.get(n)} for n, s in found.items()},
     }
     rows = [(n, "none" if s.value is None else s.value, s.origin) for n, s in found.items()]
-    project = "none found (no quant.toml here or above)" if settings.project is None else str(settings.project)
+    project = (
+        "none found (no quant.toml here or above)" if settings.project is None else str(settings.project)
+    )
     head = [f"project  {project}", f"data     {settings.data}", ""]
     return Result(document, [*head, output.table(("setting", "value", "from"), rows)])

@@ -33,7 +33,9 @@ def _chosen(store: Store, found: list[Series], symbol: str | None, bar: str | No
 
     size = None if bar is None else bar_size(bar)
     exact = [s for s in found if s.symbol == symbol]
-    same = exact if exact else [s for s in found if symbol is None or s.symbol.casefold() == symbol.casefold()]
+    same = (
+        exact if exact else [s for s in found if symbol is None or s.symbol.casefold() == symbol.casefold()]
+    )
     chosen = [s for s in same if size in (None, s.bar)]
     if not chosen and symbol is not None:
         return [store.find(symbol, bar if bar is not None else "1d")]
@@ -50,7 +52,11 @@ def list_(data: Path | None) -> Result:
     """List the bars that there are."""
     store = _store(data)
     found, damaged = store.scan()
-    document = {"data": store.data, "series": [s.to_dict() for s in found], "damaged": [str(e) for e in damaged]}
+    document = {
+        "data": store.data,
+        "series": [s.to_dict() for s in found],
+        "damaged": [str(e) for e in damaged],
+    }
     rows = [
         (s.symbol, s.bar, s.what, "rth" if s.rth else "all", f"{s.rows:,}", *s.span.split(" … "), s.source)
         for s in found
@@ -138,7 +144,9 @@ def check(symbol: str | None, bar: str | None, data: Path | None) -> Result:
         for series in chosen:
             step(f"checking {series.name}")
             try:
-                checked.append((f"{series.name} ({series.source})", series.to_dict(), _findings(store, series)))
+                checked.append(
+                    (f"{series.name} ({series.source})", series.to_dict(), _findings(store, series))
+                )
             except (DamagedData, SeriesNotFound) as e:
                 broken.append(str(e))
     warned = any(f.level != "note" for _, _, findings in checked for f in findings)
@@ -149,7 +157,7 @@ def check(symbol: str | None, bar: str | None, data: Path | None) -> Result:
     }
     parts = []
     for name, facts, findings in checked:
-        verdict = f"{len(findings)} kinds of findings" if findings else "ok"
+        verdict = "see below" if findings else "ok"
         parts.append(f"{name}: {facts['rows']:,} bars, {verdict}")
         parts += [f"  {f.level:<8} {output.times(f.message, f.count)}  [{f.code}]" for f in findings]
     parts += [f"damaged: {text}" for text in broken]
@@ -173,8 +181,16 @@ def _findings(store: Store, series: Series) -> list[Finding]:
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 @data_option
 def export(
-    symbol: str, file: Path, bar: str, start: str | None, end: str | None,
-    what: str, rth: bool, source: str | None, overwrite: bool, data: Path | None,
+    symbol: str,
+    file: Path,
+    bar: str,
+    start: str | None,
+    end: str | None,
+    what: str,
+    rth: bool,
+    source: str | None,
+    overwrite: bool,
+    data: Path | None,
 ) -> Result:
     """Write bars of SYMBOL to FILE: .csv (starts in exchange time) or .parquet (starts in UTC)."""
     from quant.store import bars as read
@@ -194,7 +210,9 @@ def export(
 @series_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @data_option
-def remove(symbol: str, bar: str, what: str, rth: bool, source: str | None, yes: bool, data: Path | None) -> Result:
+def remove(
+    symbol: str, bar: str, what: str, rth: bool, source: str | None, yes: bool, data: Path | None
+) -> Result:
     """Remove the bars of SYMBOL of one size, with their history."""
     store = _store(data)
     series = store.find(symbol, bar, what, rth, source)
@@ -202,4 +220,6 @@ def remove(symbol: str, bar: str, what: str, rth: bool, source: str | None, yes:
     if agreed:
         store.remove(series)
     document = {**series.to_dict(), "removed": agreed}
-    return Result(document, [f"removed  {series.name} ({series.source})" if agreed else "nothing was removed"])
+    return Result(
+        document, [f"removed  {series.name} ({series.source})" if agreed else "nothing was removed"]
+    )

@@ -19,12 +19,24 @@ ADJUSTED = click.Choice(["none", "splits", "all", "unknown"])
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--symbol", required=True, help="Whose bars they are.")
 @click.option("--bar", required=True, metavar="SIZE", help="Length of a bar: 1m, 5m, 1h, 1d, ...")
-@click.option("--tz", metavar="ZONE", help="Zone of the file's times, e.g. America/New_York; intraday needs it.")
-@click.option("--calendar", metavar="NAME", help="Exchange calendar, e.g. XNYS: session closes, missing bars.")
-@click.option("--stamp", type=STAMP, default="start", show_default=True, help="Whether a time is a bar's start or end.")
-@click.option("--adjusted", type=ADJUSTED, default="unknown", show_default=True, help="For what prices are adjusted.")
-@click.option("--columns", metavar="NAMES", help='"close=Last,time=Gmt time", or names for a file without a header.')
-@click.option("--time-format", metavar="FORMAT", help='Form of the times, as strptime has it: "%d.%m.%Y %H:%M".')
+@click.option(
+    "--tz", metavar="ZONE", help="Zone of the file's times, e.g. America/New_York; intraday needs it."
+)
+@click.option(
+    "--calendar", metavar="NAME", help="Exchange calendar, e.g. XNYS: session closes, missing bars."
+)
+@click.option(
+    "--stamp", type=STAMP, default="start", show_default=True, help="Whether a time is a bar's start or end."
+)
+@click.option(
+    "--adjusted", type=ADJUSTED, default="unknown", show_default=True, help="For what prices are adjusted."
+)
+@click.option(
+    "--columns", metavar="NAMES", help='"close=Last,time=Gmt time", or names for a file without a header.'
+)
+@click.option(
+    "--time-format", metavar="FORMAT", help='Form of the times, as strptime has it: "%d.%m.%Y %H:%M".'
+)
 @click.option("--sort", is_flag=True, help="Put the rows in order of time.")
 @click.option("--drop-duplicates", is_flag=True, help="Of rows with the same time keep the last.")
 @click.option("--no-volume", is_flag=True, help="The file has no volume: store 0.")
@@ -32,7 +44,9 @@ ADJUSTED = click.Choice(["none", "splits", "all", "unknown"])
 @click.option("--currency", default="USD", show_default=True, help="Currency of the prices.")
 @click.option("--sec-type", default="STK", show_default=True, help="IB's security type: STK, FUT, CASH, IND.")
 @click.option("--tick", type=float, help="Least price step; ticks:n slippage needs it.")
-@click.option("--multiplier", type=float, default=1.0, show_default=True, help="Currency per price unit and unit.")
+@click.option(
+    "--multiplier", type=float, default=1.0, show_default=True, help="Currency per price unit and unit."
+)
 @click.option("--what", default="TRADES", show_default=True, help="IB's whatToShow.")
 @click.option("--rth/--all-hours", default=True, help="Regular trading hours only, or all.  [--rth]")
 @click.option("--source", default="import", show_default=True, help="Name under which the bars are kept.")

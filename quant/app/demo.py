@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 DAILY: Final = (("SPY", "1d"), ("MSFT", "1d"))
 BARS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "opening_range": (("SPY", "5m"),),
-    "macd_stochastic": (("SPY", "5m"),),
+    "macd_stochastic": (("SPY", "15m"),),
 }
 HONEST: Final = (
     "These figures prove nothing: the rules are well known, their parameters are defaults, and each is tried",
     "in-sample, on one symbol at a time. They show that bars become orders, fills and figures.",
 )
-ORIGIN: Final = "Bars: the project's sample (data/sample, see its NOTICE; SPY is inferred, the vendor is not stated)."
+ORIGIN: Final = (
+    "Bars: the project's sample (data/sample, see its NOTICE; SPY is inferred, the vendor is not stated)."
+)
 COLUMNS: Final = ("strategy", "bars", "return", "CAGR", "Sharpe", "drawdown", "trades", "commission")
 
 
@@ -56,7 +58,11 @@ def demo() -> Result:
     }  # fmt: skip
     table = output.table(COLUMNS, rows, right="return CAGR Sharpe drawdown trades commission")
     cheats = [name for name, _, _, run in runs if run.settings["look_ahead_ok"] is False]
-    seen = f"FOUND in {', '.join(cheats)}" if cheats else "none seen (signals recomputed on a few prefixes of each)"
+    seen = (
+        f"FOUND in {', '.join(cheats)}"
+        if cheats
+        else "none seen (signals recomputed on a few prefixes of each)"
+    )
     return Result(document, [table, "", f"Look-ahead: {seen}.", *HONEST, ORIGIN, *_next()], int(bool(cheats)))
 
 

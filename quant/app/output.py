@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,9 @@ def plain(value: Any) -> Any:
         return [plain(row) for row in value.to_dict("records")]
     if hasattr(value, "item"):  # a number of numpy
         value = value.item()
-    if value != value or (isinstance(value, float) and not math.isfinite(value)):  # NaN and NaT differ from themselves
+    if value != value or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):  # NaN and NaT differ from themselves
         return None
     if isinstance(value, date):
         return value.isoformat()
@@ -78,7 +81,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: str =
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="")
     numbers = right.split()
     for name in columns:
         drawn.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
@@ -89,9 +92,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: str =
 
 
 def frame_text(frame: Any, last: int | None = None) -> str:
-    """Return a DataFrame as text, all columns. last: only so many rows of its end."""
+    """Return a DataFrame as text, all columns, times in UTC. last: only so many rows of its end."""
     shown = frame if last is None else frame.tail(last)
-    return str(shown.to_string(index=False)) if len(shown) else "(none)"
+    utc = [name for name, kind in shown.dtypes.items() if hasattr(kind, "tz")]
+    shown = shown.assign(**{name: shown[name].dt.tz_convert(None) for name in utc})
+    if not len(shown):
+        return "(none)"
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return str(shown.to_string(index=False, line_width=width))
 
 
 def coloured(text: str, style: str) -> Any:

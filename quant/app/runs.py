@@ -77,7 +77,9 @@ def diff(a: str, b: str, data: Path | None) -> Result:
 
 
 @command("prune")
-@click.option("--keep", type=click.IntRange(0), required=True, metavar="N", help="How many of the newest stay.")
+@click.option(
+    "--keep", type=click.IntRange(0), required=True, metavar="N", help="How many of the newest stay."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @data_option
 def prune(keep: int, yes: bool, data: Path | None) -> Result:

@@ -48,10 +48,14 @@ class Broker(bt.brokers.BackBroker):  # type: ignore[misc]  # backtrader has no 
         begin = int(bars.times.begin[len(order.data) - 1])
         if begin < decided:
             at = np.datetime64(decided, "ns").astype("datetime64[s]")
+            # Only market orders wait for a new bar; others are tried on the present one at each step of any feed.
+            market = order.exectype == bt.Order.Market
+            mend = f"Decide for {bars.symbol} only when its own bar ends, or trade" if market else "Trade"
+            mend += " it on the faster feed"
             reason = (
                 f"a {order.getordername()} order for {bars.symbol} decided at {at} UTC could fill in a bar of "
                 f"{bars.bar} that began before, at {np.datetime64(begin, 'ns').astype('datetime64[s]')}. "
-                f"Decide for {bars.symbol} only when its own bar ends, or trade it on the faster feed"
+                + mend
             )
             raise LookAheadOrder(type(order.owner).__name__, reason)
 
@@ -92,10 +96,13 @@ def _other_fills_at_open(order: bt.Order) -> bool:
     return stop != limit and (limit if order.exectype == bt.Order.Stop else stop)
 
 
+_STOPS = (bt.Order.Stop, bt.Order.StopLimit, bt.Order.StopTrail, bt.Order.StopTrailLimit)
+
+
 def _touched(order: bt.Order) -> bool:
     """True where a stop or limit order's price lies within reach of the present bar."""
     high, low, price = order.data.high[0], order.data.low[0], order.created.price
-    if order.exectype == bt.Order.Stop:
+    if order.exectype in _STOPS:
         return bool(high >= price if order.isbuy() else low <= price)
     if order.exectype == bt.Order.Limit:
         return bool(low <= price if order.isbuy() else high >= price)
@@ -147,7 +154,11 @@ def commission(
 
 def _checked(function: CostFunction) -> CostFunction:
     def call(quantity: float, price: float) -> float:
-        fee = float(function(quantity, price))
+        try:
+            fee = float(function(quantity, price))
+        except Exception as e:  # the function is the user's code; whatever it raises is named
+            reason = f"raised {type(e).__name__} for {quantity} at {price}: {e}"
+            raise ParameterError("costs", function, reason) from e
         if not math.isfinite(fee):
             raise ParameterError("costs", fee, f"the function gave no number for {quantity} at {price}")
         return fee

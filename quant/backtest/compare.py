@@ -34,7 +34,11 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         parts = {name: {k: list(v) for k, v in getattr(self, name).items()} for name in PARTS}
-        return {"same": self.same, **parts, "first_fill": self.first_fill}
+        first = None
+        if self.first_fill is not None:
+            number, *rows = self.first_fill
+            first = [number, *(None if r is None else {**r, "time": r["time"].isoformat()} for r in rows)]
+        return {"same": self.same, **parts, "first_fill": first}
 
     def __repr__(self) -> str:
         lines = ["results are equal to the last bit" if self.same else "results differ"]

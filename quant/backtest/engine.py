@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,12 +66,18 @@ def run(job: Job) -> Record:
     except Exception as e:  # the strategy is the user's code; whatever it raises is named
         place = f" at {job.bars[0].symbol} bar {len(feeds[0]) - 1}" if len(feeds[0]) else ""
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__}: {e}{place}") from e
+    if not recorder.record.value:  # backtrader takes a strategy that raised StrategySkipError out in silence
+        raise StrategyError(job.strategy.__name__, "skipped itself, or stopped the run before its first bar")
     return recorder.record
 
 
 def _arguments(job: Job) -> dict[str, Any]:
     if job.plans is None:
         return dict(job.params)
+    takes = inspect.signature(job.strategy.__init__).parameters
+    if "decisions" not in takes and all(p.kind is not p.VAR_KEYWORD for p in takes.values()):
+        reason = "its __init__ must pass `decisions` on: def __init__(self, decisions): super().__init__(decisions)"
+        raise StrategyError(job.strategy.__name__, reason)
     sizing = parse_sizing(None, len(job.bars)) if job.sizing is None else job.sizing
     decisions = Decisions(job.bars, job.plans, sizing, job.rules, job.start_rule, job.limit_first)
     return {**job.params, "decisions": decisions}

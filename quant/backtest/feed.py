@@ -10,7 +10,7 @@ import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import DAY, HOUR, MINUTE, SECOND, BarSize
-from quant.core.calendar import Ints
+from quant.core.calendar import Ints, check_zone
 from quant.core.sessions import Floats
 from quant.core.zones import to_local
 from quant.errors import BarsError, ParameterError
@@ -60,6 +60,7 @@ def feed(
         raise ParameterError("stamp", stamp, 'is "start" or "end"')
     moments = bars.end if stamp == "end" else bars.start
     zone = bars.instrument.timezone if tz == "exchange" else tz
+    check_zone(zone)
     # A daily start is the label 00:00 of the session's date, in every zone.
     local = to_local(moments, zone) if stamp == "end" or bars.bar.intraday else moments
     back = np.flatnonzero(np.diff(local) <= 0)

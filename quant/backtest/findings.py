@@ -74,7 +74,10 @@ def _orders(record: Record) -> Iterator[Finding]:
             "rejected-orders", f"orders rejected for lack of cash, first decided {at} UTC", len(rejected)
         )
     last = int(record.end[-1]) if len(record.value) else 0
-    waiting = [o for o in record.orders if o.status == "open" and o.time == last and not _is_exit(o.reason)]
+    ends = [min(last, int(b.end[-1])) for b in record.bars]  # a feed may end before the others
+    waiting = [
+        o for o in record.orders if o.status == "open" and o.time >= ends[o.feed] and not _is_exit(o.reason)
+    ]
     if waiting:
         message = "orders decided on the last bar are open at the end"
         yield Finding("open-at-the-end", message, len(waiting), "note")
@@ -101,9 +104,10 @@ def _positions(job: Job, record: Record) -> Iterator[Finding]:
     fills = [f.order for f in record.fills]
     held = [record.position(k) for k in range(len(record.bars))]
     if per_order and job.plans is None:
-        crossing = sum(
-            (held[f.feed][f.bar] - f.quantity) * held[f.feed][f.bar] < 0 for f in record.fills if f.bar > 0
-        )
+        crossing, units = 0, [0.0] * len(held)
+        for f in record.fills:
+            crossing += units[f.feed] * (units[f.feed] + f.quantity) < 0
+            units[f.feed] += f.quantity
         parts = len(fills) - len(set(fills))
         if crossing or parts:
             message = (

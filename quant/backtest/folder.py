@@ -22,6 +22,7 @@ from quant.store.folder import data_folder
 
 SCHEMA: Final = 1  # of run.json; a reader refuses a later one
 TABLES: Final = ("orders", "fills", "trades")
+CHECKED: Final[dict[str, Any]] = {"engine": "pyarrow", "write_page_checksum": True}
 
 
 def save_run(run: Run, data: Path, at: datetime) -> Path:
@@ -71,9 +72,9 @@ def _write(run: Run, folder: Path, at: datetime) -> None:
     _json(folder / "run.json", facts)
     _json(folder / "metrics.json", {k: None if _missing(v) else v for k, v in run.metrics.items()})
     for name in TABLES:
-        getattr(run, name).to_parquet(folder / f"{name}.parquet", index=False)
-    pd.DataFrame({"equity": run.equity, "cash": run.cash}).to_parquet(folder / "equity.parquet")
-    run.returns.to_frame().to_parquet(folder / "returns.parquet")
+        getattr(run, name).to_parquet(folder / f"{name}.parquet", index=False, **CHECKED)
+    pd.DataFrame({"equity": run.equity, "cash": run.cash}).to_parquet(folder / "equity.parquet", **CHECKED)
+    run.returns.to_frame().to_parquet(folder / "returns.parquet", **CHECKED)
     if run.source is not None:
         (folder / "strategy.py").write_text(run.source, encoding="utf-8")
 
@@ -83,7 +84,17 @@ def _missing(value: float) -> bool:
 
 
 def _json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(_plain(value), indent=1, default=str, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with infinities and NaN as text: JSON has none, but a parameter may be one."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # ---------------------------------------------------------------- reading
@@ -91,13 +102,15 @@ def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
     """Return the run of a folder, of a run's name, or of the start of one. Raises SeriesNotFound, DamagedData."""
     path = find_run(folder, data)
     facts = _read_json(path / "run.json")
-    if facts.get("schema", 0) > SCHEMA:
+    if not isinstance(facts.get("schema"), int):
+        raise DamagedData(str(path), "run.json has no schema version", "Run the backtest again")
+    if facts["schema"] > SCHEMA:
         raise DamagedData(
             str(path), f"its schema {facts['schema']} is newer than {SCHEMA}", "Update quant-ib"
         )
     try:
-        tables = {name: pd.read_parquet(path / f"{name}.parquet") for name in TABLES}
-        account = pd.read_parquet(path / "equity.parquet")
+        tables = {name: _read_table(path / f"{name}.parquet") for name in TABLES}
+        account = _read_table(path / "equity.parquet")
         figures = _read_json(path / "metrics.json")
         source = path / "strategy.py"
         settings = {k: v for k, v in facts.items() if k not in ("schema", "created", "positions", "findings")}
@@ -106,7 +119,7 @@ def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
             metrics={k: math.nan if v is None else v for k, v in figures.items()},
             equity=account["equity"],
             cash=account["cash"],
-            returns=pd.read_parquet(path / "returns.parquet")["return"],
+            returns=_read_table(path / "returns.parquet")["return"],
             orders=tables["orders"],
             fills=tables["fills"],
             trades=tables["trades"],
@@ -115,7 +128,7 @@ def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
             source=source.read_text(encoding="utf-8") if source.is_file() else None,
             folder=path,
         )
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise DamagedData(str(path), str(e), "Run the backtest again") from e
 
 
@@ -143,11 +156,17 @@ def folders(runs: Path) -> list[Path]:
     return sorted(f for f in runs.iterdir() if not f.name.startswith(".") and (f / "run.json").is_file())
 
 
+def _read_table(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise DamagedData(str(path), str(e), "Run the backtest again") from e
+    if not isinstance(value, dict):
+        raise DamagedData(str(path), "it holds no object", "Run the backtest again")
     return value
 
 
@@ -169,13 +188,14 @@ def runs(data: str | Path | None = None) -> pd.DataFrame:
                     "bars": ", ".join(f"{b['instrument']['symbol']} {b['bar']}" for b in facts["bars"]),
                     "first": facts["bars"][0]["first"],
                     "last": facts["bars"][0]["last"],
-                    **figures,
+                    **{k: math.nan if v is None else v for k, v in figures.items()},
                 }
             )
-        except (DamagedData, KeyError, TypeError, IndexError):
+        except (DamagedData, KeyError, TypeError, IndexError, ValueError, AttributeError):
             rows.append({"run": folder.name, "strategy": "(damaged)"})
     columns = ["run", "created", "strategy", "params", "bars", "first", "last"]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    found = pd.DataFrame(rows)
+    return found.reindex(columns=[*columns, *(c for c in found.columns if c not in columns)])
 
 
 def prune(data: Path, keep: int) -> list[Path]:

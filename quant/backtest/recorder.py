@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 import backtrader as bt
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from quant.core.bars import Bars
 from quant.core.calendar import Dates, Ints
 from quant.core.sessions import Floats
+from quant.errors import LookAheadOrder
 
 
 @dataclass(slots=True)
@@ -128,9 +130,7 @@ class Recorder:
         if row is None:
             row = self._rows[order.ref] = self._row(order)
             self.record.orders.append(row)
-            self.record.numeric_valid += isinstance(order.p.valid, int | float) and not isinstance(
-                order.p.valid, bool
-            )
+            self.record.numeric_valid += isinstance(order.p.valid, Real)  # numpy's numbers and bools too
         row.status = _STATUS.get(order.getstatusname(), "open")
         bits = list(order.executed.exbits)
         for bit in bits[self._bits.get(order.ref, 0) :]:
@@ -143,6 +143,11 @@ class Recorder:
         self.record.value.append(value)
 
     def _row(self, order: bt.Order) -> OrderRow:
+        if not len(order.data):
+            # Without a present bar backtrader reads the last one of the preloaded feed, and fills at its prices.
+            symbol = self.record.bars[self.number(order.data)].symbol
+            reason = f"orders {symbol} before its first bar; wait until len(data) > 0"
+            raise LookAheadOrder(type(order.owner).__name__, reason)
         market = order.exectype in (bt.Order.Market, bt.Order.Close)
         created = order.created
         return OrderRow(

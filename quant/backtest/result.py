@@ -89,7 +89,7 @@ def make_run(
         )
         for f in record.fills
     ]  # fmt: skip
-    closes = {n: float(b.close[len(p) - 1]) for n, b, p in zip(names, job.bars, positions, strict=True)}
+    closes = dict(zip(names, _last_closes(record), strict=True))
     table = _with_borrow(trades_frame(trades(fills, closes)), record, names)
     end = record.end
     returns, dates = session_returns(np.array(record.value), record.session, job.cash)
@@ -110,6 +110,13 @@ def make_run(
     )
 
 
+def _last_closes(record: Record) -> list[float]:
+    """Each feed's last close that the run has seen: a strategy may stop it early. Before its first bar, its first."""
+    last = record.end[-1]
+    rows = [int(np.searchsorted(b.end, last, side="right")) - 1 for b in record.bars]
+    return [float(b.close[max(row, 0)]) for b, row in zip(record.bars, rows, strict=True)]
+
+
 def _multiplier(job: Job, feed: int) -> float:
     """Currency units per price unit: of the user's own commission scheme, else the instrument's (1)."""
     own = getattr(getattr(job.costs, "p", None), "mult", None)
@@ -124,7 +131,10 @@ def _figures(
         row = np.searchsorted(bars.end, record.end, side="right") - 1
         held |= (row >= 0) & (units[np.maximum(row, 0)] != 0)
     closed = trades[~trades["open"]]
-    hold = [b.close[-1] / b.close[0] - 1.0 if b.close[0] > 0 else math.nan for b in job.bars]
+    hold = [
+        last / b.close[0] - 1.0 if b.close[0] > 0 else math.nan
+        for b, last in zip(job.bars, _last_closes(record), strict=True)
+    ]
     return figures(
         equity=np.array(record.value), end_ns=record.end, session=record.session, held=held,
         start_cash=job.cash, final_cash=record.cash[-1], periods_per_year=_periods(job.bars),
@@ -188,8 +198,8 @@ def _with_borrow(trades: pd.DataFrame, record: Record, names: Sequence[str]) -> 
     for feed, bar, amount in record.borrowed:
         start = int(record.bars[feed].start[bar])
         entered = (trades["symbol"] == names[feed]) & (trades["entry_time"].astype("int64") < start)
-        left = trades["exit_time"].isna() | (trades["exit_time"].astype("int64") >= start)
-        row = trades.index[entered & left]
+        # The last one that was entered: backtrader books the exit of a Close order a bar late, and charges for it.
+        row = trades.index[entered][-1:]
         trades.loc[row, "borrow"] += amount
         trades.loc[row, "pnl"] -= amount
     return trades

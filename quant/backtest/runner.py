@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import backtrader as bt
 import numpy as np
+import pandas as pd
 
 from quant.backtest import engine as engines
 from quant.backtest import findings as noticed
@@ -27,7 +29,7 @@ from quant.core.sizing import Sizing, parse_sizing
 from quant.core.targets import START_RULES, SessionRules, session_rules
 from quant.errors import BarsError, ParameterError
 from quant.store.folder import data_folder
-from quant.strategy import Strategy, look_ahead, parameters, plans, strategy
+from quant.strategy import Plan, Strategy, look_ahead, parameters, plans, strategy
 
 AnyCosts: TypeAlias = str | bt.CommInfoBase | CostFunction
 
@@ -91,33 +93,42 @@ def _job(
     """Check every argument; return the job, and the costs as of the first bar where they come from a table."""
     cls = strategy(given)
     feeds = _feeds(bars)
-    if not (isinstance(cash, int | float) and math.isfinite(cash) and cash > 0):
+    if not (_is_number(cash) and math.isfinite(cash) and cash > 0):
         raise ParameterError("cash", cash, "must be a number above 0")
-    if borrow is not None and not (isinstance(borrow, int | float) and 0 <= borrow < 10):
+    if borrow is not None and not (_is_number(borrow) and 0 <= borrow < 10):
         raise ParameterError("borrow", borrow, "must be a yearly rate, e.g. 0.03 for 3 %")
     if start_rule not in START_RULES:
         raise ParameterError("start_rule", start_rule, f"is one of {', '.join(START_RULES)}")
     resolved, first_day = _costs(costs, feeds)
     ours = issubclass(cls, Strategy)
     chosen = parameters(cls, params)
+    size = _sizing(cls, sizing, feeds)
+    wishes = tuple(plans(cls, feeds, chosen)) if ours else None
+    _check_risk(cls, size, wishes)
     job = Job(
-        strategy=cls, params=chosen, bars=feeds,
-        plans=tuple(plans(cls, feeds, chosen)) if ours else None,
-        cash=float(cash), costs=resolved, sizing=_sizing(cls, sizing, feeds),
-        slippage=cost_tables.parse_slippage(slippage), borrow=borrow,
+        strategy=cls, params=chosen, bars=feeds, plans=wishes, cash=float(cash), costs=resolved, sizing=size,
+        slippage=cost_tables.parse_slippage(slippage), borrow=None if borrow is None else float(borrow),
         rules=_rules(cls, feeds) if ours else SessionRules(),
         start_rule="first-target" if start_rule == "first-target" else "next-change",
     )  # fmt: skip
     return job, first_day
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _feeds(bars: Bars | Iterable[Bars]) -> tuple[Bars, ...]:
-    feeds = (bars,) if isinstance(bars, Bars) else tuple(bars)
+    reason = 'must be Bars: q.bars("SPY") from the store, or q.Bars.from_frame(df, "SPY")'
+    if isinstance(bars, Bars):
+        bars = (bars,)
+    elif not isinstance(bars, Iterable) or isinstance(bars, str | Mapping | pd.DataFrame):
+        raise ParameterError("bars", type(bars).__name__, reason)
+    feeds = tuple(bars)
     if not feeds:
         raise ParameterError("bars", "[]", "give at least one Bars")
     for b in feeds:
         if not isinstance(b, Bars):
-            reason = 'must be Bars: q.bars("SPY") from the store, or q.Bars.from_frame(df, "SPY")'
             raise ParameterError("bars", type(b).__name__, reason)
         if not len(b):
             raise BarsError(b.symbol, "there are no bars")
@@ -168,6 +179,15 @@ def _sizing(cls: type[bt.Strategy], text: str | None, feeds: tuple[Bars, ...]) -
                 reason = f"{b.symbol} closes at {b.close[row[0]]} at bar {row[0]}, where no size follows; use shares:N"
                 raise ParameterError("sizing", text if text is not None else str(sizing), reason)
     return sizing
+
+
+def _check_risk(cls: type[bt.Strategy], sizing: Sizing | None, wishes: tuple[Plan, ...] | None) -> None:
+    """Refuse sizes from the distance to stops that the strategy never gives: each would be 0, in silence."""
+    if sizing is None or sizing.kind != "risk" or wishes is None or cls.entry_size is not Strategy.entry_size:
+        return
+    if any(w.stop is None or np.isnan(w.stop).all() for w in wishes):
+        reason = f"its sizes follow from stops, and {cls.__name__} gives none; return Signals(target, stop=...)"
+        raise ParameterError("sizing", str(sizing), reason)
 
 
 def _rules(cls: type[Strategy], feeds: tuple[Bars, ...]) -> SessionRules:

@@ -28,7 +28,7 @@ def hashes(strategy: type) -> dict[str, str]:
     if first is None:
         text = source_of(strategy)
         return {} if text is None else {strategy.__module__: _sha(text.encode())}
-    root = first.parents[strategy.__module__.count(".")]
+    root = first.parents[strategy.__module__.count(".") + (first.name == "__init__.py")]
     found: dict[str, str] = {}
     todo = [strategy.__module__]
     while todo:
@@ -40,7 +40,8 @@ def hashes(strategy: type) -> dict[str, str]:
             continue  # the version of the package stands in the run
         code = path.read_bytes()
         found[name] = _sha(code)
-        todo += _imports(code, name)
+        # Of a package's own file, "." is the package itself.
+        todo += _imports(code, f"{name}.__init__" if path.name == "__init__.py" else name)
     return dict(sorted(found.items()))
 
 

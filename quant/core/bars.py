@@ -108,13 +108,21 @@ class Bars:
     def times(self) -> Times:
         """END, session and distance to the close of each bar (DESIGN §5.1).
 
-        Raises BarsError where two bars would end at the same moment: the bar size is not theirs.
+        Raises BarsError where two bars would end at the same moment, or where they follow one another off the
+        clock grid and would count as known too early: the bar size or the clock is not theirs.
         """
         found = times(self.start, self.bar, self.instrument.timezone, self.calendar)
         same = np.flatnonzero(np.diff(found.end) <= 0)
         if len(same):
             reason = f"bars end before or with the one before them, as bars of {self.bar}"
             raise BarsError(self.symbol, reason, same + 1, "Name the bar size that these bars have")
+        # 09:30, 10:30, ... as 1h: the first would end at 10:00, but it holds trades until 10:30.
+        whole = (np.diff(self.start) == self.bar.ns) & self.bar.intraday & (found.minutes_to_close[:-1] != 0)
+        early = np.flatnonzero(whole & (found.end[:-1] < self.start[1:]))
+        if len(early):
+            reason = f"bars lie off the clock grid of {self.bar} in {self.instrument.timezone}"
+            mend = "Make them from finer bars with resample, or name the zone on whose clock they lie"
+            raise BarsError(self.symbol, reason, early, mend)
         return found
 
     @property
@@ -283,4 +291,3 @@ def _violations(bars: Bars) -> list[tuple[npt.NDArray[np.bool_], str, str]]:
         reason = f"a bar of {bars.bar} does not start at 00:00 UTC of its date"
         rules.insert(0, (bars.start % DAY != 0, reason, fix))
     return rules
-

@@ -176,6 +176,12 @@ def _time_values(df: pd.DataFrame, symbol: str) -> pd.DatetimeIndex:
     if values.dtype.kind in "iuf":
         reason = f"column {column} holds numbers, not times"
         raise BarsError(symbol, reason, (), "Convert it with pd.to_datetime")
+    if values.dtype.kind != "M":
+        # pandas reads 01/06/2024 as January 6th, and 09:30 as today.
+        yearless = np.flatnonzero(pd.Series(values).astype(str).str.match(r"\s*\d{1,2}\D"))
+        if len(yearless):
+            mend = 'Convert them first, e.g. with pd.to_datetime(times, format="%d/%m/%Y")'
+            raise BarsError(symbol, "times do not begin with the year", yearless, mend)
     try:
         return pd.DatetimeIndex(pd.to_datetime(values))
     except (ValueError, TypeError) as e:

@@ -78,7 +78,8 @@ class Chosen:
         for name in TIMES:
             if name in self._named:
                 return [self._named.index(name)]
-        # What pandas writes of an index without a name stands first.
+        if "index level 0" in self._named:  # what pandas calls an index without a name, in Parquet
+            return [self._named.index("index level 0")]
         return [0] if self._named[0] in _UNNAMED else []
 
     def _value(self, name: str) -> int | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from quant.core.bars import Bars
 from quant.core.barsize import DAY, BarSize, bar_size
-from quant.core.calendar import Ints, check_name, check_zone
-from quant.core.calendar import calendar as load_calendar
+from quant.core.calendar import Ints, check_name, check_zone, timezone_of
 from quant.core.finding import Finding
 from quant.core.frame import Stamp, bars_from_frame
 from quant.core.instrument import Instrument
@@ -161,7 +161,7 @@ def _zone(table: Table, moments: Moments, size: BarSize, tz: str | None, instrum
     if tz is None and moments.offset is None:
         zone = "America/New_York"
         if instrument.calendar is not None:
-            zone = load_calendar(instrument.calendar, 2000, 2000).timezone
+            zone = timezone_of(instrument.calendar)
         mend = f"Say in which zone they were written, e.g. --tz {zone}"
         raise table.refused("intraday times have no time zone", (), mend)
     return tz
@@ -176,6 +176,7 @@ class Rows:
         self.table = table
         self.values = values
         self.tz = tz
+        self.size = size
         self.at = np.arange(len(table))
         # Of a daily bar with an offset the date is the one shown, unless a zone was asked for.
         self.utc = moments.offset is not None and (size.intraday or tz is not None)
@@ -186,9 +187,10 @@ class Rows:
     def repair(self, *, sort: bool, drop_duplicates: bool) -> list[Finding]:
         """Put rows in order and drop duplicates, as asked, and say what was done."""
         found = []
-        step = np.diff(self.time)
+        step, twice = np.diff(self.time), self._twice()
+        step[twice[1:] & twice[:-1]] = 0  # in the hour that comes twice any order may be right
         if sort and (step < 0).any():
-            # A file that runs backwards is turned round, which keeps the hour that comes twice in its order.
+            # A file that runs backwards is turned round, which keeps that hour in its order.
             turned = bool((step <= 0).all())
             order = np.arange(len(self.time))[::-1] if turned else np.argsort(self.time, kind="stable")
             self._take(order)
@@ -200,12 +202,8 @@ class Rows:
 
     def _drop_duplicates(self) -> list[Finding]:
         time = self.time
-        # Of the hour that comes twice when clocks go back, both are kept.
-        twice = np.zeros(len(time), dtype=bool)
-        if not self.utc and self.tz is not None:
-            twice = from_local(time, self.tz) != from_local(time, self.tz, last=True)
         order = np.lexsort((self.at, time))
-        same = (np.diff(time[order]) == 0) & ~twice[order][1:]
+        same = (np.diff(time[order]) == 0) & ~self._twice()[order][1:]
         if not same.any():
             return []
         a, b = order[:-1][same], order[1:][same]
@@ -222,6 +220,13 @@ class Rows:
             found.append(Finding("duplicates-differ", told, int(differ.sum())))
         self._take(np.flatnonzero(keep))
         return found
+
+    def _twice(self) -> npt.NDArray[np.bool_]:
+        """Return which naive times the clock shows twice, as it goes back; both of each are right."""
+        if self.utc or self.tz is None or not self.size.intraday:
+            return np.zeros(len(self.time), dtype=bool)
+        twice: npt.NDArray[np.bool_] = from_local(self.time, self.tz) != from_local(self.time, self.tz, last=True)
+        return twice
 
     def _take(self, rows: Ints) -> None:
         self.at, self.time = self.at[rows], self.time[rows]

@@ -15,7 +15,7 @@ from quant.errors import DamagedData, ParameterError, SeriesNotFound, WriteFaile
 from quant.store.folder import SAMPLE, check_source, quote, series_folder, settings_name
 from quant.store.manifest import MEND, NAME, File, Manifest, load
 from quant.store.missing import not_found
-from quant.store.parquet import decode_into, empty, verified
+from quant.store.parquet import THREADS_FROM, decode_into, empty, verified
 from quant.store.series import Series, read_series
 from quant.store.write import REVISION, Written, locked, read_file, remove_folder, write_series
 
@@ -204,9 +204,10 @@ def _read(series: Series, manifest: Manifest, start: int | None, end: int | None
         # The checksum comes before the decoder, which need not survive every damage.
         decode_into(path, verified(path, file), {n: v[at : at + file.rows] for n, v in columns.items()})
 
-    if len(jobs) == 1:
-        load_one(jobs[0])
-    elif jobs:
+    if sum(f.bytes for f in files) < THREADS_FROM:
+        for job in jobs:
+            load_one(job)
+    else:
         with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
             list(pool.map(load_one, jobs))
     settings = {name: getattr(manifest, name) for name in ("instrument", "bar", "what", "rth", "adjusted")}

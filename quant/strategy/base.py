@@ -117,6 +117,9 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
             return -position, 0
         if position == 0 or position * target < 0:  # from flat, or a reversal: close, then open
             size = int(self.entry_size(feed.data, target, equity, close, feed.stop()))
+            if size < 0:
+                reason = f"entry_size gave {size} for {feed.bars.symbol}; it is without sign, 0 or more"
+                raise StrategyError(type(self).__name__, reason)
             return -position, size if target > 0 else -size
         delta = self._decisions.sizing.change(position, target, equity, close)
         return (delta, 0) if delta * position < 0 else (0, delta)

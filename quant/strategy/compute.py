@@ -34,7 +34,9 @@ def parameters(strategy: type[bt.Strategy], given: Mapping[str, Any] | None) -> 
     """
     known = defaults(strategy)
     merged = dict(known)
-    for name, value in (given or {}).items():
+    if given is not None and not isinstance(given, Mapping):
+        raise ParameterError("params", given, 'must be a dict, e.g. {"fast": 10}')
+    for name, value in ({} if given is None else given).items():
         if name not in known:
             raise ParameterError(name, value, f"{strategy.__name__} has no such parameter; {_listed(known)}")
         merged[name] = _typed(strategy, name, value, known[name])
@@ -120,12 +122,14 @@ def look_ahead(
     """Compute the signals again on a few prefixes of the bars; return a finding where a row changes.
 
     A row that was decided from its own and earlier bars stays what it was when later bars are missing.
+    Signals may refuse prefixes that are too short for them, but none that is longer than one that they took.
     """
     length = max(len(b) for b in bars)
     longest = bars[int(np.argmax([len(b) for b in bars]))]
     # Spread over the run, the last cut close to its end; each a different remainder, so that cheats that
     # hide at multiples of some number show too.
     cuts = sorted({int(length * (k + 1) / (PREFIXES + 1)) + k for k in range(PREFIXES)} | {length - 1})
+    taken, refused = False, ""
     for cut in (c for c in cuts if 0 < c < length):
         moment = int(longest.end[cut - 1])
         parts = [b[: int(np.searchsorted(b.end, moment, side="right"))] for b in bars]
@@ -133,8 +137,12 @@ def look_ahead(
             continue
         try:
             again = plans(strategy, parts, params)
-        except StrategyError as e:
-            return Finding("look-ahead", f"signals fail on the first {cut} bars alone: {e.reason}")
+        except QuantError as e:
+            refused = f"signals fail on the first {cut} of {length} bars alone: {getattr(e, 'reason', e)}"
+            if taken:
+                break
+            continue
+        taken, refused = True, ""
         for part, old, new in zip(parts, full, again, strict=True):
             row = _first_change(old, new, len(part))
             if row is not None:
@@ -143,7 +151,7 @@ def look_ahead(
                     f"({part.frame('end').index[row]}) changes with bars after bar {len(part) - 1}"
                 )
                 return Finding("look-ahead", message)
-    return None
+    return Finding("look-ahead", refused) if refused else None
 
 
 def _first_change(old: Plan, new: Plan, n: int) -> int | None:

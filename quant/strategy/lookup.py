@@ -66,20 +66,15 @@ def strategy(given: str | type[bt.Strategy], folder: Path | None = None) -> type
 
 
 def _module(given: str, name: str, root: Path) -> ModuleType:
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    first = name.partition(".")[0]
-    loaded = sys.modules.get(first)
-    # Another project's `strategies` may have been imported before, in a notebook that moved on.
-    if (
-        first == FOLDER
-        and loaded is not None
-        and root / FOLDER not in map(Path, getattr(loaded, "__path__", []))
-    ):
-        for stale in [m for m in sys.modules if m == FOLDER or m.startswith(FOLDER + ".")]:
+    sys.path[:] = [str(root), *(p for p in sys.path if p != str(root))]
+    # Another project's `strategies` may have been imported before, in a notebook that moved on. Files tell, not
+    # the package's __path__: that of a package without __init__.py holds the folders of all projects.
+    ours = [m for m in sys.modules if m == FOLDER or m.startswith(FOLDER + ".")]
+    files = [Path(f) for f in (getattr(sys.modules[m], "__file__", None) for m in ours) if f is not None]
+    if not all(f.is_relative_to(root / FOLDER) for f in files):
+        for stale in ours:
             del sys.modules[stale]
-        sys.path.remove(str(root))
-        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()  # a file that was written a moment ago is seen too
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as e:

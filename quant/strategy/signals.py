@@ -50,6 +50,8 @@ def plan(strategy: str, bars: Bars, signals: Any) -> Plan:
     Raises SignalsError: not one value per bar, infinite, an exit price that is not a price, or, with exits,
     a target that changes its size without passing 0 or changing its sign.
     """
+    if signals is None:
+        raise SignalsError(strategy, "signals returned nothing; return the targets, or Signals")
     given = signals if isinstance(signals, Signals) else Signals(signals)
     target = _column(strategy, bars, "target", given.target)
     bad = np.flatnonzero(np.isinf(target))

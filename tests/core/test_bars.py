@@ -156,6 +156,31 @@ def test_bars_that_end_together_have_another_size() -> None:
     assert "4 bars" in repr(bars)
 
 
+@pytest.mark.parametrize(
+    ("bar", "first", "exchange", "zone"),
+    [
+        ("1h", "2024-06-10T13:30", "XNYS", "America/New_York"),  # yfinance's 09:30, 10:30, ...
+        ("4h", "2024-06-10T21:00", None, "America/New_York"),  # foreign exchange from 17:00 on
+        ("4h", "2024-01-10T00:00", None, "America/New_York"),  # days of UTC, another zone named
+        ("1m", "2024-06-10T13:30:30", None, "UTC"),
+    ],
+)
+def test_bars_off_the_clock_grid_would_look_ahead(
+    bar: str, first: str, exchange: str | None, zone: str
+) -> None:
+    start = int(np.datetime64(first, "ns").astype(np.int64)) + np.arange(3) * bar_size(bar).ns
+    bars = (
+        made(start, bar, exchange=exchange, zone=zone)
+        if exchange is None
+        else made(start, bar, exchange=exchange)
+    )
+    with pytest.raises(BarsError, match="off the clock grid") as caught:
+        _ = bars.end
+    assert caught.value.rows == (0, 1)
+    assert "3 bars" in repr(bars)
+    assert len(bars[1:2].end) == 1
+
+
 @pytest.mark.parametrize("bar", ["1m", "1h", "1d", "1w", "1mo"])
 @pytest.mark.parametrize("exchange", [None, "XNYS", "24/7"])
 def test_no_bars(bar: str, exchange: str | None) -> None:
@@ -329,6 +354,13 @@ def test_closing_auctions_bar_is_no_part_of_the_day_but_a_group_of_its_own() -> 
     assert quarters.close[26] == bars.close[390]
     assert quarters.minutes_to_close[25:27].tolist() == [0, -15]
     assert len(hours) == 2 * (7 + 1)
+
+
+def test_closing_auctions_group_begins_at_a_close_off_the_grid() -> None:
+    bars = made(minutes("XTKS", "2024-11-05", "2024-11-05", at_close=2), exchange="XTKS")
+    hours = bars.resample("1h")
+    assert hours.frame().index.strftime("%H:%M").tolist()[-2:] == ["15:00", "15:30"]
+    assert hours.volume.sum() == bars.volume.sum()
 
 
 def test_only_closing_auctions_bar_makes_no_day() -> None:

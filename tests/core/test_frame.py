@@ -218,6 +218,12 @@ DAYS = pd.DatetimeIndex(["2024-06-10", "2024-06-11", "2024-06-12"])
         (frame(DAYS, Close=1.0), "several columns are called close", ()),
         (frame(pd.DatetimeIndex(["2024-06-10", None, "2024-06-12"])), "a time is missing", (1,)),
         (frame(pd.RangeIndex(3)), "the frame has no times", ()),
+        (
+            frame(pd.Index(["01/06/2024", "02/06/2024", "03/06/2024"])),
+            "do not begin with the year",
+            (0, 1, 2),
+        ),
+        (frame(pd.RangeIndex(3), time=["09:30", "09:31", "09:32"]), "do not begin with the year", (0, 1, 2)),
         (frame(pd.RangeIndex(3), date=[20240610, 20240611, 20240612]), "numbers, not times", ()),
         (frame(pd.Index(["2024-06-10", "yesterday", "2024-06-12"])), "times cannot be read", ()),
         (frame(pd.Index(["2024-06-10T00:00Z", "2024-06-11", "2024-06-12"])), "times cannot be read", ()),

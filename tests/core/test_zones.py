@@ -19,9 +19,11 @@ ZONES = (
     "America/Havana",  # repeats the hour before midnight
     "Africa/Casablanca",  # four changes in some years
     "Pacific/Apia",  # left out 2011-12-30
+    "America/St_Johns",  # changed at one minute past midnight, off the grid
 )  # fmt: skip
 CHANGES = (  # UTC seconds of some clock changes of the zones above
-    1711846800, 1729990800, 1710054000, 1730613600, 1696089600, 1712419200, 1712415600, 1699163999, 1325239200,
+    1268537460, 1289097060, 1325239200, 1696089600, 1699163999, 1710054000, 1711846800, 1712415600, 1712419200,
+    1729990800, 1730613600,
 )  # fmt: skip
 INTRADAY = [size for size in SIZES.values() if size.intraday]
 moments_s = st.one_of(
@@ -95,6 +97,14 @@ def test_a_repeated_wall_time_is_the_first_or_on_demand_the_second() -> None:
 )
 def test_ends_on_berlins_clock_change_nights(bar: str, start: str, end: str) -> None:
     assert grid_end(array(ns(start)), bar_size(bar), "Europe/Berlin")[0] == ns(end)
+
+
+def test_a_boundary_that_the_clock_skips_is_the_moment_of_the_change() -> None:
+    # St. John's, 2010-03-14: 00:01 became 01:01, at 03:31 UTC, so there was no 01:00.
+    found = grid_end(
+        array(ns("2010-03-14T03:30"), ns("2010-03-14T03:31")), bar_size("1h"), "America/St_Johns"
+    )
+    assert found.tolist() == [ns("2010-03-14T03:31"), ns("2010-03-14T04:30")]
 
 
 def test_nothing_in_gives_nothing_out() -> None:

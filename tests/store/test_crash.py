@@ -147,7 +147,9 @@ def test_a_second_writer_is_refused_at_once_and_changes_nothing(tmp_path):
     store.write(NEW, REQUEST)
 
 
-@pytest.mark.parametrize(("name", "step"), [("fsync", 1), ("fsync", 3), ("replace", 1), ("replace", 3), ("replace", 5)])
+@pytest.mark.parametrize(
+    ("name", "step"), [("fsync", 1), ("fsync", 3), ("replace", 1), ("replace", 3), ("replace", 5)]
+)
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, name, step):
     store = Store(tmp_path)
     store.write(OLD, REQUEST)

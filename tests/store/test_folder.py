@@ -30,7 +30,9 @@ def test_without_quant_toml_it_is_data_below_the_current_folder(tmp_path):
     assert data_folder(start=tmp_path) == tmp_path / "data"
 
 
-@pytest.mark.parametrize("text", ["[project\n", "[project]\ndata = 3\n", 'project = "x"\n', "[project]\ndata = ''\n"])
+@pytest.mark.parametrize(
+    "text", ["[project\n", "[project]\ndata = 3\n", 'project = "x"\n', "[project]\ndata = ''\n"]
+)
 def test_a_broken_quant_toml_is_named(tmp_path, text):
     (tmp_path / "quant.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"quant\.toml: project\.data"):

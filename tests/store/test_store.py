@@ -136,7 +136,10 @@ def test_merge_is_what_a_dictionary_would_hold(parts):
         replaced = {k: model[k] for k, v in rows.items() if k in model and model[k] != v}
         assert merged.added == len(rows.keys() - model.keys())
         assert merged.unchanged == len(rows) - merged.added - len(replaced)
-        assert dict(zip(merged.replaced["start"].tolist(), merged.replaced["close"].tolist(), strict=True)) == replaced
+        assert (
+            dict(zip(merged.replaced["start"].tolist(), merged.replaced["close"].tolist(), strict=True))
+            == replaced
+        )
         model |= rows
         held = merged.columns
         assert held["start"].tolist() == sorted(model)

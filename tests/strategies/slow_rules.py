@@ -107,7 +107,12 @@ def renko_macd(
         above = below = faster = slower = False
         if i >= slope - 1:
             a, b = angle(line[i - slope + 1 : i + 1]), angle(average[i - slope + 1 : i + 1])
-            above, below, faster, slower = line[i] > average[i], line[i] < average[i], a > b + TIE, a < b - TIE
+            above, below, faster, slower = (
+                line[i] > average[i],
+                line[i] < average[i],
+                a > b + TIE,
+                a < b - TIE,
+            )
         buy = count >= bricks and above and faster
         sell = short and count <= -bricks and below and slower
         if position == 1.0 and below and slower:

@@ -1,0 +1,121 @@
+"""quant demo and quant doctor."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from calling import ROOT, Quant, document
+
+from quant.app import demo, doctor
+from quant.strategy.lookup import names
+
+
+def test_demo_runs_all_strategies_and_writes_nothing(
+    empty: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "DAILY", (("SPY", "1d"),))  # all of it runs in tests/bench
+    result = quant("demo")
+    assert result.exit_code == 0, result.stderr
+    for name in names(ROOT / "strategies"):
+        assert f"\n{name} " in result.stdout
+    assert "prove nothing" in result.stdout
+    assert "data/sample" in result.stdout
+    assert "next: quant init myproject" in result.stdout
+    assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 110
+    assert list(empty.iterdir()) == []
+
+
+def test_demo_takes_our_strategies_also_where_others_are(
+    project: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "DAILY", (("SPY", "1d"),))
+    shutil.rmtree(project / "strategies")
+    (project / "strategies").mkdir()
+    (project / "strategies" / "macd.py").write_text("1 / 0", encoding="utf-8")
+    said = document(quant("demo", "--json"))
+    assert {r["strategy"] for r in said["runs"]} == set(names(ROOT / "strategies"))
+    assert all(r["look_ahead_ok"] for r in said["runs"])
+    assert "in-sample" in said["caveat"]
+
+
+# ---------------------------------------------------------------- doctor
+def test_doctor_is_content_with_a_new_project(project: Path, quant: Quant) -> None:
+    result = quant("doctor", "--json")
+    assert result.exit_code == 0
+    said = document(result)
+    assert said["ok"] is True
+    found = {c["name"]: c["status"] for c in said["checks"]}
+    assert found.pop("quant-ib") in ("ok", "warn")  # warn: tests run without an installation
+    assert found.pop("disk") in ("ok", "warn")
+    assert set(found.values()) == {"ok"}
+    assert {"Python", "backtrader", "TA-Lib", "time zones", "project", "sample bars", "strategies"} <= set(
+        found
+    )
+
+
+def lines(quant: Quant, code: int) -> dict[str, dict[str, str]]:
+    result = quant("doctor", "--json")
+    assert result.exit_code == code
+    return {c["name"]: c for c in document(result)["checks"]}
+
+
+def test_doctor_without_a_project_says_how_to_make_one(empty: Path, quant: Quant) -> None:
+    found = lines(quant, 0)
+    assert (found["project"]["status"], found["project"]["mend"]) == ("warn", "quant init myproject")
+    assert found["data folder"]["status"] == "warn"
+    text = quant("doctor").stdout
+    assert "warn project" in text
+    assert "     mend: quant init myproject" in text
+
+
+def test_doctor_names_the_ibapi_of_2020(project: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "9.81.1.post1" if name == "ibapi" else real(name))
+    found = lines(quant, 1)["ibapi"]
+    assert found["status"] == "fail"
+    assert "9.81.1.post1" in found["message"]
+    assert "uninstall -y ibapi" in found["mend"]
+
+
+@pytest.mark.parametrize(("name", "found"), [("backtrader", "1.9.79"), ("pandas", None)])
+def test_doctor_names_a_wrong_or_missing_library(
+    name: str, found: str | None, project: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = metadata.version
+
+    def version(asked: str) -> str:
+        if asked == name and found is None:
+            raise metadata.PackageNotFoundError(asked)
+        return found if asked == name and found is not None else real(asked)
+
+    monkeypatch.setattr(metadata, "version", version)
+    line = lines(quant, 1)[name]
+    assert line["status"] == "fail"
+    assert f'pip install "{name}' in line["mend"]
+
+
+def test_doctor_finds_damage(project: Path, quant: Quant) -> None:
+    (path,) = project.glob("data/sample/STK/SPY.*/TRADES-rth-1d/2017-*.parquet")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert path.name in lines(quant, 1)["damaged bars"]["message"]
+
+
+def test_doctor_finds_a_strategy_that_cannot_be_imported(project: Path, quant: Quant) -> None:
+    (project / "strategies" / "bad.py").write_text("import nothing_of_that_name", encoding="utf-8")
+    assert "nothing_of_that_name" in lines(quant, 1)["strategy"]["message"]
+
+
+def test_doctor_names_wrong_settings(project: Path, quant: Quant) -> None:
+    (project / "quant.toml").write_text("[backtest]\ncahs = 1", encoding="utf-8")
+    assert "did you mean backtest.cash?" in lines(quant, 1)["settings"]["message"]
+
+
+def test_doctor_and_pyproject_name_the_same_versions() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    low, high = (f"{v[0]}.{v[1]}" for v in doctor.PYTHON)
+    assert project["requires-python"] == f">={low},<{high}"
+    assert f"backtrader=={doctor.BACKTRADER}" in project["dependencies"]

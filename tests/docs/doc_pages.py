@@ -1,0 +1,232 @@
+"""A page of the documentation as blocks, and how a page is played: commands run, output compared.
+
+The forms that a page may use (docs/README of it: tests/docs/test_docs.py):
+
+    ```python     runs, all blocks of a page in one namespace
+    ```text       after a python block: what that block printed
+    ```console    lines "$ command", each followed by what it printed
+    ```toml, ```csv  are saved where a comment before them says so; toml must parse in any case
+
+    <!-- file: my.csv -->   the next block is saved under this name and not run
+    <!-- exit: 4 -->        the commands of the next block end with this code
+    <!-- raises: Error -->  the next python block ends with this error; its message counts as output
+    <!-- shown -->          the next block is neither run nor compared
+
+A line that is shown must occur in the output, in the order shown; white space counts as one space; "…" or
+"..." stands for anything, alone on a line for any lines. A run folder's name matches any other, and the same name in a later
+command means the same run. /home/you/myproject is the folder in which the page is played.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import runpy
+import shlex
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from click.testing import CliRunner
+
+import quant
+from quant.app.cli import cli
+
+HOME = "/home/you/myproject"
+RUN = re.compile(r"\b\d{8}-\d{6}-[a-z0-9_]+-[0-9a-f]{8}(-\d+)?\b")
+FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>.*)$")
+COMMENT = re.compile(r"^ *<!-- (?P<name>file|exit|raises|shown)(: (?P<value>.+?))? -->$")
+KINDS = ("python", "text", "console", "toml", "csv")
+
+# What sets up a machine is not run here: tests/test_setup_scripts.py looks after these.
+NOT_RUN = ("git clone ", "python scripts/test.py", "python scripts/bench.py", "pip install ")
+# The demo script runs this after the set-up.
+STANDS_FOR = {"python scripts/demo.py": "quant demo"}
+
+
+class DocError(AssertionError):
+    """A page that says something that is not so."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its kind, text, first line in the page, and the comments before it by name."""
+
+    kind: str
+    text: str
+    line: int
+    marks: dict[str, str]
+
+
+def blocks(page: str) -> list[Block]:
+    """Return the fenced blocks of a page of Markdown. Raises DocError for one that nobody would check."""
+    found: list[Block] = []
+    marks: dict[str, str] = {}
+    lines = iter(enumerate(page.splitlines(), 1))
+    for number, line in lines:
+        comment, fence = COMMENT.match(line), FENCE.match(line)
+        if comment:
+            marks[comment["name"]] = comment["value"] if comment["value"] is not None else ""
+        elif fence:
+            kind, indent, body = fence["kind"].strip(), len(fence["indent"]), []
+            for _, inner in lines:
+                if inner.strip() == "```":
+                    break
+                body.append(inner[indent:])
+            else:
+                raise DocError(f"line {number}: the block has no end")
+            block = Block(kind, "\n".join(body) + "\n", number, marks)
+            _expect_checked(block, found)
+            found.append(block)
+            marks = {}
+        elif marks and line.strip():
+            raise DocError(f"line {number}: no block follows the comment {marks}")
+    return found
+
+
+def _expect_checked(block: Block, before: list[Block]) -> None:
+    if block.kind not in KINDS:
+        raise DocError(f"line {block.line}: a block of {block.kind or 'no kind'}; there are {', '.join(KINDS)}")
+    if "shown" in block.marks or "file" in block.marks:
+        return
+    if block.kind == "text" and not (before and before[-1].kind == "python"):
+        raise DocError(f"line {block.line}: no python block prints this text")
+    if block.kind == "csv":
+        raise DocError(f"line {block.line}: a csv block needs its file's name in a comment")
+
+
+@dataclass
+class Player:
+    """Plays the blocks of one page in the current folder. outside: folder that is shown as /home/you/myproject."""
+
+    page: str
+    outside: Path
+    printed: str = ""
+    runs: dict[str, str] = field(default_factory=dict)  # a run's name in the page -> its name here
+    module: ModuleType = field(default_factory=lambda: ModuleType("page"))
+
+    def play(self) -> None:
+        """Play all blocks. Raises DocError for the first that is not so."""
+        sys.modules["page"] = self.module  # classes ask for the module that defines them
+        try:
+            for block in blocks(self.page):
+                try:
+                    self._block(block)
+                except DocError as e:
+                    raise DocError(f"line {block.line}: {e}") from None
+        finally:
+            del sys.modules["page"]
+
+    def _block(self, block: Block) -> None:
+        if block.kind == "toml":
+            tomllib.loads(block.text)
+        if "file" in block.marks:
+            path = Path(block.marks["file"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+        elif "shown" in block.marks:
+            return
+        elif block.kind == "python":
+            self.printed = self._python(block)
+        elif block.kind == "text":
+            self._compare(block.text.splitlines(), self.printed)
+        elif block.kind == "console":
+            self._console(block)
+
+    # ------------------------------------------------------------ running
+    def _python(self, block: Block) -> str:
+        # Blank lines before it, so that a traceback names the page's line.
+        code = compile("\n" * block.line + block.text, "page", "exec")
+        out, raised = io.StringIO(), block.marks.get("raises")
+        with contextlib.redirect_stdout(out):
+            try:
+                exec(code, self.module.__dict__)  # noqa: S102  # running the page is the point
+            except Exception as e:
+                if raised is None or type(e).__name__ != raised:
+                    raise
+                return f"{out.getvalue()}{type(e).__name__}: {e}\n"
+        if raised is not None:
+            raise DocError(f"{raised} was not raised")
+        return out.getvalue()
+
+    def _console(self, block: Block) -> None:
+        parts: list[tuple[str, list[str]]] = []
+        for line in block.text.splitlines():
+            if line.startswith("$ "):
+                parts.append((line[2:].split("  #")[0].rstrip(), []))
+            elif parts:
+                parts[-1][1].append(line)
+            elif line.strip():
+                raise DocError("a console block begins with a line '$ command'")
+        for command, shown in parts:
+            self._compare(shown, self._command(command, int(block.marks.get("exit", 0))))
+
+    def _command(self, command: str, wanted: int) -> str:
+        command = STANDS_FOR.get(command, command)
+        if command.startswith(NOT_RUN):
+            return ""
+        for said, real in self.runs.items():
+            command = command.replace(said, real)
+        words = shlex.split(command)
+        if words[0] == "cd":
+            os.chdir(words[1])
+            return ""
+        if words[0] == "quant":
+            result = CliRunner().invoke(cli, words[1:])
+            code, output = result.exit_code, result.output
+            # A command imports the package quant.backtest, which then hides q.backtest; a reader's command
+            # is a process of its own and hides nothing from his script.
+            if isinstance(vars(quant).get("backtest"), ModuleType):
+                del quant.backtest
+        elif words[0] == "python":
+            code, output = 0, _script(words[1:])
+        elif words[0] == "cat":
+            code, output = 0, Path(words[1]).read_text(encoding="utf-8")
+        else:
+            raise DocError(f"nobody here can run {command!r}")
+        if code != wanted:
+            raise DocError(f"{command} ended with {code}, not {wanted}:\n{output}")
+        return output
+
+    # ------------------------------------------------------------ comparing
+    def _compare(self, shown: list[str], printed: str) -> None:
+        real = [_plain(line.replace(str(self.outside), HOME)) for line in printed.splitlines()]
+        at = 0
+        for line in map(_plain, shown):
+            if line in ("", "…", "..."):
+                continue
+            pattern = _pattern(line)
+            while at < len(real) and not pattern.fullmatch(real[at]):
+                at += 1
+            if at == len(real):
+                raise DocError(f"this line is not in the output, or not in this order: {line!r}\n{printed}")
+            self.runs.update(zip(_runs(line), _runs(real[at]), strict=True))
+            at += 1
+
+
+def _script(words: list[str]) -> str:
+    before, out = sys.argv, io.StringIO()
+    sys.argv = words
+    try:
+        with contextlib.redirect_stdout(out):
+            runpy.run_path(words[0], run_name="__main__")
+    finally:
+        sys.argv = before
+    return out.getvalue()
+
+
+def _plain(line: str) -> str:
+    return " ".join(line.replace("\\", "/").split())
+
+
+def _runs(line: str) -> list[str]:
+    return [m[0] for m in RUN.finditer(line)]
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    parts = [re.escape(part) for part in re.split(r"…|\.\.\.", RUN.sub("\0", line))]
+    return re.compile(".*".join(parts).replace("\0", RUN.pattern))
