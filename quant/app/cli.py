@@ -77,7 +77,7 @@ class Group(click.Group):
             return None
         where, told = self.table[name]
         if not isinstance(where, str):
-            return Group(where, name=name, help=told)
+            return Group(where, name=name, help=told, params=[json_option(), debug_option()])
         module, _, attribute = where.partition(":")
         found: click.Command = getattr(importlib.import_module(module), attribute)
         return found

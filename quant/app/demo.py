@@ -19,11 +19,13 @@ BARS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "macd_stochastic": (("SPY", "15m"),),
 }
 HONEST: Final = (
-    "These figures prove nothing: the rules are well known, their parameters are defaults, and each is tried",
-    "in-sample, on one symbol at a time. They show that bars become orders, fills and figures.",
+    "These figures prove nothing: the rules are well known, their parameters are",
+    "defaults, and each is tried in-sample, on one symbol at a time. They show that",
+    "bars become orders, fills and figures.",
 )
 ORIGIN: Final = (
-    "Bars: the project's sample (data/sample, see its NOTICE; SPY is inferred, the vendor is not stated)."
+    "Bars: the project's sample, see the NOTICE.md of data/sample. SPY is inferred",
+    "from the prices; the vendor behind them is not stated.",
 )
 COLUMNS: Final = ("strategy", "bars", "return", "CAGR", "Sharpe", "drawdown", "trades", "commission")
 
@@ -45,7 +47,7 @@ def demo() -> Result:
             runs.append((name, symbol, bar, run))
     rows = [_row(*r) for r in runs]
     document = {
-        "origin": ORIGIN,
+        "origin": " ".join(ORIGIN),
         "caveat": " ".join(HONEST),
         "runs": [
             {
@@ -63,7 +65,9 @@ def demo() -> Result:
         if cheats
         else "none seen (signals recomputed on a few prefixes of each)"
     )
-    return Result(document, [table, "", f"Look-ahead: {seen}.", *HONEST, ORIGIN, *_next()], int(bool(cheats)))
+    return Result(
+        document, [table, "", f"Look-ahead: {seen}.", *HONEST, *ORIGIN, *_next()], int(bool(cheats))
+    )
 
 
 def _sample(symbol: str, bar: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 SCHEMA: Final = 1  # of every JSON document; a field may be added, but none changes its meaning
+NARROWEST: Final = 80  # columns that a table is made for; a narrower terminal breaks its lines
 WIDE: Final = 1000  # columns of a table that goes into a pipe: nothing is cut there
 
 
@@ -84,7 +85,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: str =
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="")
     numbers = right.split()
     for name in columns:
-        drawn.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        # In a narrow terminal words are folded; a number cut in two is none.
+        counts = name in numbers
+        drawn.add_column(name, justify="right" if counts else "left", overflow="fold", no_wrap=counts)
     for row in rows:
         # Text, for a "[" in a cell is no mark-up.
         drawn.add_row(*(v if isinstance(v, Text) else Text(str(v)) for v in row))
@@ -127,7 +130,9 @@ def times(message: str, count: int) -> str:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    console = Console(highlight=False)
+    console.width = max(console.width, NARROWEST) if sys.stdout.isatty() else WIDE
+    return console
 
 
 def note(text: str) -> None:

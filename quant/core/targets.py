@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
+
+from quant.core.calendar import Ints
+from quant.core.sessions import Floats
 from quant.errors import ParameterError
 
 StartRule = Literal["first-target", "next-change"]
@@ -64,6 +68,26 @@ class LastTarget:
             return None
         self.last = target
         return target
+
+
+def acting_rows(
+    target: Floats, rules: SessionRules, waiting: bool, minutes_to_close: Floats | None, bar_minutes: float
+) -> Ints:
+    """Return the rows at which LastTarget changes: it acts, or remembers the first number.
+
+    target: (n,); minutes_to_close: (n,), needed with session rules only. It depends on no account.
+    """
+    if rules.any and minutes_to_close is not None:
+        state, rows = LastTarget(rules, waiting), []
+        for row, (wanted, left) in enumerate(zip(target.tolist(), minutes_to_close.tolist(), strict=True)):
+            before = state.waiting
+            if state.decide(wanted, left, bar_minutes) is not None or state.waiting != before:
+                rows.append(row)
+        return np.array(rows, dtype=np.int64)
+    numbers = np.flatnonzero(~np.isnan(target))
+    acts = np.diff(target[numbers], prepend=0.0) != 0.0
+    acts[:1] |= waiting
+    return numbers[acts]
 
 
 def session_rules(given: Mapping[str, Any]) -> SessionRules:

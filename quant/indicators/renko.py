@@ -15,18 +15,24 @@ time bars.
 Source: the program stocktrends 0.1.6, class Renko, whose bricks reversal = 2 on closes repeats once it starts
 on the same grid; for "high-low" Dorsey, Wright & Associates, Point & Figure University, lesson 1, part 2.
 
-Size. A number, or a row of sizes known before each bar, e.g. `atr_size`. Of a row the first size > 0 is taken
-and kept: bricks of two sizes have no common grid, and a size that follows the sample's end repaints the past.
+Size. A number, or a row of sizes known before each bar, e.g. `atr_size`: bar i is read in bricks of sizes[i].
+Where that differs from the size in force, the grid is laid anew with it: level 0 is the last brick's close,
+before the first brick the anchor. Direction and run length go on, and what a turn takes is counted in bricks
+of the new size: after a rising brick that closed at C, the classic falling one opens at C - size and closes at
+C - 2 x size. A NaN or 0 keeps the size in force, as does a size that rounding would drown (SMALLEST; an average
+range that ran out in a flat market). A row of one size gives, bit for bit, what the number gives.
 
 Anchor. Unless given: the close of the first bar that has a size, rounded half up to a multiple of the size;
-that bar makes no brick. Another start of history gives another anchor, so keep `Renko.anchor` and `.size`
-where two runs must agree. Bars without a price (NaN, infinite) make no brick and forget nothing.
+that bar makes no brick. Another start of history gives another anchor: two runs agree if they start at the same
+bar, or on the same grid, a number for the size and an anchor. Bars without a price (NaN, infinite) make no brick
+and forget nothing.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -56,7 +62,8 @@ class Renko:
     count: int64, +k after k rising bricks in a row, -k after k falling ones, 0 before the first.
     close: float64, price at which the last brick closed, NaN before the first.
     made: int64, bricks that this bar completed, negative if falling.
-    anchor, size: the grid in price units, NaN if no bar has settled them.
+    anchor, size: the grid in force after the last bar, in price units; NaN if no bar has settled it. As numbers
+    they set later bars on that grid, where the run length begins at 0.
     """
 
     count: Ints
@@ -66,16 +73,29 @@ class Renko:
     size: float
 
 
+class _Step(NamedTuple):
+    """A bar that made bricks: its row, signed bricks made, signed run length after it, and its grid."""
+
+    row: int
+    made: int
+    count: int
+    level: int  # of the grid, at which the bar's last brick closed
+    base: float  # price of level 0
+    size: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Steps:
-    """The bars that made bricks: rows, signed bricks made, grid level and signed run length after each."""
+    """The columns of all steps, and the grid in force after the last bar."""
 
-    anchor: float
-    size: float
-    bar: Ints
+    row: Ints
     made: Ints
-    level: Ints
     count: Ints
+    level: Ints
+    base: Floats
+    size: Floats
+    last_base: float
+    last_size: float
 
 
 def renko(
@@ -88,20 +108,21 @@ def renko(
 ) -> Renko:
     """Return run length, last brick's close and bricks made at each bar's close.
 
-    size: price units, > 0, or (n,) sizes known before each bar, of which the first > 0 holds for good.
-    anchor: price units, default the first close rounded to the grid. reversal: bricks, >= 1.
-    Empty bars give empty arrays. 1e6 bars take 0.2 to 0.5 s.
-    Raises ParameterError on a size <= 0, below a billionth of the prices, or of another length than bars.
+    size: price units, > 0, or (n,) sizes known before each bar, which then follow one another; to keep one of
+    them, pass the number: float(atr_size(bars)[k]). anchor: price units, default the first close rounded to the
+    grid. reversal: bricks, >= 1. Empty bars give empty arrays. 1e6 bars take TIME s.
+    Raises ParameterError on a size < 0, a number or first size below a billionth of the prices, a number 0, or a
+    row of another length than bars.
     Source: the definition at the top of this file.
     """
     steps = _steps(bars, size, anchor, reversal, source)
     n = len(bars.close)
     made = np.zeros(n, dtype=np.int64)
-    made[steps.bar] = steps.made
-    held = np.diff(np.concatenate([[0], steps.bar, [n]]))  # bars for which each state holds
+    made[steps.row] = steps.made
+    held = np.diff(np.concatenate([[0], steps.row, [n]]))  # bars for which each state holds
     count = np.repeat(np.concatenate([[0], steps.count]), held)
-    close = np.repeat(np.concatenate([[np.nan], steps.anchor + steps.level * steps.size]), held)
-    return Renko(count, close, made, steps.anchor, steps.size)
+    close = np.repeat(np.concatenate([[np.nan], steps.base + steps.level * steps.size]), held)
+    return Renko(count, close, made, steps.last_base, steps.last_size)
 
 
 def bricks(
@@ -112,10 +133,12 @@ def bricks(
     reversal: int = CLASSIC_REVERSAL,
     source: Source = "close",
 ) -> pd.DataFrame:
-    """Return a row per brick: open, close (float64, levels of the grid) and bar (int64).
+    """Return a row per brick: open, close (float64, levels of its bar's grid) and bar (int64).
 
-    bar is the row of the time bar at whose close the brick became known; several bricks may share one. Nobody
-    traded at a brick's prices: look at them, trade on the time bars. Arguments and errors as in `renko`.
+    bar is the row of the time bar at whose close the brick became known; several bricks may share one. A brick
+    is as high as the size in force on its bar. It opens where the last one closed; one that turns opens, but for
+    reversal = 1, a brick of its own size back from there. Nobody traded at a brick's prices: look at them, trade
+    on the time bars. Arguments and errors as in `renko`.
     """
     steps = _steps(bars, size, anchor, reversal, source)
     many = np.abs(steps.made)
@@ -123,11 +146,12 @@ def bricks(
     first = np.repeat(np.cumsum(many) - many, many)
     nth = np.arange(len(side)) - first  # place of the brick among those of its bar
     close = np.repeat(steps.level - steps.made, many) + side * (nth + 1)
+    base, brick = np.repeat(steps.base, many), np.repeat(steps.size, many)
     return pd.DataFrame(
         {
-            "open": steps.anchor + (close - side) * steps.size,
-            "close": steps.anchor + close * steps.size,
-            "bar": np.repeat(steps.bar, many),
+            "open": base + (close - side) * brick,
+            "close": base + close * brick,
+            "bar": np.repeat(steps.row, many),
         }
     )
 
@@ -135,8 +159,7 @@ def bricks(
 def atr_size(bars: PriceBars, period: int = 120, factor: float = 1.0) -> Floats:
     """Return factor x ATR(period) as known before each bar: row i holds the ATR of bars up to i - 1.
 
-    (n,) float64 in price units, NaN up to row `period`. For `renko`, which takes the first size > 0 and keeps
-    it.
+    (n,) float64 in price units, NaN up to row `period`. For `renko`, whose bricks then follow it bar by bar.
     """
     if not 0.0 < factor < np.inf:
         raise ParameterError("factor", factor, "wants a positive number")
@@ -151,98 +174,100 @@ def _steps(
     reversal = period_of("reversal", reversal, 1)
     if source not in ("close", "high-low"):
         raise ParameterError("source", source, "wants 'close' or 'high-low'")
-    start, brick, base = _grid(close, size, anchor)
-    if start == len(close):
-        nothing = np.zeros(0, dtype=np.int64)
-        return _Steps(base, brick, nothing, nothing, nothing, nothing)
+    if anchor is not None and not np.isfinite(anchor):
+        raise ParameterError("anchor", anchor, "wants a price")
     top, bottom = (close, close) if source == "close" else (high, low)
-    prices = np.abs(np.concatenate([[base], top[start:], bottom[start:]]))
-    if brick < SMALLEST * np.max(prices[np.isfinite(prices)]):
-        raise ParameterError("size", brick, "is below a billionth of the prices")
-    # The anchor's own bar knows the anchor only at its close, too late for its high and low.
-    start = start + 1 if anchor is None else start
-    up = _levels(top[start:], base, brick, np.floor, 1.0)
-    down = _levels(bottom[start:], base, brick, np.ceil, -1.0)
-    rows, made, level, count = _walk(up, down, close[start:] < base, reversal)
-    return _Steps(base, brick, rows + start, made, level, count)
+    sizes = _in_force(size, _largest(top, bottom, anchor))
+    ready = np.isfinite(close) & np.isfinite(sizes)
+    if not ready.any():
+        return _columns([], np.nan, np.nan)
+    start = int(np.argmax(ready))
+    if anchor is None:
+        base = float(np.floor(close[start] / sizes[start] + 0.5) * sizes[start])
+        first = start + 1  # the bar knows the anchor only at its close, too late for its high and low
+    else:
+        base, first = float(anchor), start
+    return _walk(top, bottom, close, sizes, base, first, reversal)
 
 
-def _grid(close: Floats, size: float | ArrayLike, anchor: float | None) -> tuple[int, float, float]:
-    """Return the first row that has a grid (len(close) if none has), the brick size and the anchor."""
-    usable = np.isfinite(close)
+def _largest(top: Floats, bottom: Floats, anchor: float | None) -> Floats:
+    """Return the largest price so far, without its sign; 0 before the first."""
+    prices = np.fmax(np.abs(top), np.abs(bottom))
+    prices = np.where(np.isfinite(prices), prices, 0.0)
+    return np.maximum.accumulate(np.fmax(prices, 0.0 if anchor is None else abs(anchor)))
+
+
+def _in_force(size: float | ArrayLike, largest: Floats) -> Floats:
+    """Return the brick size with which each bar is read, NaN before the first; ParameterError if unusable."""
     sizes = floats("size", np.atleast_1d(size))
     if np.ndim(size) == 0:
         if not 0.0 < sizes[0] < np.inf:
             raise ParameterError("size", size, "wants a positive price difference")
-        sizes = np.broadcast_to(sizes, close.shape)
-    else:
-        if sizes.shape != close.shape:
-            raise ParameterError(
-                "size", sizes.shape, f"is the shape; wants a size for each of {len(close)} bars"
-            )
-        if np.any(sizes < 0.0):
-            raise ParameterError("size", float(np.nanmin(sizes)), "wants positive price differences")
-        usable &= np.isfinite(sizes) & (sizes > 0.0)
-    if anchor is not None and not np.isfinite(anchor):
-        raise ParameterError("anchor", anchor, "wants a price")
-    if not usable.any():
-        return len(close), np.nan, np.nan
-    start = int(np.argmax(usable))
-    brick = float(sizes[start])
-    if anchor is None:
-        return start, brick, float(np.floor(close[start] / brick + 0.5) * brick)
-    return start, brick, float(anchor)
+        sizes = np.broadcast_to(sizes, largest.shape)
+    elif sizes.shape != largest.shape:
+        raise ParameterError(
+            "size", sizes.shape, f"is the shape; wants a size for each of {len(largest)} bars"
+        )
+    elif np.any(sizes < 0.0):
+        raise ParameterError("size", float(np.nanmin(sizes)), "wants positive price differences")
+    known = np.isfinite(sizes) & (sizes > 0.0)
+    if not known.any():
+        return np.full(largest.shape, np.nan)
+    first = int(np.argmax(known))
+    known[first + 1 :] &= sizes[first + 1 :] >= SMALLEST * largest[first + 1 :]
+    source = np.maximum.accumulate(np.where(known, np.arange(len(sizes)), first))
+    force = np.where(np.arange(len(sizes)) < first, np.nan, sizes[source])
+    drowned = force < SMALLEST * largest
+    if drowned.any():
+        raise ParameterError("size", float(force[np.argmax(drowned)]), "is below a billionth of the prices")
+    return force
 
 
-def _levels(prices: Floats, anchor: float, size: float, rounding: np.ufunc, side: float) -> Ints:
-    """Return the furthest level that each price has reached on its side; for no price, one out of reach."""
-    known = np.isfinite(prices)
-    prices = np.where(known, prices, anchor)
-    slack = TOLERANCE * np.maximum(np.abs(prices), abs(anchor))
-    levels = rounding(((prices - anchor) + side * slack) / size).astype(np.int64)
-    return np.where(known, levels, np.int64(-side * 2**62))
-
-
-def _walk(up: Ints, down: Ints, below: NDArray[np.bool_], reversal: int) -> tuple[Ints, Ints, Ints, Ints]:
-    """Return rows that made bricks, signed bricks made, level and signed run length after each.
-
-    up, down: (n,) levels reached from below and from above; below: the close is below the anchor.
-    """
+def _walk(
+    top: Floats, bottom: Floats, close: Floats, sizes: Floats, base: float, first: int, reversal: int
+) -> _Steps:
+    """Lay the bricks of the bars from row `first` on; level 0 lies at `base`."""
     gap = 1 if reversal > 1 else 0  # levels between the last close and the open of a reversed brick
-    rows, bricks_made, levels, counts = [], [], [], []
-    level = count = 0
-    first = _first_brick(up, down)
-    for row, (high, low) in enumerate(zip(up[first:].tolist(), down[first:].tolist(), strict=True), first):
+    highs, lows = (np.where(np.isfinite(prices), prices, np.nan)[first:].tolist() for prices in (top, bottom))
+    below = (close[first:] < base).tolist()
+    steps: list[_Step] = []
+    size, level, count = float(sizes[first - 1]), 0, 0
+    for row, (high, low, brick) in enumerate(zip(highs, lows, sizes[first:].tolist(), strict=True)):
+        if brick != size:
+            base, size, level = base + level * size, brick, 0
+        # Levels above 0 that the prices reach, fractions included; NaN, no price, passes no comparison.
+        rise = (high - base + TOLERANCE * max(abs(high), abs(base))) / size
+        fall = (low - base - TOLERANCE * max(abs(low), abs(base))) / size
         if count > 0:
-            if high > level:
-                made = high - level
-                level, count = high, count + made
-            elif low <= level - reversal:
-                made = count = low - (level - gap)
-                level = low
+            if rise >= level + 1:
+                made = math.floor(rise) - level
+                count += made
+            elif fall <= level - reversal:
+                made = count = math.ceil(fall) - (level - gap)
+                level -= gap
             else:
                 continue
         elif count < 0:
-            if low < level:
-                made = low - level
-                level, count = low, count + made
-            elif high >= level + reversal:
-                made = count = high - (level + gap)
-                level = high
+            if fall <= level - 1:
+                made = math.ceil(fall) - level
+                count += made
+            elif rise >= level + reversal:
+                made = count = math.floor(rise) - (level + gap)
+                level += gap
             else:
                 continue
+        elif fall <= -1 and (below[row] or not rise >= 1):
+            made = count = math.ceil(fall)
+        elif rise >= 1:
+            made = count = math.floor(rise)
         else:
-            falls = low <= -1 and (below[row] or high < 1)
-            made = level = count = low if falls else high
-        rows.append(row)
-        bricks_made.append(made)
-        levels.append(level)
-        counts.append(count)
-    table = np.array([rows, bricks_made, levels, counts], dtype=np.int64).reshape(4, -1)
-    return table[0], table[1], table[2], table[3]
+            continue
+        level += made
+        steps.append(_Step(first + row, made, count, level, base, size))
+    return _columns(steps, base, size)
 
 
-def _first_brick(up: Ints, down: Ints) -> int:
-    """Return the first row that is a level away from the anchor; the number of rows if none is."""
-    away = (up >= 1) | (down <= -1)
-    return int(np.argmax(away)) if away.any() else len(up)
+def _columns(steps: list[_Step], last_base: float, last_size: float) -> _Steps:
+    row, made, count, level, base, size = zip(*steps, strict=True) if steps else ((),) * 6
+    whole = (np.array(column, dtype=np.int64) for column in (row, made, count, level))
+    return _Steps(*whole, np.array(base, dtype=float), np.array(size, dtype=float), last_base, last_size)

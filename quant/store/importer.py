@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from quant.core.instrument import Instrument
 from quant.core.sessions import Floats
 from quant.core.zones import from_local
 from quant.errors import BarsError, ImportRefused, ParameterError
-from quant.store.columns import Chosen, Columns
+from quant.store.columns import Chosen, Columns, parse_columns
 from quant.store.moments import Moments, UnreadableTimesError, read_moments
 from quant.store.quality import check
 from quant.store.series import iso
@@ -73,7 +74,8 @@ def import_file(
     now: when, for the record. tz: zone of naive times. stamp: whether times are the bars' starts or ends.
     adjusted: "none", "splits", "all" or "unknown". sort: put rows in order of time. drop_duplicates: of rows
     with the same time keep one; of different ones the last in the file. no_volume: store 0 if there is none.
-    columns: {"close": "Last"} = which column is meant, or a list = names for a file without a header.
+    columns: {"close": "Last"} = which column is meant, or a list = names for a file without a header; or
+    either as text, as the command line has it.
     time_format: strptime's, for times in a form of its own.
     Raises ImportRefused (lines named), ParameterError, StoreBusy, WriteFailed, DamagedData.
     """
@@ -88,8 +90,10 @@ def import_file(
         calendar=None if calendar is None else check_name(calendar),
     )  # fmt: skip
     data = _content(path)
-    header = columns if columns is not None and not isinstance(columns, dict) else None
-    table = read_table(path, data, list(header) if header is not None else None)
+    if isinstance(columns, str):
+        columns = parse_columns(columns)
+    header = None if columns is None or isinstance(columns, Mapping) else list(columns)
+    table = read_table(path, data, header)
     chosen = Chosen(table, columns, no_volume=no_volume)
     moments = _moments(table, chosen, time_format)
     tz = _zone(table, moments, size, tz, instrument)

@@ -17,7 +17,7 @@ from quant.store.manifest import MEND, NAME, File, Manifest, load
 from quant.store.missing import not_found
 from quant.store.parquet import THREADS_FROM, decode_into, empty, verified
 from quant.store.series import Series, read_series
-from quant.store.write import REVISION, Written, locked, read_file, remove_folder, write_series
+from quant.store.write import REVISION, Written, locked, read_file, write_series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,6 @@ class Store:
                     path.unlink()
             except OSError as e:
                 raise WriteFailed(str(series.folder), e.strerror or str(e)) from None
-        remove_folder(series.folder)
 
     # ------------------------------------------------------------ places
     def _root(self, source: str) -> Path:

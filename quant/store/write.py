@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -41,7 +42,10 @@ class Written:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the one writer's lock of a series. Raises StoreBusy at once if another process has it."""
+    """Hold the one writer's lock of a series; at its end a folder without a series is removed.
+
+    Raises StoreBusy at once if another process has the lock.
+    """
     from filelock import FileLock, Timeout
 
     try:
@@ -52,7 +56,13 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as e:
         raise WriteFailed(str(folder), e.strerror or str(e)) from None
     with lock:
-        yield
+        try:
+            yield
+        finally:
+            # While it is held: after that the file may be another writer's. filelock notices a removed file.
+            _remove_without_series(folder)
+    if os.name == "nt":  # there a lock's file cannot be removed while it is held
+        _remove_without_series(folder)
 
 
 def write_series(folder: Path, bars: Bars, request: Mapping[str, Any]) -> Written:
@@ -186,18 +196,18 @@ def _commit(folder: Path, old: Manifest | None, manifest: Manifest, contents: di
 
 
 def _clean(folder: Path, manifest: Manifest | None) -> None:
-    """Remove files that `manifest` does not name; without one, the folder, if nothing else is in it."""
+    """Remove files that `manifest` does not name, all of them without one."""
     named = frozenset() if manifest is None else manifest.named
     for path in [*folder.glob("*.parquet"), *folder.glob(f"*{TEMPORARY}")]:
         if path.name not in named:
             with contextlib.suppress(OSError):  # open in a reader on Windows: the next write removes it
                 path.unlink()
-    if manifest is None:
-        remove_folder(folder)
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove a series' folder without a manifest, and its parents as long as they are empty."""
+def _remove_without_series(folder: Path) -> None:
+    """Remove a folder without a manifest, and its parents up to the source as long as they are empty."""
+    if (folder / NAME).exists():
+        return
     with contextlib.suppress(OSError):
         (folder / LOCK).unlink(missing_ok=True)
     for path in (folder, *list(folder.parents)[:3]):

@@ -46,6 +46,7 @@ def test_version(quant: Quant) -> None:
 
 def test_json_may_stand_before_the_command(empty: object, quant: Quant) -> None:
     assert document(quant("--json", "data", "list"))["series"] == []
+    assert document(quant("data", "--json", "list"))["series"] == []
 
 
 # ---------------------------------------------------------------- exit codes

@@ -25,7 +25,7 @@ def test_demo_runs_all_strategies_and_writes_nothing(
     assert "prove nothing" in result.stdout
     assert "data/sample" in result.stdout
     assert "next: quant init myproject" in result.stdout
-    assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 110
+    assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 80
     assert list(empty.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from calling import ROOT
+from calling import ROOT, Quant
 
 HEAVY = {"pandas", "numpy", "backtrader", "rich", "pyarrow", "talib", "exchange_calendars", "ibapi"}
 
@@ -78,27 +78,34 @@ def test_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_project_works_from_another_folder_and_another_encoding(tmp_path: Path) -> None:
-    made = run("init", "a b", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    inside = tmp_path / "a b" / "tests"
-    assert run("new", "idea", cwd=inside).returncode == 0
-    done = run("backtest", "idea", "SPY", cwd=inside, PYTHONIOENCODING="latin-1")  # it has no "…"
+def test_tests_and_script_of_a_new_project_pass(project: Path, quant: Quant) -> None:
+    assert quant("new", "idea").exit_code == 0
+    for words, cwd in (
+        (["-m", "pytest", "-q", "-p", "no:cacheprovider", str(project)], project.parent),
+        (["scripts/backtest.py"], project),
+    ):
+        done = subprocess.run(
+            [sys.executable, *words], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("MacdCross fast=12 slow=26")
+
+
+def test_project_works_from_a_folder_inside(
+    project: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project / "tests")
+    assert quant("new", "idea").exit_code == 0
+    assert quant("backtest", "idea", "SPY").exit_code == 0
+    (folder,) = (project / "data" / "runs").iterdir()
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert facts["strategy"]["class"] == "Idea"
+
+
+def test_character_that_an_encoding_lacks_is_a_question_mark(project: Path) -> None:
+    done = run("data", "show", "SPY", "--bar", "1d", cwd=project, PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
-    assert b"SPY 1d \xb7 2017-01-03 ? 2018-12-31" in done.stdout
-    (folder,) = (tmp_path / "a b" / "data" / "runs").iterdir()
-    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["strategy"]["class"] == "Idea"
-    tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "a b"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert tests.returncode == 0, tests.stdout
-    script = subprocess.run(
-        [sys.executable, "scripts/backtest.py"],
-        cwd=tmp_path / "a b", env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert script.returncode == 0, script.stderr
-    assert script.stdout.startswith("MacdCross fast=12 slow=26")
+    assert b"2017-01-03 ? 2018-12-31" in done.stdout
 
 
 def test_legacy_code_page_is_no_crash(tmp_path: Path) -> None:

@@ -1,20 +1,20 @@
 """A page of the documentation as blocks, and how a page is played: commands run, output compared.
 
-The forms that a page may use (docs/README of it: tests/docs/test_docs.py):
+The forms that a page may use:
 
-    ```python     runs, all blocks of a page in one namespace
-    ```text       after a python block: what that block printed
-    ```console    lines "$ command", each followed by what it printed
-    ```toml, ```csv  are saved where a comment before them says so; toml must parse in any case
+    ```python        runs, all blocks of a page in one namespace
+    ```text          after a python block: what that block printed
+    ```console       lines "$ command", each followed by what it printed
+    ```toml, ```csv  saved where a comment before them says so; toml must parse in any case
 
     <!-- file: my.csv -->   the next block is saved under this name and not run
     <!-- exit: 4 -->        the commands of the next block end with this code
-    <!-- raises: Error -->  the next python block ends with this error; its message counts as output
+    <!-- raises: Error -->  the next python block ends with this error; its message counts as printed
     <!-- shown -->          the next block is neither run nor compared
 
-A line that is shown must occur in the output, in the order shown; white space counts as one space; "…" or
-"..." stands for anything, alone on a line for any lines. A run folder's name matches any other, and the same name in a later
-command means the same run. /home/you/myproject is the folder in which the page is played.
+A line that is shown must be a whole line of the output, in the order shown. White space counts as one space;
+"…" or "..." stands for anything, and alone on a line for any lines. A run folder's name matches any other, and
+the same name in a later command means the same run. /home/you/myproject is the folder of the page.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def blocks(page: str) -> list[Block]:
 
 def _expect_checked(block: Block, before: list[Block]) -> None:
     if block.kind not in KINDS:
-        raise DocError(f"line {block.line}: a block of {block.kind or 'no kind'}; there are {', '.join(KINDS)}")
+        raise DocError(
+            f"line {block.line}: a block of {block.kind or 'no kind'}; there are {', '.join(KINDS)}"
+        )
     if "shown" in block.marks or "file" in block.marks:
         return
     if block.kind == "text" and not (before and before[-1].kind == "python"):
@@ -220,7 +222,8 @@ def _script(words: list[str]) -> str:
 
 
 def _plain(line: str) -> str:
-    return " ".join(line.replace("\\", "/").split())
+    # The rule under a table's head is as wide as its cells, which may hold paths.
+    return re.sub("─{3,}", "───", " ".join(line.replace("\\", "/").split()))
 
 
 def _runs(line: str) -> list[str]:

@@ -1,3 +1,5 @@
+import errno
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -59,6 +61,21 @@ def test_a_daily_csv_shows_dates(tmp_path):
 def test_another_ending_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"\.csv or \.parquet"):
         export(synthetic("ABC", "1d", "2021-03-12", "2021-03-15"), tmp_path / "x.xlsx")
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    file = export(synthetic("ABC", "1d", "2021-03-12", "2021-03-15"), tmp_path / "x.csv")
+    before = file.read_bytes()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(WriteFailed, match="No space left"):
+            export(synthetic("ABC", "1d", "2021-03-12", "2021-03-19"), file)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.csv"]
+    assert file.read_bytes() == before
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -52,6 +52,11 @@ def test_two_names_never_meet_even_where_case_is_ignored(a, b):
     assert (quote(a).casefold() == quote(b).casefold()) == (a == b)
 
 
+@pytest.mark.parametrize("letter", "abcdefghijklmnopqrstuvwxyz")
+def test_small_and_capital_letters_never_meet(letter):
+    assert quote(letter).casefold() != quote(letter.upper()).casefold()
+
+
 @pytest.mark.parametrize("name", ["CON", "PRN", "AUX", "NUL", "COM1", "LPT9"])
 def test_windows_device_names_are_quoted(name):
     assert quote(name) != name

@@ -139,6 +139,11 @@ def test_exchange_time_is_the_calendars(take):
     assert done.bars.instrument.timezone == NEW_YORK
 
 
+def test_noon_and_midnight_on_a_twelve_hour_clock(take):
+    given = text(f"date,{NAMES}", "12/15/2020 12:05 AM", "12/15/2020 12:05 PM")
+    assert [t.hour for t in starts(take(given, tz="UTC"))] == [0, 12]
+
+
 # ------------------------------------------------------------ clocks that change
 def night(wall, zone, take, **options):
     rows = [f"{t},1,1,1,1,1" for t in wall]
@@ -246,7 +251,7 @@ def test_a_decimal_comma_where_the_separator_is_another(take):
 
 def test_a_file_without_header_whose_columns_are_named(take):
     given = "12/15/2020,09:30,1.5,2.5,1.25,2,100\n12/15/2020,09:31,2,3,1.75,2.5,200\n"  # as Kibot writes them
-    done = take(given, tz=NEW_YORK, columns=parse_columns("date,time,open,high,low,close,volume"))
+    done = take(given, tz=NEW_YORK, columns="date,time,open,high,low,close,volume")
     assert starts(done) == TWO
 
 
