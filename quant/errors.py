@@ -109,6 +109,15 @@ class SeriesNotFound(DataError, LookupError):
         self.mend = mend
 
 
+class RunNotFound(DataError, LookupError):
+    """No saved run has the name that was given."""
+
+    def __init__(self, name: str, where: str) -> None:
+        super().__init__(f"no run {name} in {where}; `quant runs list` shows those that there are")
+        self.name = name
+        self.where = where
+
+
 class EmptyRange(DataError, ValueError):
     """The range that was asked for holds no bars."""
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from quant.errors import ConfigError
+from quant.store.folder import FILES, find_project
 
-FILES: Final = ("quant.toml", "quant.local.toml")
 PREFIX: Final = "QUANT__"
 TRACEBACK: Final = "QUANT_TRACEBACK"  # any text: errors show where they came from, as --debug does
 DEFAULT: Final = "default"
@@ -98,12 +98,6 @@ class Settings:
 def wants_traceback() -> bool:
     """Return whether the environment asks for tracebacks."""
     return bool(os.environ.get(TRACEBACK))
-
-
-def find_project(start: Path | None = None) -> Path | None:
-    """Return the nearest folder, from `start` (the current one) upwards, with quant.toml; None without one."""
-    here = Path.cwd() if start is None else start.absolute()
-    return next((f for f in (here, *here.parents) if (f / FILES[0]).is_file()), None)
 
 
 def load(

@@ -96,7 +96,7 @@ def _row(name: str, symbol: str, bar: str, run: Run) -> tuple[str, ...]:
 
 
 def _next() -> list[str]:
-    from quant.app.config import find_project
+    from quant.store.folder import find_project
 
     if find_project() is None:
         return ["", "next: quant init myproject", "      cd myproject", "      quant backtest macd SPY"]

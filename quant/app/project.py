@@ -17,6 +17,7 @@ from quant.app import config, texts
 from quant.app.command import FOLDER, command
 from quant.app.output import Result, folder_text
 from quant.errors import ConfigError, ParameterError, WriteFailed
+from quant.store.folder import find_project
 
 COPIED: Final = ("strategies", "data/sample", "scripts/backtest.py")  # of the template
 LEFT: Final = shutil.ignore_patterns("__pycache__", "*.lock", "*.tmp")
@@ -96,7 +97,7 @@ def _lay_out(template: Path, folder: Path, name: str) -> None:
 @click.argument("name")
 def new(name: str) -> Result:
     """Write strategies/NAME.py, a strategy that works, and its test."""
-    project = config.find_project()
+    project = find_project()
     if project is None:
         reason = "no quant.toml here or above; make a project: quant init myproject"
         raise ConfigError(str(Path.cwd()), "project", reason)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from quant.backtest.result import Run
 from quant.core.finding import Finding
-from quant.errors import DamagedData, ParameterError, SeriesNotFound, WriteFailed
+from quant.errors import DamagedData, ParameterError, RunNotFound, WriteFailed
 from quant.store.folder import data_folder
 
 SCHEMA: Final = 1  # of run.json; a reader refuses a later one
@@ -99,7 +99,7 @@ def _plain(value: Any) -> Any:
 
 # ---------------------------------------------------------------- reading
 def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
-    """Return the run of a folder, of a run's name, or of the start of one. Raises SeriesNotFound, DamagedData."""
+    """Return the run of a folder, of a run's name, or of the start of one. Raises RunNotFound, DamagedData."""
     path = find_run(folder, data)
     facts = _read_json(path / "run.json")
     if not isinstance(facts.get("schema"), int):
@@ -146,7 +146,7 @@ def find_run(name: str | Path, data: str | Path | None = None) -> Path:
         raise ParameterError(
             "run", str(name), f"several runs have it: {', '.join(f.name for f in found[:5])}"
         )
-    raise SeriesNotFound(f"a run {name}", str(runs), "`quant runs list` shows those that there are")
+    raise RunNotFound(str(name), str(runs))
 
 
 def folders(runs: Path) -> list[Path]:

@@ -84,10 +84,11 @@ def acting_rows(
             if state.decide(wanted, left, bar_minutes) is not None or state.waiting != before:
                 rows.append(row)
         return np.array(rows, dtype=np.int64)
-    numbers = np.flatnonzero(~np.isnan(target))
+    numbers: Ints = np.flatnonzero(~np.isnan(target))
     acts = np.diff(target[numbers], prepend=0.0) != 0.0
     acts[:1] |= waiting
-    return numbers[acts]
+    changed: Ints = numbers[acts]
+    return changed
 
 
 def session_rules(given: Mapping[str, Any]) -> SessionRules:

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,16 @@ COURSE_REVERSAL = 1  # bricks; the course's live code turns after one
 # price, a tick is above 1e-8 of it: nothing real lies between.
 TOLERANCE = 1e-12
 SMALLEST = 1e-9  # share of the price below which a brick drowns in TOLERANCE
+QUIET = (
+    0.99  # bricks from the last close within which none can be made: TOLERANCE / SMALLEST is 0.001 of a brick
+)
+
+# A bar that made bricks: its row, signed bricks made, signed run length after it, and the level at which its last
+# brick closed, in the bar's grid of level 0 at `base`.
+STEP = np.dtype(
+    [("row", "i8"), ("made", "i8"), ("count", "i8"), ("level", "i8"), ("base", "f8"), ("size", "f8")]
+)
+Steps = NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,31 +83,6 @@ class Renko:
     size: float
 
 
-class _Step(NamedTuple):
-    """A bar that made bricks: its row, signed bricks made, signed run length after it, and its grid."""
-
-    row: int
-    made: int
-    count: int
-    level: int  # of the grid, at which the bar's last brick closed
-    base: float  # price of level 0
-    size: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Steps:
-    """The columns of all steps, and the grid in force after the last bar."""
-
-    row: Ints
-    made: Ints
-    count: Ints
-    level: Ints
-    base: Floats
-    size: Floats
-    last_base: float
-    last_size: float
-
-
 def renko(
     bars: PriceBars,
     size: float | ArrayLike,
@@ -115,14 +100,14 @@ def renko(
     row of another length than bars.
     Source: the definition at the top of this file.
     """
-    steps = _steps(bars, size, anchor, reversal, source)
+    steps, last_anchor, last_size = _steps(bars, size, anchor, reversal, source)
     n = len(bars.close)
     made = np.zeros(n, dtype=np.int64)
-    made[steps.row] = steps.made
-    held = np.diff(np.concatenate([[0], steps.row, [n]]))  # bars for which each state holds
-    count = np.repeat(np.concatenate([[0], steps.count]), held)
-    close = np.repeat(np.concatenate([[np.nan], steps.base + steps.level * steps.size]), held)
-    return Renko(count, close, made, steps.last_base, steps.last_size)
+    made[steps["row"]] = steps["made"]
+    held = np.diff(np.concatenate([[0], steps["row"], [n]]))  # bars for which each state holds
+    count = np.repeat(np.concatenate([[0], steps["count"]]), held)
+    close = np.repeat(np.concatenate([[np.nan], steps["base"] + steps["level"] * steps["size"]]), held)
+    return Renko(count, close, made, last_anchor, last_size)
 
 
 def bricks(
@@ -140,18 +125,18 @@ def bricks(
     reversal = 1, a brick of its own size back from there. Nobody traded at a brick's prices: look at them, trade
     on the time bars. Arguments and errors as in `renko`.
     """
-    steps = _steps(bars, size, anchor, reversal, source)
-    many = np.abs(steps.made)
-    side = np.repeat(np.sign(steps.made), many)
-    first = np.repeat(np.cumsum(many) - many, many)
-    nth = np.arange(len(side)) - first  # place of the brick among those of its bar
-    close = np.repeat(steps.level - steps.made, many) + side * (nth + 1)
-    base, brick = np.repeat(steps.base, many), np.repeat(steps.size, many)
+    steps, _, _ = _steps(bars, size, anchor, reversal, source)
+    made = steps["made"]
+    many = np.abs(made)
+    nth = np.arange(1, many.sum() + 1) - np.repeat(np.cumsum(many) - many, many)  # of the bricks of its bar
+    side = np.repeat(np.sign(made), many)
+    close = np.repeat(steps["level"] - made, many) + side * nth
+    base, brick = np.repeat(steps["base"], many), np.repeat(steps["size"], many)
     return pd.DataFrame(
         {
             "open": base + (close - side) * brick,
             "close": base + close * brick,
-            "bar": np.repeat(steps.row, many),
+            "bar": np.repeat(steps["row"], many),
         }
     )
 
@@ -169,7 +154,8 @@ def atr_size(bars: PriceBars, period: int = 120, factor: float = 1.0) -> Floats:
 
 def _steps(
     bars: PriceBars, size: float | ArrayLike, anchor: float | None, reversal: int, source: str
-) -> _Steps:
+) -> tuple[Steps, float, float]:
+    """Return the bars that made bricks, and anchor and size of the grid in force after the last bar."""
     high, low, close = high_low_close(bars)
     reversal = period_of("reversal", reversal, 1)
     if source not in ("close", "high-low"):
@@ -180,14 +166,15 @@ def _steps(
     sizes = _in_force(size, _largest(top, bottom, anchor))
     ready = np.isfinite(close) & np.isfinite(sizes)
     if not ready.any():
-        return _columns([], np.nan, np.nan)
+        return np.zeros(0, STEP), np.nan, np.nan
     start = int(np.argmax(ready))
     if anchor is None:
         base = float(np.floor(close[start] / sizes[start] + 0.5) * sizes[start])
         first = start + 1  # the bar knows the anchor only at its close, too late for its high and low
     else:
         base, first = float(anchor), start
-    return _walk(top, bottom, close, sizes, base, first, reversal)
+    steps, base = _walk(top, bottom, close, sizes, base, first, reversal)
+    return steps, base, float(sizes[-1])
 
 
 def _largest(top: Floats, bottom: Floats, anchor: float | None) -> Floats:
@@ -225,17 +212,20 @@ def _in_force(size: float | ArrayLike, largest: Floats) -> Floats:
 
 def _walk(
     top: Floats, bottom: Floats, close: Floats, sizes: Floats, base: float, first: int, reversal: int
-) -> _Steps:
-    """Lay the bricks of the bars from row `first` on; level 0 lies at `base`."""
+) -> tuple[Steps, float]:
+    """Lay the bricks of the bars from row `first` on, level 0 at `base`; return them and where level 0 ended."""
     gap = 1 if reversal > 1 else 0  # levels between the last close and the open of a reversed brick
     highs, lows = (np.where(np.isfinite(prices), prices, np.nan)[first:].tolist() for prices in (top, bottom))
     below = (close[first:] < base).tolist()
-    steps: list[_Step] = []
-    size, level, count = float(sizes[first - 1]), 0, 0
+    steps: list[tuple[int, int, int, int, float, float]] = []
+    size, level, count = math.nan, 0, 0
+    last = base  # price of the last brick's close
     for row, (high, low, brick) in enumerate(zip(highs, lows, sizes[first:].tolist(), strict=True)):
         if brick != size:
-            base, size, level = base + level * size, brick, 0
-        # Levels above 0 that the prices reach, fractions included; NaN, no price, passes no comparison.
+            base, size, level = last, brick, 0
+        if last - QUIET * size < low and high < last + QUIET * size:
+            continue
+        # Levels that the prices reach, with fractions; NaN, which is no price, passes no comparison.
         rise = (high - base + TOLERANCE * max(abs(high), abs(base))) / size
         fall = (low - base - TOLERANCE * max(abs(low), abs(base))) / size
         if count > 0:
@@ -263,11 +253,6 @@ def _walk(
         else:
             continue
         level += made
-        steps.append(_Step(first + row, made, count, level, base, size))
-    return _columns(steps, base, size)
-
-
-def _columns(steps: list[_Step], last_base: float, last_size: float) -> _Steps:
-    row, made, count, level, base, size = zip(*steps, strict=True) if steps else ((),) * 6
-    whole = (np.array(column, dtype=np.int64) for column in (row, made, count, level))
-    return _Steps(*whole, np.array(base, dtype=float), np.array(size, dtype=float), last_base, last_size)
+        last = base + level * size
+        steps.append((first + row, made, count, level, base, size))
+    return np.array(steps, STEP), base

@@ -11,6 +11,7 @@ from quant.core.barsize import BarSize
 from quant.core.instrument import Instrument
 from quant.errors import ConfigError, ParameterError
 
+FILES: Final = ("quant.toml", "quant.local.toml")  # of a project; the second is git-ignored and wins
 SAMPLE: Final = "sample"  # the source that is committed with the project, read-only
 
 # Names that Windows keeps for devices, alone or before any ending.
@@ -18,28 +19,37 @@ _DEVICES: Final = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?![^.])")
 _SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
+def find_project(start: Path | None = None) -> Path | None:
+    """Return the nearest folder, from `start` (the current one) upwards, with quant.toml; None without one."""
+    here = Path.cwd() if start is None else start.absolute()
+    return next((f for f in (here, *here.parents) if (f / FILES[0]).is_file()), None)
+
+
 def data_folder(data: str | Path | None = None, start: Path | None = None) -> Path:
-    """Return the data folder: `data` if given, else the one of the nearest quant.toml, else ./data.
+    """Return the data folder: `data` if given, else the one of the nearest project, else ./data.
 
     start: folder whose parents are searched for quant.toml; the current one by default. Its setting
-    `data` of [project] counts from the file's own folder. Raises ConfigError if the file cannot be read.
+    `data` of [project], or that of quant.local.toml beside it, counts from the project's folder.
+    Raises ConfigError if such a file cannot be read.
     """
     if data is not None:
         return Path(data)
-    here = Path.cwd() if start is None else start.absolute()
-    for folder in (here, *here.parents):
-        file = folder / "quant.toml"
-        if file.is_file():
-            return folder / _setting(file)
-    return here / "data"
+    project = find_project(start)
+    if project is None:
+        return (Path.cwd() if start is None else start.absolute()) / "data"
+    found = "data"
+    for name in FILES:
+        if (project / name).is_file():
+            found = _setting(project / name, found)
+    return project / found
 
 
-def _setting(file: Path) -> str:
+def _setting(file: Path, default: str) -> str:
     try:
         project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as e:
         raise ConfigError(str(file), "project.data", f"the file cannot be read ({e})") from None
-    value = project.get("data", "data") if isinstance(project, dict) else None
+    value = project.get("data", default) if isinstance(project, dict) else None
     if not isinstance(value, str) or not value:
         raise ConfigError(str(file), "project.data", 'must be the path of a folder, e.g. data = "data"')
     return value

@@ -13,16 +13,11 @@ from types import ModuleType
 import backtrader as bt
 
 from quant.errors import QuantError, StrategyError, StrategyNotFound
+from quant.store.folder import find_project
 
 FOLDER = "strategies"
 # The strategies that the wheel carries as the template of a new project.
 TEMPLATE = Path(__file__).resolve().parent.parent / "_template"
-
-
-def project(start: Path | None = None) -> Path | None:
-    """Return the nearest folder, from `start` (the current one) upwards, with quant.toml; None without one."""
-    here = Path.cwd() if start is None else start.resolve()
-    return next((f for f in (here, *here.parents) if (f / "quant.toml").is_file()), None)
 
 
 def template() -> Path:
@@ -32,7 +27,7 @@ def template() -> Path:
 
 def strategy_folder() -> Path:
     """Return the folder in which names are looked up: the project's, else the current one's, else ours."""
-    roots = [project(), Path.cwd(), template()]
+    roots = [find_project(), Path.cwd(), template()]
     return next(r / FOLDER for r in roots if r is not None and (r / FOLDER).is_dir())
 
 

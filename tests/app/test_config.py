@@ -11,6 +11,7 @@ from calling import Quant, document
 from quant.app import config
 from quant.backtest import backtest
 from quant.errors import ConfigError
+from quant.store.folder import find_project
 
 
 def write(folder: Path, text: str, name: str = "quant.toml") -> Path:
@@ -56,7 +57,7 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
     write(tmp_path, "")
     inside = tmp_path / "a" / "b"
     inside.mkdir(parents=True)
-    assert config.find_project(inside) == tmp_path
+    assert find_project(inside) == tmp_path
 
 
 @pytest.mark.parametrize(

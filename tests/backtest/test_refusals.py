@@ -118,7 +118,7 @@ def test_start_rule(rule: Any, daily: q.Bars) -> None:
         ({"wide": "1"}, "wide = '1': must be float"),
         ({"short": 1}, "short = 1: must be bool"),
         ({"mode": 2}, "mode = 2: must be str"),
-        ({"n": 100}, "params = 'n=100, .*Long.valid refuses"),
+        ({"n": 100}, "params = .n=100, .*Long.valid refuses"),
         ([("n", 3)], "params = .*must be a dict"),
         ("n=3", "params = .*must be a dict"),
     ],

@@ -3,7 +3,6 @@
 Written from the text of the design and the list of backtrader's float operations, not from the engines that it judges.
 """
 
-# ruff: noqa
 import math
 
 

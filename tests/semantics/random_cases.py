@@ -4,7 +4,6 @@ Round prices make sizes on whole units and cash on exactly 0 common; wild ones m
 entry's bar common.
 """
 
-# ruff: noqa
 import math
 import random
 

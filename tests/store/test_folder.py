@@ -21,6 +21,14 @@ def test_the_nearest_quant_toml_names_the_folder_from_its_own_place(tmp_path):
     assert data_folder(start=inner) == tmp_path / "bars and more"
 
 
+def test_quant_local_toml_wins(tmp_path):
+    (tmp_path / "quant.toml").write_text('[project]\ndata = "other"\n')
+    (tmp_path / "quant.local.toml").write_text('[project]\ndata = "mine"\n')
+    assert data_folder(start=tmp_path) == tmp_path / "mine"
+    (tmp_path / "quant.local.toml").write_text("[backtest]\ncash = 1\n")
+    assert data_folder(start=tmp_path) == tmp_path / "other"
+
+
 def test_quant_toml_without_the_setting_means_data(tmp_path):
     (tmp_path / "quant.toml").write_text("")
     assert data_folder(start=tmp_path) == tmp_path / "data"
