@@ -15,7 +15,7 @@ class MacdCross(q.Strategy):
     """Long while the MACD line is above its signal line, else flat; short instead of flat with `short`.
 
     The MACD line is the difference of two exponential averages of the close, its signal line an exponential
-    average of that. Source: G. Appel, Technical Analysis: Power Tools for Active Investors (2005), ch. 8.
+    average of that. Source: G. Appel, Technical Analysis: Power Tools for Active Investors (2005).
     """
 
     params = dict(fast=12, slow=26, signal=9, short=False)

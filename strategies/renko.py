@@ -15,9 +15,9 @@ from quant.indicators import atr_size, renko
 class RenkoTrend(q.Strategy):
     """Long after `bricks` rising bricks in a row until as many fall in a row; then flat, or short with `short`.
 
-    size: of a brick, in price units. None: atr_factor x the first ATR there is, as known before its bar, and
-    kept: over decades in which prices multiply, give a size. reversal: bricks that a turn takes, 2 as usual, 1
-    as in the course.
+    size: of a brick, in price units, one for all bars. None: atr_factor x ATR(atr_period) as known before each
+    bar, so bricks grow and shrink with the market's range. reversal: bricks that a turn takes, 2 as usual, 1 as
+    in the course.
     Source: S. Nison, Beyond Candlesticks (1994), on renko charts; what a brick is: quant/indicators/renko.py.
     """
 

@@ -20,7 +20,7 @@ class RenkoMacd(q.Strategy):
     told by the angles of their last `slope` values, as indicators.slope draws them.
 
     size, atr_period, atr_factor: as in RenkoTrend. Source: the course; its brick was the whole sample's last
-    ATR, which nobody knew in time: ours is known before the bar. Its live programs use reversal=1.
+    ATR, which nobody knew in time: ours is the one known before each bar. Its live programs use reversal=1.
     """
 
     params = dict(

@@ -97,7 +97,7 @@ def test_a_cost_function_that_fails_is_named_and_not_the_strategy(daily: q.Bars)
 
 @pytest.mark.parametrize("engine", ["", None, "fast-ish", "Plain", 1])
 def test_engine(engine: Any, daily: q.Bars) -> None:
-    refused("engine = .*there is plain", Long, daily, engine=engine)
+    refused("engine = .*there is ", Long, daily, engine=engine)
 
 
 @pytest.mark.parametrize("rule", ["", None, "first", 1, ["first-target"]])

@@ -191,12 +191,13 @@ ib-fixed · percent:95\.0 · slippage none · cash 100,000
   return +N%   CAGR +N%   buy & hold +N%
   Sharpe +N   Sortino +N   volatility +N%
   max drawdown +N%   longest +N d   Calmar +N
-  trades +N   won +N%   profit factor +N
+  trades +N \(\+1 open\)   won +N%   profit factor +N
   avg trade +N   best +N   worst +N
   exposure +N%   turnover +Nx/y   rejected +N
   commission +N   slippage +N   final value +N
   look-ahead  none seen \(signals recomputed on a few prefixes\)
-  note +ib-fixed rates are those of .* \[?.*
+  note +ib-fixed rates are those of [-\d]+; earlier bars use them too
+  note +orders decided on the last bar are open at the end \(2x\)
   note +shorts are held without a borrow rate; give borrow="""
 
 

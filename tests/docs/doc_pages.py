@@ -33,7 +33,6 @@ from types import ModuleType
 
 from click.testing import CliRunner
 
-import quant
 from quant.app.cli import cli
 
 HOME = "/home/you/myproject"
@@ -180,10 +179,6 @@ class Player:
         if words[0] == "quant":
             result = CliRunner().invoke(cli, words[1:])
             code, output = result.exit_code, result.output
-            # A command imports the package quant.backtest, which then hides q.backtest; a reader's command
-            # is a process of its own and hides nothing from his script.
-            if isinstance(vars(quant).get("backtest"), ModuleType):
-                del quant.backtest
         elif words[0] == "python":
             code, output = 0, _script(words[1:])
         elif words[0] == "cat":

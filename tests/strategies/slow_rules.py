@@ -47,27 +47,30 @@ def rsi_reversion(bars: Any, period: int, low: float, exit: float, short: bool) 
 
 
 def brick_counts(bars: Any, size: float | None, period: int, factor: float, reversal: int) -> list[int]:
-    """Lay one brick at a time; prices of the tests are whole cents, so a millionth of a brick is no price."""
+    """Lay one brick at a time onto the last one's close, each as high as its bar's size.
+
+    Prices of the tests are whole cents, so a millionth of a brick is no price.
+    """
     ranges = talib.ATR(bars.high, bars.low, bars.close, period)
-    brick, base, level, count, counts = None, 0.0, 0, 0, []
+    brick, last, count, counts = NAN, NAN, 0, []
     for i, close in enumerate(bars.close):
-        if brick is None:
-            known = size if size is not None else (factor * ranges[i - 1] if i > 0 else NAN)
-            if known > 0:
-                brick = known
-                base = math.floor(close / brick + 0.5) * brick
+        known = size if size is not None else (factor * ranges[i - 1] if i > 0 else NAN)
+        if known > 0:
+            brick = known
+        if math.isnan(last) and not math.isnan(brick):
+            last = math.floor(close / brick + 0.5) * brick
             counts.append(0)
             continue
         while True:
-            height = (close - base) / brick
-            if count >= 0 and height >= level + 1 - 1e-6:
-                level, count = level + 1, count + 1
-            elif count <= 0 and height <= level - 1 + 1e-6:
-                level, count = level - 1, count - 1
-            elif count > 0 and height <= level - reversal + 1e-6:
-                level, count = level - (1 if reversal == 1 else 2), -1
-            elif count < 0 and height >= level + reversal - 1e-6:
-                level, count = level + (1 if reversal == 1 else 2), 1
+            away = (close - last) / brick  # NaN before the first size: no brick
+            if count >= 0 and away >= 1 - 1e-6:
+                last, count = last + brick, count + 1
+            elif count <= 0 and away <= -1 + 1e-6:
+                last, count = last - brick, count - 1
+            elif count > 0 and away <= -reversal + 1e-6:
+                last, count = last - (1 if reversal == 1 else 2) * brick, -1
+            elif count < 0 and away >= reversal - 1e-6:
+                last, count = last + (1 if reversal == 1 else 2) * brick, 1
             else:
                 break
         counts.append(count)

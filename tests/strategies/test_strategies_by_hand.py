@@ -49,17 +49,26 @@ def test_renko_trend_turns_where_the_bricks_do(params: dict[str, Any], changes: 
     np.testing.assert_array_equal(target, wanted)
 
 
-def test_renko_brick_is_the_average_range_before_the_bar() -> None:
-    """Ranges 2, 2, 2, then a wild bar: at its close the brick is 2, from the bars before it, and not 9."""
-    high = np.array([101.0, 101, 101, 101, 116, 116])
-    low = np.array([99.0, 99, 99, 99, 99, 114])
-    close = np.array([100.0, 100, 100, 100, 115, 115])
+def test_renko_brick_is_the_average_range_before_each_bar() -> None:
+    """Ranges 2, 2, 2, 2, a wild bar of 17, 2: each bar is read in bricks of the average before it.
+
+    ATR(2) is first known at the third bar, so the fourth sets the grid: bricks of 2 from 100. At the wild bar
+    the brick is still 2, and 115 is the 7th, closed at 114. The sixth bar is read in bricks of (2 + 17) / 2 =
+    9.5, the last in bricks of (9.5 + 2) / 2 = 5.75: 119.75 is the 8th. In bricks of 2 it would be the 9th.
+    """
+    high = np.array([101.0, 101, 101, 101, 116, 116, 119.75])
+    low = np.array([99.0, 99, 99, 99, 99, 114, 114])
+    close = np.array([100.0, 100, 100, 100, 115, 115, 119.75])
     frame = pd.DataFrame({"open": close, "high": high, "low": low, "close": close, "volume": 0.0})
-    frame.index = pd.bdate_range("2020-01-02", periods=6)
+    frame.index = pd.bdate_range("2020-01-02", periods=7)
     bars = q.Bars.from_frame(frame, "X")
-    # ATR(2) is first known at the third bar, so the fourth sets the grid: bricks of 2 from 100. 115 is 7 bricks.
-    assert planned("renko", bars, atr_period=2, bricks=7).target.tolist() == [0, 0, 0, 0, 1, 1]
-    assert planned("renko", bars, atr_period=2, bricks=8).target.tolist() == [0, 0, 0, 0, 0, 0]
+    assert planned("renko", bars, atr_period=2, bricks=7).target.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert planned("renko", bars, atr_period=2, bricks=8).target.tolist() == [0, 0, 0, 0, 0, 0, 1]
+    assert planned("renko", bars, atr_period=2, bricks=9).target.tolist() == [0, 0, 0, 0, 0, 0, 0]
+    # Twice the average: 115 is the 3rd brick of 4, and 119.75 less than one of 11.5 from there.
+    twice = planned("renko", bars, atr_period=2, atr_factor=2.0, bricks=3).target
+    assert twice.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert set(planned("renko", bars, atr_period=2, atr_factor=2.0, bricks=4).target) == {0.0}
 
 
 # ---------------------------------------------------------------- MacdStochastic
