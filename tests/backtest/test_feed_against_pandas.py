@@ -50,7 +50,9 @@ class Script(bt.Strategy):  # type: ignore[misc]
         self.account.append((bits(self.broker.getcash()), bits(self.broker.getvalue()), bits(self.cross[0])))
         close, wide = self.data.close[0], 2 * self.atr[0]
         if self.cross[0] > 0 and not self.position:
-            self.buy_bracket(size=50, exectype=bt.Order.Market, stopprice=close - wide, limitprice=close + wide)
+            self.buy_bracket(
+                size=50, exectype=bt.Order.Market, stopprice=close - wide, limitprice=close + wide
+            )
         elif self.cross[0] < 0 and not self.position:
             self.sell(size=20, exectype=bt.Order.Limit, price=close + 0.1, valid=timedelta(days=3))
         elif self.position.size < 0 and len(self) % 7 == 0:
@@ -196,7 +198,9 @@ def test_resampledata_over_the_feed_equals_pandas_data(minutes: q.Bars) -> None:
         coarse = cerebro.resampledata(feed, timeframe=bt.TimeFrame.Minutes, compression=15)
         cerebro.addstrategy(bt.Strategy)
         cerebro.run()
-        rows.append([list(getattr(coarse, n).array) for n in ("datetime", "open", "high", "low", "close", "volume")])
+        rows.append(
+            [list(getattr(coarse, n).array) for n in ("datetime", "open", "high", "low", "close", "volume")]
+        )
     assert rows[0] == rows[1]
     # 26 quarters a session; the values are those of our own resample.
     assert rows[1][4] == list(minutes.resample("15m").close)

@@ -32,7 +32,9 @@ def targets(values: Any, **exits: Any) -> type[q.Strategy]:
         @staticmethod
         def signals(bars: q.Bars, p: Any) -> Any:
             n = len(bars)
-            return q.Signals(np.asarray(values, float)[:n], **{k: np.asarray(v)[:n] for k, v in exits.items()})
+            return q.Signals(
+                np.asarray(values, float)[:n], **{k: np.asarray(v)[:n] for k, v in exits.items()}
+            )
 
     return Given
 
@@ -146,7 +148,10 @@ def test_rejected_orders_are_counted_and_printed(daily: q.Bars) -> None:
 
 def test_bars_outside_their_session_are_noted(minutes: q.Bars) -> None:
     start = np.append(minutes.start[:390], minutes.start[389] + 60_000_000_000)  # one that starts at 16:00
-    columns = {c: np.append(getattr(minutes, c)[:390], minutes.close[389]) for c in ("open", "high", "low", "close", "volume")}
+    columns = {
+        c: np.append(getattr(minutes, c)[:390], minutes.close[389])
+        for c in ("open", "high", "low", "close", "volume")
+    }
     longer = replace(minutes, start=start, **columns)
     found = codes(run_of(lambda s, n: None, longer))
     assert found == {"bars-outside-session": 1}
@@ -155,7 +160,12 @@ def test_bars_outside_their_session_are_noted(minutes: q.Bars) -> None:
 # ---------------------------------------------------------------- exits
 def test_entry_bar_touches_of_a_plain_strategy() -> None:
     # Bought at 100 at bar 1, whose low of 95 reaches the stop of 97; stock sees it from bar 2 on.
-    rows = [(100.0, 101.0, 99.0, 100.0), (100.0, 101.0, 95.0, 99.0), (99.0, 100.0, 98.0, 99.0), (99.0, 99.5, 98.5, 99.0)]
+    rows = [
+        (100.0, 101.0, 99.0, 100.0),
+        (100.0, 101.0, 95.0, 99.0),
+        (99.0, 100.0, 98.0, 99.0),
+        (99.0, 99.5, 98.5, 99.0),
+    ]
 
     def bracket(**kwargs: Any) -> Any:
         def act(s: Any, n: int) -> None:
@@ -271,7 +281,9 @@ def test_costs_before_a_tables_first_date(daily: q.Bars) -> None:
     assert codes(run_of(nothing, later, costs="ib-fixed")) == {}
 
 
-@pytest.mark.parametrize(("wish", "borrow", "wanted"), [(-1.0, None, 1), (-1.0, 0.0, 0), (-1.0, 0.05, 0), (1.0, None, 0)])
+@pytest.mark.parametrize(
+    ("wish", "borrow", "wanted"), [(-1.0, None, 1), (-1.0, 0.0, 0), (-1.0, 0.05, 0), (1.0, None, 0)]
+)
 def test_shorts_without_a_borrow_rate(wish: float, borrow: float | None, wanted: int, daily: q.Bars) -> None:
     run = q.backtest(targets(np.full(253, wish)), daily, costs="none", borrow=borrow, save=False)
     assert codes(run).get("shorts-without-borrow", 0) == wanted

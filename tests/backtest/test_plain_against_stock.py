@@ -119,7 +119,9 @@ class StopLimits(Plain):
     def act(self, n: int) -> None:
         c = self.data.close[0]
         if n % 8 == 1 and not self.position:
-            self.buy(size=12, exectype=bt.Order.StopLimit, price=c * 1.01, plimit=c * 1.012, valid=timedelta(4))
+            self.buy(
+                size=12, exectype=bt.Order.StopLimit, price=c * 1.01, plimit=c * 1.012, valid=timedelta(4)
+            )
         if n % 8 == 7:
             self.close()
 
@@ -203,7 +205,9 @@ class InteractiveBrokers(bt.CommInfoBase):  # type: ignore[misc]
         return min(max(1.0, shares * 0.005), shares * price * 0.01)
 
 
-def by_hand(cls: Any, bars: q.Bars, comminfo: Any = None, percent: float | None = None, sizer: int = 0) -> Any:
+def by_hand(
+    cls: Any, bars: q.Bars, comminfo: Any = None, percent: float | None = None, sizer: int = 0
+) -> Any:
     cerebro = bt.Cerebro()
     cerebro.adddata(q.feed(bars))
     cerebro.broker.setcash(START)

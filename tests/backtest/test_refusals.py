@@ -73,7 +73,9 @@ def test_a_plain_strategy_takes_a_fixed_stake_only(sizing: str, daily: q.Bars) -
     refused("sizing = .*only shares:N", Idle, daily, sizing=sizing)
 
 
-@pytest.mark.parametrize("slippage", ["", "percent", "percent:-1", "percent:nan", "ticks:x", "spread:1", 0.01, True])
+@pytest.mark.parametrize(
+    "slippage", ["", "percent", "percent:-1", "percent:nan", "ticks:x", "spread:1", 0.01, True]
+)
 def test_slippage(slippage: Any, daily: q.Bars) -> None:
     refused("slippage = ", Long, daily, slippage=slippage)
 
@@ -178,7 +180,11 @@ def test_units_other_than_one_need_an_own_scheme(unit: Any, costs: str, daily: q
 
 @pytest.mark.parametrize("sizing", [None, "percent:50", "cash:1000", "risk:1"])
 def test_no_size_follows_from_a_price_of_zero_or_below(sizing: str | None, daily: q.Bars) -> None:
-    low = replace(daily, low=np.where(np.arange(253) == 7, -1.0, daily.low), close=np.where(np.arange(253) == 7, 0.0, daily.close))
+    low = replace(
+        daily,
+        low=np.where(np.arange(253) == 7, -1.0, daily.low),
+        close=np.where(np.arange(253) == 7, 0.0, daily.close),
+    )
     refused("AAA closes at 0.0 at bar 7.*shares:N", Long, low, sizing=sizing)
     assert len(q.backtest(Long, low, sizing="shares:1", costs="none", save=False).fills) == 1
 

@@ -212,7 +212,9 @@ def test_find_by_path_name_or_part(run: q.Run, tmp_path: Path) -> None:
     first = save_run(run, tmp_path, AT)
     second = save_run(run, tmp_path, AT.replace(hour=9))
     again = save_run(run, tmp_path, AT)
-    assert find_run(first, tmp_path) == find_run(first.name, tmp_path) == first  # though `again` begins with it
+    assert (
+        find_run(first, tmp_path) == find_run(first.name, tmp_path) == first
+    )  # though `again` begins with it
     assert find_run("-090809-", tmp_path) == second
     assert load_run(again.name, tmp_path).folder == again
     with pytest.raises(ParameterError, match=f"several runs have it: {first.name}, "):
@@ -279,13 +281,23 @@ def package(tmp_path: Path) -> Iterator[Path]:
     sys.path.insert(0, str(root))
     yield root
     sys.path.remove(str(root))
-    for name in [m for m in sys.modules if m.partition(".")[0] in ("mine", "rules_of_mine", "strategy_of_mine")]:
+    for name in [
+        m for m in sys.modules if m.partition(".")[0] in ("mine", "rules_of_mine", "strategy_of_mine")
+    ]:
         del sys.modules[name]
 
 
-def test_hashed_is_the_strategys_file_and_what_it_imports_of_the_project(package: Path, daily: q.Bars) -> None:
+def test_hashed_is_the_strategys_file_and_what_it_imports_of_the_project(
+    package: Path, daily: q.Bars
+) -> None:
     cls = importlib.import_module("strategy_of_mine").Mine
-    assert list(source.hashes(cls)) == ["mine", "mine.deep", "mine.sizes", "rules_of_mine", "strategy_of_mine"]
+    assert list(source.hashes(cls)) == [
+        "mine",
+        "mine.deep",
+        "mine.sizes",
+        "rules_of_mine",
+        "strategy_of_mine",
+    ]
     before = q.backtest(cls, daily, costs="none", save=False)
     assert before.source == (package / "strategy_of_mine.py").read_text()
     (package / "rules_of_mine.py").write_text("def rule(): return 2\n")

