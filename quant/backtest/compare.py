@@ -103,7 +103,10 @@ def _equal(a: Any, b: Any) -> bool:
 def _first_fill(
     a: pd.DataFrame, b: pd.DataFrame
 ) -> tuple[int, dict[str, Any] | None, dict[str, Any] | None] | None:
-    old, new = ([{str(k): v for k, v in row.items()} for row in f.to_dict("records")] for f in (a, b))
+    # Not by the order's number: one more order that never filled would shift all that follow.
+    old, new = (
+        [{str(k): v for k, v in row.items() if k != "order"} for row in f.to_dict("records")] for f in (a, b)
+    )
     for i in range(max(len(old), len(new))):
         one, two = (rows[i] if i < len(rows) else None for rows in (old, new))
         if one != two:

@@ -68,6 +68,7 @@ def run(job: Job) -> Record:
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__}: {e}{place}") from e
     if not recorder.record.value:  # backtrader takes a strategy that raised StrategySkipError out in silence
         raise StrategyError(job.strategy.__name__, "skipped itself, or stopped the run before its first bar")
+    _take_unbooked_interest(broker, recorder, feeds)
     return recorder.record
 
 
@@ -132,6 +133,20 @@ def _charge(broker: bt.brokers.BackBroker, recorder: Recorder, job: Job, feeds: 
             recorder.record.borrowed.append((number, len(data) - 1, amount))
 
         broker.addcommissioninfo(commission(job.costs, job.borrow, charged), name=data._name)
+
+
+def _take_unbooked_interest(
+    broker: bt.brokers.BackBroker, recorder: Recorder, feeds: Sequence[BarsFeed]
+) -> None:
+    """Record what an own scheme's interest took from the cash of positions still open.
+
+    Stock adds it to the commission of the closing fill, which never came; a borrow rate of ours is recorded day
+    by day instead.
+    """
+    for number, data in enumerate(feeds):
+        amount = float(broker.d_credit.get(data, 0.0)) if broker.p.int2pnl else 0.0
+        if amount:
+            recorder.record.borrowed.append((number, len(data) - 1, amount))
 
 
 def _ignore(amount: float) -> None:

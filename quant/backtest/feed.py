@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from array import array
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import backtrader as bt
@@ -28,17 +30,38 @@ _TIMEFRAMES: Final = {
 
 
 class BarsFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no types
-    """A feed of Bars; make it with `feed`."""
+    """A feed of Bars; make it with `feed`. stamps: (n,) backtrader's date numbers, increasing."""
 
     params = (("bars", None), ("stamps", None))
 
     def start(self) -> None:
         """Begin at the first bar."""
         super().start()
-        bars = self.p.bars
-        self._rows = zip(*(getattr(bars, c).tolist() for c in COLUMNS), self.p.stamps, strict=True)
+        self._rows: Iterator[tuple[float, ...]] | None = None
+
+    def preload(self) -> None:
+        """Fill the lines in one go, with what stock's load puts there bar by bar."""
+        # A resampler, a filter or a zone of the input works on one bar at a time.
+        if self._filters or self._tzinput or type(self)._load is not BarsFeed._load:
+            super().preload()
+            return
+        stamps = self.p.stamps
+        kept = slice(
+            int(np.searchsorted(stamps, self.fromdate)), int(np.searchsorted(stamps, self.todate, "right"))
+        )
+        columns = {c: getattr(self.p.bars, c) for c in COLUMNS} | {"datetime": stamps}
+        for alias, line in zip(self.getlinealiases(), self.lines, strict=True):
+            values = columns.get(alias)
+            kept_values = np.full(len(stamps), math.nan)[kept] if values is None else values[kept]
+            line.array = array("d", kept_values.tobytes())
+            line.array.extend([math.nan] * line.extension)
+        self._rows = iter(())
+        self.home()
 
     def _load(self) -> bool:
+        if self._rows is None:
+            columns = (getattr(self.p.bars, c).tolist() for c in COLUMNS)
+            self._rows = zip(*columns, self.p.stamps.tolist(), strict=True)
         row = next(self._rows, None)
         if row is None:
             return False
@@ -69,7 +92,7 @@ def feed(
         raise BarsError(bars.symbol, reason, back + 1, 'Use feed(bars, tz="UTC")')
     timeframe, compression = timeframe_of(bars.bar)
     options = {"timeframe": timeframe, "compression": compression, "name": bars.symbol, **options}
-    return BarsFeed(bars=bars, stamps=numbers(local).tolist(), **options)
+    return BarsFeed(bars=bars, stamps=numbers(local), **options)
 
 
 def timeframe_of(size: BarSize) -> tuple[int, int]:
@@ -87,6 +110,25 @@ def numbers(local: Ints) -> Floats:
     hour, rest = np.divmod(rest, HOUR)
     minute, rest = np.divmod(rest, MINUTE)
     second, rest = np.divmod(rest, SECOND)
-    # The same terms as backtrader.utils.dateintern.date2num, added exactly as there.
-    terms = (day + float(EPOCH), hour / 24.0, minute / 1440.0, second / 86400.0, rest // 1000 / 86400e6)
-    return np.array([math.fsum(t) for t in zip(*(t.tolist() for t in terms), strict=True)], dtype=np.float64)
+    # The same terms as backtrader.utils.dateintern.date2num, which adds them with one rounding (fsum).
+    base = day + float(EPOCH)
+    terms = hour / 24.0, minute / 1440.0, second / 86400.0, rest // 1000 / 86400e6
+    part, low = terms[0], np.zeros(len(local))
+    for term in terms[1:]:
+        part, lost = _two_sum(part, term)
+        low += lost  # exact: all are multiples of 2**-89, and below 2**-50
+    total, lost = _two_sum(base, part)
+    correction = lost + low
+    result: Floats = total + correction
+    # Where the sum lies halfway between two floats, a bit lost in `correction` would decide.
+    halfway = np.abs(np.abs(correction) - np.spacing(total) / 2) < 2.0**-70
+    for row in np.flatnonzero(halfway).tolist():
+        result[row] = math.fsum((base[row], *(t[row] for t in terms)))
+    return result
+
+
+def _two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Return the rounded sum, and exactly what rounding took away. Source: Knuth, TAOCP 2, 4.2.2, theorem B."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)

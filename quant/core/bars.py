@@ -281,7 +281,7 @@ def _violations(bars: Bars) -> list[tuple[npt.NDArray[np.bool_], str, str]]:
     rules = [
         (np.append(False, step < 0), "times are not in order", late),
         (np.append(False, step == 0), "times occur twice", late),
-        (~np.logical_and.reduce([np.isfinite(p) for p in prices]), "a price is not a number", fix),
+        (~np.all([np.isfinite(p) for p in prices], axis=0), "a price is not a number", fix),
         (~np.isfinite(bars.volume), "a volume is not a number", fix),
         (high < low, "high is below low", fix),
         ((high < first) | (high < last), "high is below open or close", fix),

@@ -68,7 +68,7 @@ class Calendar:
             return 365.0
         a, b = (d.astype("datetime64[Y]") for d in (first, last))
         years = int((b - a).astype(int)) + 1
-        inside = (self.dates >= a.astype("datetime64[D]")) & (self.dates < (b + 1).astype("datetime64[D]"))
+        inside = (self.dates >= a.astype("datetime64[D]")) & (self.dates < (b + np.timedelta64(1, "Y")).astype("datetime64[D]"))
         return float(inside.sum()) / years if inside.any() else 252.0
 
 

@@ -65,7 +65,7 @@ def starts(moments: Ints, size: BarSize, instrument: Instrument, stamp: Stamp) -
         return moments
     start = grid_start(moments - 1, size, instrument.timezone)
     if instrument.calendar is not None:
-        ends = np.array([moments.min(), moments.max()]).view("datetime64[ns]").astype("datetime64[Y]")
+        ends = np.array([np.min(moments), np.max(moments)]).view("datetime64[ns]").astype("datetime64[Y]")
         first, last = (int(year) + 1970 for year in ends.astype(np.int64))
         sessions = calendar(instrument.calendar, first, last)
         row = sessions.index_at(moments - 1)

@@ -80,7 +80,7 @@ def group_starts(
     start: (n,) UTC ns, strictly increasing. session: (n,), theirs. Row i depends on rows up to i only.
     """
     if not size.intraday:
-        return _first_day(session, size.unit).astype("datetime64[ns]").view(np.int64)
+        return first_day(session, size.unit).astype("datetime64[ns]").view(np.int64)
     cell = grid_start(start, size, timezone)
     if calendar is None or not len(calendar.dates) or not len(start):
         return cell
@@ -96,10 +96,12 @@ def group_starts(
     return np.where(own_close, np.maximum(cell, closed), cell)
 
 
-def _first_day(dates: Dates, unit: str) -> Dates:
+def first_day(dates: Dates, unit: str) -> Dates:
     """Return the first date of the week (Monday) or month that each date lies in; of a day, itself."""
     if unit == "w":
-        return dates - (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+        since_monday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+        monday: Dates = dates - since_monday.astype("timedelta64[D]")
+        return monday
     if unit == "mo":
         return dates.astype("datetime64[M]").astype("datetime64[D]")
     return dates
@@ -108,9 +110,11 @@ def _first_day(dates: Dates, unit: str) -> Dates:
 def _last_day(dates: Dates, unit: str) -> Dates:
     """Return the last date of the week (Sunday) or month that each date lies in; of a day, itself."""
     if unit == "w":
-        return _first_day(dates, unit) + 6
+        return first_day(dates, unit) + np.timedelta64(6, "D")
     if unit == "mo":
-        return (dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
+        month: Dates = dates.astype("datetime64[M]")
+        following: Dates = (month + np.timedelta64(1, "M")).astype("datetime64[D]")
+        return following - np.timedelta64(1, "D")
     return dates
 
 
@@ -128,7 +132,7 @@ def _daily(start: Ints, size: BarSize, timezone: str, calendar: Calendar | None)
     else:
         # The last session up to the period's end, the first one of the period.
         row = np.searchsorted(calendar.dates, last, side="right") - 1
-        first = np.searchsorted(calendar.dates, _first_day(label, size.unit))
+        first = np.searchsorted(calendar.dates, first_day(label, size.unit))
         inside = (row >= first) & (first < len(calendar.dates))
     end = np.where(inside, calendar.close[row], end)
     begin = np.where(inside, calendar.open[np.where(inside, first, 0)], begin)

@@ -13,7 +13,7 @@ from quant.core.calendar import Dates, Ints, check_name
 from quant.core.calendar import calendar as load_calendar
 from quant.core.grid import session_starts
 from quant.core.instrument import Instrument
-from quant.core.sessions import Floats
+from quant.core.sessions import Floats, first_day
 from quant.errors import ParameterError
 
 SOURCE: Final = "SYNTHETIC"
@@ -64,10 +64,7 @@ def synthetic(
 
 def _labels(dates: Dates, unit: str) -> Ints:
     """Return the labels of the days, weeks (Monday) or months that have sessions."""
-    if unit == "w":
-        dates = np.unique(dates - (dates.astype(np.int64) + 3) % 7)  # 1970-01-01 was a Thursday
-    elif unit == "mo":
-        dates = np.unique(dates.astype("datetime64[M]").astype("datetime64[D]"))
+    dates = np.unique(first_day(dates, unit))
     labels: Ints = dates.astype("datetime64[ns]").view(np.int64)
     return labels
 

@@ -68,7 +68,7 @@ def _load(timezone: str, first_year: int, last_year: int) -> _Offsets:
 
 def _offsets(timezone: str, moments: Ints) -> _Offsets:
     """Return the offsets of `timezone` around `moments`, by decades, so that few tables are ever made."""
-    ends = np.array([moments.min(), moments.max()]).view("datetime64[ns]").astype("datetime64[Y]")
+    ends = np.array([np.min(moments), np.max(moments)]).view("datetime64[ns]").astype("datetime64[Y]")
     first, last = (int(year) + 1970 for year in ends.astype(np.int64))
     # The decades of a year before and after: a wall time may lie in another year than its moment.
     first, last = (first - 1) // 10 * 10, (last + 1) // 10 * 10 + 9

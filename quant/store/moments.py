@@ -143,9 +143,9 @@ def _days(year: Ints, month: Ints, day: Ints) -> tuple[Ints, npt.NDArray[np.bool
     bad = (month < 1) | (month > 12) | (day < 1) | (year < 1700) | (year > 2200)
     months = np.where(bad, 0, (year - 1970) * 12 + month - 1).astype("datetime64[M]")
     first = months.astype("datetime64[D]")
-    length = ((months + 1).astype("datetime64[D]") - first).astype(np.int64)
+    length = ((months + np.timedelta64(1, "M")).astype("datetime64[D]") - first).astype(np.int64)
     bad |= day > length
-    ns = (first + np.where(bad, 0, day - 1)).astype("datetime64[ns]").view(np.int64)
+    ns = (first + np.where(bad, 0, day - 1).astype("timedelta64[D]")).astype("datetime64[ns]").view(np.int64)
     return ns, bad
 
 

@@ -12,7 +12,7 @@ from quant.core.bars import Bars
 from quant.core.calendar import Dates, Ints
 from quant.core.finding import Finding
 from quant.core.grid import session_starts
-from quant.core.sessions import Floats
+from quant.core.sessions import Floats, first_day
 from quant.core.zones import to_local
 from quant.errors import BarsError
 
@@ -71,22 +71,15 @@ def _calendar(bars: Bars) -> Iterator[Finding]:
 
 def _missing_dates(bars: Bars, dates: Dates) -> Ints:
     """Return labels of the calendar's sessions `dates`, or of their weeks or months, without a bar."""
-    held = _period(bars.session, bars.bar.unit)
-    wanted = np.unique(_period(dates, bars.bar.unit))
+    held = first_day(bars.session, bars.bar.unit)
+    wanted = np.unique(first_day(dates, bars.bar.unit))
     wanted = wanted[(wanted >= held[0]) & (wanted <= held[-1])]
     labels: Ints = wanted[~np.isin(wanted, held)].astype("datetime64[ns]").view(np.int64)
     return labels
 
 
-def _period(dates: Dates, unit: str) -> Dates:
-    """Return the first day of the week or month of each date; of a day, itself."""
-    if unit == "w":
-        return dates - (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-    return dates.astype("datetime64[M]").astype("datetime64[D]") if unit == "mo" else dates
-
-
 def _prices(bars: Bars) -> Iterator[Finding]:
-    low = np.minimum.reduce([bars.open, bars.high, bars.low, bars.close])
+    low = np.min([bars.open, bars.high, bars.low, bars.close], axis=0)
     if (low <= 0).any():
         yield _of(bars, "price-not-positive", "bars with a price of zero or below", low <= 0)
     spikes = _spikes(bars, low > 0)

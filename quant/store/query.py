@@ -74,7 +74,7 @@ def cut(store: Store, series: Series, start: date | datetime | None, end: date |
         if isinstance(start, date) and _is_date(start):
             found = found[_first_of(found, np.datetime64(start), low_slack) :]
         if isinstance(end, date) and _is_date(end):
-            found = found[: _first_of(found, np.datetime64(end) + 1, high_slack)]
+            found = found[: _first_of(found, np.datetime64(end) + np.timedelta64(1, "D"), high_slack)]
     return found
 
 

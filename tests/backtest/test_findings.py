@@ -155,6 +155,8 @@ def test_bars_outside_their_session_are_noted(minutes: q.Bars) -> None:
     longer = replace(minutes, start=start, **columns)
     found = codes(run_of(lambda s, n: None, longer))
     assert found == {"bars-outside-session": 1}
+    # Of extended hours one expects them.
+    assert codes(run_of(lambda s, n: None, replace(longer, rth=False))) == {}
 
 
 # ---------------------------------------------------------------- exits
@@ -212,6 +214,22 @@ def test_an_exit_on_the_wrong_side_of_its_entry() -> None:
     run = q.backtest(given, bars_of(rows), costs="none", sizing="shares:1", save=False)
     assert codes(run) == {"exit-on-wrong-side": 1}
     assert run.fills["price"].tolist() == [95.0, 95.0]
+
+
+def test_exits_that_the_open_reaches_both_fill_the_stop() -> None:
+    # Stop above and limit below the open of 100: both are on the wrong side, and one of them must fill.
+    rows = [(100.0, 101.0, 99.0, 100.0)] * 3
+    given = targets([1.0] * 3, stop=[105.0] * 3, limit=[95.0] * 3)
+    run = q.backtest(given, bars_of(rows), costs="none", sizing="shares:1", save=False)
+    assert codes(run) == {"exit-on-wrong-side": 1}
+    assert run.fills["reason"].tolist() == ["entry", "stop"]
+    assert run.fills["price"].tolist() == [100.0, 100.0]
+
+
+def test_exits_that_wait_with_their_entry_are_not_counted_as_open(daily: q.Bars) -> None:
+    wish = np.append(np.zeros(252), 1.0)
+    given = targets(wish, stop=daily.close * 0.9, limit=daily.close * 1.1)
+    assert codes(q.backtest(given, daily, costs="none", save=False)) == {"open-at-the-end": 1}
 
 
 # ---------------------------------------------------------------- costs
@@ -290,7 +308,8 @@ def test_shorts_without_a_borrow_rate(wish: float, borrow: float | None, wanted:
 
 
 # ---------------------------------------------------------------- session rules
-def test_a_position_over_the_close_despite_the_rule() -> None:
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_position_over_the_close_despite_the_rule(side: float) -> None:
     bars = q.synthetic("AAA", "30m", "2020-01-02", "2020-01-07", seed=1)
 
     class FlatAtNight(q.Strategy):
@@ -298,13 +317,15 @@ def test_a_position_over_the_close_despite_the_rule() -> None:
 
         @staticmethod
         def signals(bars: q.Bars, p: Any) -> Any:
-            return np.ones(len(bars))
+            return np.full(len(bars), side)
 
-    whole = q.backtest(FlatAtNight, bars, costs="none", sizing="shares:1", save=False)
+    whole = q.backtest(FlatAtNight, bars, costs="none", sizing="shares:1", borrow=0.0, save=False)
     assert codes(whole) == {}
     # Without each day's last two bars nobody knew at 15:00 that there would be no later one.
     row = np.arange(len(bars)) % 13
     keep = row < 11
     columns = {c: getattr(bars, c)[keep] for c in ("start", "open", "high", "low", "close", "volume")}
-    gaps = q.backtest(FlatAtNight, replace(bars, **columns), costs="none", sizing="shares:1", save=False)
-    assert codes(gaps)["held-over-close"] == 3
+    gaps = q.backtest(
+        FlatAtNight, replace(bars, **columns), costs="none", sizing="shares:1", borrow=0.0, save=False
+    )
+    assert codes(gaps) == {"held-over-close": 3}

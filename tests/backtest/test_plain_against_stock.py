@@ -1,4 +1,4 @@
-"""q.backtest with a plain bt.Strategy, and stock Cerebro run by hand: the same fills, cash and values to the last bit."""
+"""q.backtest with a plain bt.Strategy and stock Cerebro run by hand: the same fills, cash and values to the bit."""
 
 from __future__ import annotations
 

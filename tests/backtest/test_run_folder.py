@@ -176,7 +176,7 @@ def test_a_later_schema_is_not_guessed_at(run: q.Run, tmp_path: Path) -> None:
     path = save_run(run, tmp_path, AT)
     facts = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps({**facts, "schema": 99}))
-    with pytest.raises(DamagedData, match="schema 99 is newer .* Update quant-ib"):
+    with pytest.raises(DamagedData, match=r"schema 99 is newer .* Update quant-ib"):
         load_run(path)
 
 
@@ -262,6 +262,23 @@ def test_the_first_fill_that_differs_may_be_missing(daily: q.Bars) -> None:
     assert "no such fill" in repr(found)
     document = json.loads(json.dumps(found.to_dict()))
     assert document["first_fill"][1]["time"] == one.fills["time"][len(cut.fills)].isoformat()
+
+
+def test_orders_that_never_filled_make_no_other_fill(daily: q.Bars) -> None:
+    class Buys(bt.Strategy):  # type: ignore[misc]
+        params = (("early", False),)
+
+        def next(self) -> None:
+            if self.p.early and len(self) == 2:
+                self.buy(size=1, exectype=bt.Order.Limit, price=0.01)
+            if len(self) == 5:
+                self.buy(size=1)
+
+    one, two = (q.backtest(Buys, daily, params={"early": e}, costs="none", save=False) for e in (False, True))
+    assert one.fills["order"].tolist() != two.fills["order"].tolist()
+    found = q.compare(one, two)
+    assert found.same
+    assert set(found.settings) == {"params.early"}
 
 
 # ---------------------------------------------------------------- sources

@@ -19,14 +19,18 @@ START = 100_000.0
 ORDERS = {"order": "int64", "time": "datetime64[ns, UTC]", "symbol": "str", "kind": "str", "quantity": "float64",
           "price": "float64", "limit_price": "float64", "status": "str", "reason": "str"}  # fmt: skip
 FILLS = {"time": "datetime64[ns, UTC]", "symbol": "str", "quantity": "float64", "price": "float64",
-         "commission": "float64", "order": "int64", "reason": "str", "slippage": "float64", "ambiguous": "bool"}  # fmt: skip
+         "commission": "float64", "order": "int64", "reason": "str", "slippage": "float64",
+         "ambiguous": "bool"}  # fmt: skip
 TRADES = {"symbol": "str", "quantity": "float64", "entry_time": "datetime64[ns, UTC]",
           "exit_time": "datetime64[ns, UTC]", "entry_price": "float64", "exit_price": "float64", "pnl": "float64",
           "commission": "float64", "return": "float64", "bars": "Int64", "reason": "str", "open": "bool",
           "borrow": "float64"}  # fmt: skip
-METRICS = """total_return cagr volatility sharpe sortino calmar max_drawdown max_drawdown_days exposure turnover trades
-    win_rate profit_factor avg_trade best_trade worst_trade sqn commission slippage rejected buy_hold_return final_value
-    final_cash""".split()
+METRICS = [
+    "total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown",
+    "max_drawdown_days", "exposure", "turnover", "trades", "win_rate", "profit_factor", "avg_trade",
+    "best_trade", "worst_trade", "sqn", "commission", "slippage", "rejected", "buy_hold_return",
+    "final_value", "final_cash",
+]  # fmt: skip
 
 
 class Swing(q.Strategy):
@@ -155,6 +159,27 @@ def test_fills_carry_the_start_of_their_bar_and_its_open(hourly: q.Bars) -> None
     assert {t.value for t in run.orders["time"]} <= set(ends)
 
 
+def test_a_close_order_that_is_booked_a_bar_late_keeps_the_bar_whose_close_it_got(hourly: q.Bars) -> None:
+    """backtrader notices the session's last bar with the first one of the next session."""
+
+    class Closes(bt.Strategy):  # type: ignore[misc]
+        def next(self) -> None:
+            if len(self) % 70 == 10:  # an hour within a session
+                self.buy(size=1, exectype=bt.Order.Close)
+
+    run = q.backtest(Closes, hourly, costs="none", save=False)
+    row = [hourly.start.tolist().index(t.value) for t in run.fills["time"]]
+    assert hourly.close[row].tolist() == run.fills["price"].tolist()
+    assert (hourly.minutes_to_close[row] == 0).all()
+    assert len(row) == 4
+
+
+def test_a_year_has_the_periods_of_the_finest_feed(daily: q.Bars) -> None:
+    run = q.backtest(Swing, [daily.resample("1w"), daily], costs="none", save=False)
+    spread = float(np.std(run.returns, ddof=1))
+    assert run.metrics["volatility"] == pytest.approx(spread * math.sqrt(daily.periods_per_year))
+
+
 def test_fill_prices_are_the_execution_bits(daily: q.Bars) -> None:
     """order.executed.price loses last bits: (0 + size * p) / size."""
     run = q.backtest(Swing, daily, costs="none", sizing="shares:7", save=False)
@@ -177,6 +202,20 @@ def test_a_run_that_was_stopped_early_ends_there(daily: q.Bars) -> None:
     assert trade.open
 
 
+@pytest.mark.parametrize("closes", [True, False])
+def test_interest_of_an_own_scheme_is_in_the_trades_too(closes: bool, daily: q.Bars) -> None:
+    class Short(bt.Strategy):  # type: ignore[misc]
+        def next(self) -> None:
+            if len(self) == 5:
+                self.sell(size=100)
+            if len(self) == 100 and closes:
+                self.close()
+
+    scheme = bt.CommissionInfo(commission=0.001, interest=0.2)
+    run = q.backtest(Short, daily, costs=scheme, save=False)
+    assert math.isclose(run.trades["pnl"].sum(), run.final_value - START, abs_tol=0.005)
+
+
 def test_borrow_is_in_the_open_trade_too(daily: q.Bars) -> None:
     class Short(q.Strategy):
         @staticmethod
@@ -189,6 +228,19 @@ def test_borrow_is_in_the_open_trade_too(daily: q.Bars) -> None:
     # backtrader charges by calendar days on the entry price: 10 units x 0.1 % a day.
     assert trade.borrow == pytest.approx(days * 10 * trade.entry_price * 0.001)
     assert trade.open
+
+
+def test_exposure_counts_shorts_and_any_feed(daily: q.Bars, other: q.Bars) -> None:
+    class Sides(q.Strategy):
+        @staticmethod
+        def signals(bars: q.Bars, p: Any) -> Any:
+            row = np.arange(len(bars))
+            return np.where(row < 100, -1.0, 0.0) if bars.symbol == "AAA" else np.where(row < 150, 0.0, 1.0)
+
+    run = q.backtest(Sides, daily, costs="none", sizing="shares:1", save=False)
+    assert run.metrics["exposure"] == 100 / 253  # held at the ends of bars 1 to 100
+    run = q.backtest(Sides, [daily, other], costs="none", sizing="shares:1", save=False)
+    assert run.metrics["exposure"] == (100 + 102) / 253  # and of 151 to 252
 
 
 # ---------------------------------------------------------------- text

@@ -148,7 +148,7 @@ def test_signals_all_refuses_another_shape_and_one_symbol_twice(hourly: q.Bars, 
 
     with pytest.raises(SignalsError, match=r"shape \(2, \d+\), not \(\d+, 2\)"):
         q.backtest(Transposed, [daily, hourly], save=False)
-    with pytest.raises(ParameterError, match="HHH.*twice"):
+    with pytest.raises(ParameterError, match=r"HHH.*twice"):
         q.backtest(Rank, [hourly, hourly.resample("1d")], save=False)
 
 

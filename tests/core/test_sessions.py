@@ -150,7 +150,7 @@ def test_four_hour_bar_of_cme_is_cut_at_the_close() -> None:
 # The Sunday of the clock change: the session opens at 17:00, after it, on both.
 @pytest.mark.parametrize("sunday", ["2024-03-10", "2024-11-03"])
 def test_cme_session_on_the_day_of_the_clock_change(sunday: str) -> None:
-    found = bars("1d", str(np.datetime64(sunday) + 1), exchange="CMES")
+    found = bars("1d", str(np.datetime64(sunday) + np.timedelta64(1, "D")), exchange="CMES")
     assert found.times.begin[0] == ns(f"{sunday}T17:00", "America/Chicago")
     assert found.end[0] - found.times.begin[0] == 24 * 3600 * SECOND
 

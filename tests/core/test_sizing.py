@@ -1,4 +1,4 @@
-"""Sizes: equal to backtrader's order_target_* calls, by hand where backtrader has no such size; bad texts are refused."""
+"""Sizes: equal to backtrader's order_target_* calls, by hand where it has no such size; bad texts are refused."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def by_backtrader(kind: str, amount: float, held: int, equity: float, close: flo
 
     cerebro = bt.Cerebro(stdstats=False)
     frame = pd.DataFrame(
-        dict.fromkeys(("open", "high", "low", "close"), [close]) | {"volume": [0.0]},
+        {name: [close] for name in ("open", "high", "low", "close", "volume")},
         index=pd.DatetimeIndex(["2020-01-01"]),
     )
     cerebro.adddata(bt.feeds.PandasData(dataname=frame))

@@ -44,7 +44,7 @@ def one(version: int, name: str = "Mine") -> str:
 def test_a_class_is_itself() -> None:
     assert strategy(q.Strategy) is q.Strategy
     assert strategy(bt.Strategy) is bt.Strategy
-    with pytest.raises(StrategyError, match="int: is no backtrader.Strategy"):
+    with pytest.raises(StrategyError, match=r"int: is no backtrader\.Strategy"):
         strategy(int)  # type: ignore[arg-type]
 
 
@@ -64,7 +64,7 @@ def test_a_name_is_a_file_with_one_class(root: Path) -> None:
 @pytest.mark.parametrize("given", ["corss", "Cross", "cros"])
 def test_a_near_miss_is_hinted_at(given: str, root: Path) -> None:
     folder = project(root / "a", cross=one(1), other=one(1), _private=one(1))
-    with pytest.raises(StrategyNotFound, match="did you mean cross. There are cross, other"):
+    with pytest.raises(StrategyNotFound, match=r"did you mean cross\? There are cross, other"):
         strategy(given, folder)
 
 
@@ -73,7 +73,7 @@ def test_a_near_miss_is_hinted_at(given: str, root: Path) -> None:
 )
 def test_other_names_list_what_there_is(given: str, root: Path) -> None:
     folder = project(root / "a", cross=one(1), _private=one(1))
-    with pytest.raises(StrategyNotFound, match="There are cross$"):
+    with pytest.raises(StrategyNotFound, match=r"There are cross$"):
         strategy(given, folder)
 
 
@@ -139,7 +139,7 @@ def test_two_projects_with_packages(root: Path) -> None:
 
 
 def test_a_neighbour_that_a_strategy_imports_is_the_projects_own(root: Path) -> None:
-    uses = "import backtrader as bt\nfrom strategies.rules import version as found\n\nclass Mine(bt.Strategy):\n    version = found\n"
+    uses = "from strategies.rules import version as found\n" + CLASS.format(name="Mine", version="found")
     folders = [project(root / n, cross=uses, rules=f"version = {v}\n") for n, v in (("a", 1), ("b", 2))]
     assert [strategy("cross", f).version for f in (*folders, folders[0])] == [1, 2, 1]
 

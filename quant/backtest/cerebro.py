@@ -1,0 +1,135 @@
+"""q.Cerebro: backtrader's Cerebro with the same bits, sooner. It runs whatever Cerebro runs.
+
+Where a feature is in use that the fast loop does not cover, stock's own loop runs, and `fell_back` says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+import backtrader as bt
+import numpy as np
+from backtrader.feed import AbstractDataBase
+
+from quant.backtest.lazy import LazyBroker
+from quant.backtest.loop import Loop
+
+_log = logging.getLogger(__name__)
+
+# Internal methods that the fast loop stands in for: it must not run where a subclass has its own.
+_CEREBRO: Final = ("_brokernotify", "_check_timers", "_next_writers")
+_STRATEGY: Final = (
+    "__len__", "_addnotification", "_getminperstatus", "_next_analyzers", "_next_observers", "_oncepost",
+    "advance", "clear", "forward",
+)  # fmt: skip
+_FEED: Final = ("__len__", "_tick_fill", "_tick_nullify", "advance", "advance_peek", "buflen", "rewind")
+
+
+class Cerebro(bt.Cerebro):  # type: ignore[misc]  # backtrader has no types
+    """Drop-in for backtrader.Cerebro: same orders, fills, cash and values to the last bit.
+
+    fell_back: after a run None where the fast loop made it, else why stock's loop did.
+    """
+
+    fell_back: str | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broker = LazyBroker()
+
+    def setbroker(self, broker: bt.broker.BrokerBase) -> bt.broker.BrokerBase:
+        """Set the broker, as stock does."""
+        if type(broker) is bt.brokers.BackBroker:
+            broker.__class__ = LazyBroker
+            broker.cash = broker.__dict__.pop("cash")
+        return super().setbroker(broker)
+
+    broker = property(bt.Cerebro.getbroker, setbroker)
+
+    # ------------------------------------------------------------ the four loops of stock
+    def _runonce(self, runstrats: Sequence[Any]) -> None:
+        self.fell_back = None
+        reason = self._not_covered(runstrats)
+        if reason is not None:
+            self._fall_back(reason)
+            super()._runonce(runstrats)
+            return
+        for strategy in runstrats:
+            strategy._once()
+            strategy.reset()
+        Loop(self, runstrats).run()
+
+    def _runnext(self, runstrats: Sequence[Any]) -> None:
+        self._fall_back(self._why_not_once())
+        super()._runnext(runstrats)
+
+    def _runonce_old(self, runstrats: Sequence[Any]) -> None:
+        self._fall_back("oldsync is set")
+        super()._runonce_old(runstrats)
+
+    def _runnext_old(self, runstrats: Sequence[Any]) -> None:
+        self._fall_back("oldsync is set")
+        super()._runnext_old(runstrats)
+
+    def _fall_back(self, reason: str) -> None:
+        self.fell_back = reason
+        _log.info("stock's loop runs: %s", reason)
+
+    def _why_not_once(self) -> str:
+        p = self.p
+        if self._dolive or p.live:
+            return "a feed is live"
+        if self._doreplay:
+            return "a feed is resampled or replayed"
+        if self._exactbars:
+            return "exactbars is set"
+        return "runonce or preload is off, or an indicator switched runonce off"
+
+    def _not_covered(self, strategies: Sequence[Any]) -> str | None:
+        """Return why stock's loop must run, None where the fast one gives the same bits."""
+        p, broker = self.p, self._broker
+        features = {
+            "a writer is in use": self.runwriters,
+            "a timer is in use": self._timers or self._timerscheat,
+            "cheat_on_open is set": p.cheat_on_open,
+            "quicknotify is set": p.quicknotify,
+            "an order history is given": self._ohistory,
+            "a fund history is given": self._fhistory is not None,
+            "the broker is not backtrader's": not isinstance(broker, bt.brokers.BackBroker),
+        }
+        reason = next((r for r, used in features.items() if used), None)
+        reason = reason or _own(self, bt.Cerebro, _CEREBRO)
+        for strategy in strategies:
+            reason = reason or _strategy(strategy, self.datas)
+        for data in self.datas:
+            reason = reason or _own(data, AbstractDataBase, _FEED)
+        return reason or _stamps(self.datas)
+
+
+def _strategy(strategy: Any, datas: Sequence[Any]) -> str | None:
+    known = {id(d) for d in datas}
+    if any(id(d) not in known for d in strategy.datas):
+        return f"{type(strategy).__name__} was given data that the run does not have"
+    if type(strategy)._notify not in (bt.Strategy._notify, bt.SignalStrategy._notify) or any(
+        line.bindings for line in strategy.lines
+    ):
+        return f"{type(strategy).__name__} has internal methods of its own"
+    return _own(strategy, bt.Strategy, _STRATEGY)
+
+
+def _own(thing: Any, stock: type, names: Sequence[str]) -> str | None:
+    mine = [n for n in names if n in thing.__dict__ or getattr(type(thing), n, None) is not getattr(stock, n, None)]
+    return f"{type(thing).__name__} has its own {', '.join(mine)}" if mine else None
+
+
+def _stamps(datas: Sequence[Any]) -> str | None:
+    for data in datas:
+        stamps = np.frombuffer(data.lines.datetime.array, dtype=np.float64)[: data.buflen()]
+        if not np.isfinite(stamps).all() or (len(datas) > 1 and bool((np.diff(stamps) <= 0).any())):
+            return f"the times of feed {data._name or type(data).__name__} do not increase"
+    return None
+
+
+__all__ = ["Cerebro"]

@@ -1,0 +1,267 @@
+"""backtrader's broker with its work put off: the account is valued when somebody asks, not at every bar.
+
+Between two fills cash stands still and the account's value follows from the closes, so a bar on which no order
+waits needs no work at all; what stock computes there is computed by stock's own code on the first question.
+Only the fast loop (loop.py) switches this on; in every other loop the broker is stock's.
+
+Source of every rule: backtrader 1.9.78.123, brokers/bbroker.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import backtrader as bt
+import numpy as np
+
+from quant.core.sessions import Floats
+
+# What _get_value writes. While it is put off these are no attributes, and asking for one makes them (__getattr__).
+VALUES: Final = (
+    "_value", "_valuemkt", "_valuelever", "_valuemktlever", "_leverage", "_unrealized", "_fundval",
+)  # fmt: skip
+# A commission scheme is quiet where these are backtrader's own: then a bar without orders moves no cash.
+_QUIET: Final = (
+    "cashadjust", "get_credit_interest", "_get_credit_interest", "get_leverage", "get_margin", "getvalue",
+    "getvaluesize", "margin", "profitandloss", "stocklike",
+)  # fmt: skip
+_OURS: Final = ("backtrader.", "quant.")
+
+
+class LazyPosition(bt.Position):  # type: ignore[misc]  # backtrader has no types
+    """A position whose `datetime` is read from its feed while it is held, not copied at every bar."""
+
+    _data: Any = None
+    _datetime: Any
+
+    @property
+    def datetime(self) -> Any:
+        """The time of the feed's bar at the last pass of the broker, None before the first fill."""
+        if self._data is not None:
+            return self._data.datetime.datetime()
+        try:
+            return self._datetime
+        except AttributeError:
+            raise AttributeError("datetime") from None
+
+    @datetime.setter
+    def datetime(self, value: Any) -> None:
+        self._data, self._datetime = None, value
+
+
+class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
+    """Stock's broker, bit for bit; inside the fast loop it values the account only when asked."""
+
+    _lazy = False  # the fast loop is running, and no close is NaN
+    _stale = False  # VALUES are put off
+    _plain: bool | None = None  # every position held is quiet; None = unknown
+    _passing = False
+    changed = False  # cash or a position may have changed in the last pass or since
+    _exact = False  # a filler or commission of the user's may ask for the account's value in the middle of a pass
+
+    def __getattr__(self, name: str) -> Any:
+        if name in VALUES and self.__dict__.get("_stale"):
+            self._settle()
+            return self.__dict__[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def init(self) -> None:
+        """Begin a run as stock does."""
+        self._stale, self._plain = False, None
+        super().init()
+        self.positions.default_factory = LazyPosition
+
+    # ------------------------------------------------------------ the fast loop's switch
+    def begin(self) -> None:
+        """Put valuations off from now on."""
+        self._lazy, self._plain = True, None
+        self.before_change: list[Callable[[], None]] = []
+        schemes = self.comminfo.values()
+        own = not all(type(s).__module__.startswith(_OURS) for s in schemes)
+        filler = self.p.filler
+        self._exact = own or (filler is not None and not type(filler).__module__.startswith(_OURS))
+
+    def end(self) -> None:
+        """Be stock's broker again."""
+        self._settle()
+        for position in self.positions.values():
+            if isinstance(position, LazyPosition) and position._data is not None:
+                position.datetime = position.datetime
+        self._lazy = False
+
+    # ------------------------------------------------------------ valuation put off
+    def _settle(self) -> None:
+        """Value the account as of the last pass."""
+        if self._stale:
+            self._stale = False
+            self._get_value()
+
+    def _put_off(self) -> None:
+        if not self._stale:
+            self._stale = True
+            for name in VALUES:
+                self.__dict__.pop(name, None)
+
+    def _interfere(self) -> None:
+        """Bring everything put off up to date: somebody is about to change the account between two passes."""
+        if self._lazy and not self._passing:
+            self._settle()
+            self.changed = True
+            for bring in self.before_change:
+                bring()
+
+    @property
+    def cash(self) -> Any:
+        """The account's cash."""
+        return self._cash
+
+    @cash.setter
+    def cash(self, value: Any) -> None:
+        self._interfere()
+        self._cash = value
+
+    def set_cash(self, cash: float) -> None:
+        """Set the cash, as stock does."""
+        self._interfere()
+        super().set_cash(cash)
+
+    setcash = set_cash
+
+    def add_cash(self, cash: float) -> None:
+        """Add to the cash at the next bar, as stock does."""
+        self._interfere()  # the shares of the fund are counted by its value before
+        super().add_cash(cash)
+
+    def _get_value(self, datas: Any = None, lever: bool = False) -> Any:
+        if datas is not None and len(datas) != 1:
+            self._interfere()  # stock takes the value of these feeds for the account's until the next bar
+        return super()._get_value(datas=datas, lever=lever)
+
+    def setcommission(self, *args: Any, **kwargs: Any) -> None:
+        """Set a commission scheme, as stock does."""
+        self._interfere()
+        super().setcommission(*args, **kwargs)
+        self._plain = None
+
+    def addcommissioninfo(self, *args: Any, **kwargs: Any) -> None:
+        """Add a commission scheme, as stock does."""
+        self._interfere()
+        super().addcommissioninfo(*args, **kwargs)
+        self._plain = None
+
+    # ------------------------------------------------------------ a pass
+    def next(self) -> None:
+        """Make stock's pass over one step, without the parts of it that change nothing."""
+        if not self._lazy:
+            super().next()
+        elif self.pending or self.submitted or self._toactivate or self._cash_addition or not self._plain:
+            self._passing = True
+            try:
+                self._pass()
+            finally:
+                self._passing = False
+        else:
+            self.changed = False
+            for position, close in self._held:
+                position.adjbase = close.array[close._idx]
+            if not self._stale:
+                self._put_off()
+
+    def _pass(self) -> None:
+        if self._cash_addition or not self._plain:
+            self.changed, self._stale = True, False
+            super().next()
+            self._look()
+            return
+        self.changed = False
+        while self._toactivate:
+            self._toactivate.popleft().activate()
+        if self.p.checksubmit:
+            self.check_submitted()
+        self._try_all()
+        if self.changed:
+            self._look()
+        if not self._plain:  # a position that is not quiet was opened just now
+            self._adjust()
+        for position, close in self._held:
+            position.adjbase = close.array[close._idx]
+        if self._plain and not self._exact:
+            self._put_off()
+        else:
+            self._stale = False
+            self._get_value()
+
+    def _try_all(self) -> None:
+        """Try every waiting order once, as stock does."""
+        pending = self.pending
+        pending.append(None)
+        while (order := pending.popleft()) is not None:
+            if order.expire():
+                self.notify(order)
+                self._ococheck(order)
+                self._bracketize(order, cancel=True)
+            elif not order.active():
+                pending.append(order)
+            else:
+                self._try_exec(order)
+                if order.alive():
+                    pending.append(order)
+                elif order.status == bt.Order.Completed:
+                    self._bracketize(order)
+
+    def _adjust(self) -> None:
+        for data, position in self.positions.items():
+            if position:
+                close = data.close[0]
+                self.cash += self.getcommissioninfo(data).cashadjust(position.size, position.adjbase, close)
+                position.adjbase = close
+
+    def _execute(self, order: bt.Order, ago: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        if ago is not None:
+            self.changed = True
+        return super()._execute(order, ago, *args, **kwargs)
+
+    def transmit(self, order: bt.Order, check: bool = True) -> bt.Order:
+        """Send an order, as stock does."""
+        if self._exact:
+            self._settle()
+        return super().transmit(order, check=check)
+
+    def _look(self) -> None:
+        """Note the positions held, and whether they are all quiet."""
+        held = [(data, p) for data, p in self.positions.items() if p]
+        self._plain = all(map(self._is_quiet, (self.getcommissioninfo(data) for data, _ in held)))
+        self._held = [(p, data.lines.close) for data, p in held]
+        if self._plain:
+            for data, position in held:
+                if isinstance(position, LazyPosition):
+                    position._data = data
+
+    def _is_quiet(self, scheme: bt.CommInfoBase) -> bool:
+        kind, stock = type(scheme), bt.CommInfoBase
+        return bool(
+            scheme._stocklike
+            and scheme._creditrate == 0.0
+            and all(getattr(kind, n) is getattr(stock, n) for n in _QUIET)
+        )
+
+    # ------------------------------------------------------------ values of steps gone by
+    def values(self, close: Callable[[Any], Floats], steps: int, fund: bool) -> Floats:
+        """Return (steps,) the account's values at steps over which nothing changed; fund: of a share of it.
+
+        close(data): (steps,) its closes. The order of operations is that of stock's _get_value.
+        """
+        worth = np.zeros(steps)
+        for data, position in self.positions.items():
+            if not position.size:
+                continue  # it adds 0.0, which changes no sum
+            scheme, size, price = self.getcommissioninfo(data), position.size, close(data)
+            value = size * price
+            if not self.p.shortcash:
+                value = abs(value if size >= 0 else position.price * size + (position.price - price) * size)
+            profit = size * (price - position.price) * scheme.p.mult
+            long = worth + (value - profit) / scheme.p.leverage + profit
+            worth = np.where(value > 0, long, worth + value)
+        result: Floats = self.cash + worth
+        return result / self._fundshares if fund else result

@@ -1,0 +1,7 @@
+"""Runs as pages: one self-contained HTML file each, from plain values. Knows no engine, no files and no network."""
+
+from quant.report.content import Content, Symbol
+from quant.report.document import framed
+from quant.report.page import run_page
+
+__all__ = ["Content", "Symbol", "framed", "run_page"]
