@@ -31,3 +31,9 @@ class MacdCross(q.Strategy):
         line, signal, _ = macd(bars.close, p.fast, p.slow, p.signal)
         below = -1.0 if p.short else 0.0
         return np.where(np.isnan(signal), np.nan, np.where(line > signal, 1.0, below))
+
+    @staticmethod
+    def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
+        """Return both lines, for the report."""
+        line, signal, _ = macd(bars.close, p.fast, p.slow, p.signal)
+        return {"MACD": {"line": line, "signal": signal}}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 import quant as q
 from quant.indicators import atr, macd, stochastic
@@ -42,3 +43,11 @@ class MacdStochastic(q.Strategy):
         # The target must become 0 where the stop filled: a target that stays 1 would not buy again.
         turns = np.select([reached, buy & stop.notna()], [0.0, 1.0], np.nan)
         return q.Signals(pd.Series(turns).ffill().fillna(0.0), stop, follow_stop=True)
+
+    @staticmethod
+    def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
+        """Return the stop for the bar to come, MACD and %K, for the report."""
+        line, signal, _ = macd(bars.close, p.fast, p.slow, p.signal)
+        k = stochastic(bars, p.stochastic, d=1, smooth=p.smooth).k
+        stop = np.asarray(MacdStochastic.signals(bars, p).stop)
+        return {"price": {"stop": stop}, "MACD": {"line": line, "signal": signal}, "Stochastic": {"%K": k}}

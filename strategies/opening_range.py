@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 import quant as q
 from quant.errors import BarsError
@@ -57,6 +58,15 @@ class OpeningRange(q.Strategy):
         beyond = p.target / 100.0
         limit = np.select([long, short], [top * (1.0 + beyond), bottom * (1.0 - beyond)], np.nan)
         return q.Signals(target, stop, limit)
+
+    @staticmethod
+    def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
+        """Return the range's two sides from its end to the session's, for the report."""
+        elapsed = since_open(bars)
+        opening, later = elapsed < p.minutes, elapsed >= p.minutes
+        top = pd.Series(bars.high).where(opening).groupby(bars.session).transform("max").where(later)
+        bottom = pd.Series(bars.low).where(opening).groupby(bars.session).transform("min").where(later)
+        return {"price": {"range high": top, "range low": bottom}}
 
 
 def since_open(bars: q.Bars) -> np.ndarray[Any, np.dtype[np.float64]]:

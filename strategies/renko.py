@@ -36,3 +36,10 @@ class RenkoTrend(q.Strategy):
         falling = -1.0 if p.short else 0.0
         turns = np.select([run >= p.bricks, run <= -p.bricks], [1.0, falling], np.nan)
         return pd.Series(turns).ffill().fillna(0.0)
+
+    @staticmethod
+    def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
+        """Return where the last brick closed, and how many there are in a row, for the report."""
+        size = atr_size(bars, p.atr_period, p.atr_factor) if p.size is None else p.size
+        found = renko(bars, size, reversal=p.reversal)
+        return {"price": {"last brick": found.close}, "Bricks": {"in a row": found.count}}

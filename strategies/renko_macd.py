@@ -48,6 +48,17 @@ class RenkoMacd(q.Strategy):
             target -= held(enter=down & (run <= -p.bricks), leave=up)
         return target
 
+    @staticmethod
+    def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
+        """Return the last brick's close, the bricks in a row, and both MACD lines, for the report."""
+        size = atr_size(bars, p.atr_period, p.atr_factor) if p.size is None else p.size
+        line, signal, _ = macd(bars.close, p.fast, p.slow, p.signal)
+        bricks = renko(bars, size, reversal=p.reversal)
+        return {
+            "price": {"last brick": bricks.close}, "Bricks": {"in a row": bricks.count},
+            "MACD": {"line": line, "signal": signal},
+        }  # fmt: skip
+
 
 def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> pd.Series[float]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""

@@ -36,6 +36,12 @@ class RsiReversion(q.Strategy):
             target -= held(enter=strength > 100.0 - p.low, leave=strength < 100.0 - p.exit)
         return target
 
+    @staticmethod
+    def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
+        """Return the RSI and the levels of entry and exit, for the report."""
+        level = np.ones(len(bars))
+        return {"RSI": {"RSI": rsi(bars.close, p.period), "buy below": p.low * level, "leave above": p.exit * level}}
+
 
 def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> pd.Series[float]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""

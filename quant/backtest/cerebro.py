@@ -15,6 +15,7 @@ from backtrader.feed import AbstractDataBase
 
 from quant.backtest.lazy import LazyBroker
 from quant.backtest.loop import Loop
+from quant.backtest.once import once
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Cerebro(bt.Cerebro):  # type: ignore[misc]  # backtrader has no types
             super()._runonce(runstrats)
             return
         for strategy in runstrats:
-            strategy._once()
+            once(strategy)
             strategy.reset()
         Loop(self, runstrats).run()
 

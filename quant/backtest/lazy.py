@@ -107,6 +107,10 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         """Bring everything put off up to date: somebody is about to change the account between two passes."""
         if self._lazy and not self._passing:
             self._settle()
+            self._bring()
+
+    def _bring(self) -> None:
+        if not self.changed:
             self.changed = True
             for bring in self.before_change:
                 bring()
@@ -170,7 +174,8 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _pass(self) -> None:
         if self._cash_addition or not self._plain:
-            self.changed, self._stale = True, False
+            self._bring()
+            self._stale = False
             super().next()
             self._look()
             return
@@ -218,8 +223,8 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
                 position.adjbase = close
 
     def _execute(self, order: bt.Order, ago: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        if ago is not None:
-            self.changed = True
+        if ago is not None and self._lazy:
+            self._bring()
         return super()._execute(order, ago, *args, **kwargs)
 
     def transmit(self, order: bt.Order, check: bool = True) -> bt.Order:

@@ -135,7 +135,7 @@ class Loop:
 
     def run(self) -> None:
         """Visit every step. What the strategies raise passes through, with the lines where they are."""
-        lazy = isinstance(self.broker, LazyBroker) and all(map(_finite, self.feeds))
+        lazy = isinstance(self.broker, LazyBroker) and _countable(self.feeds)
         ticks = [_Ticks(f.data) for f in self.feeds]
         if lazy:
             self.broker.begin()
@@ -222,9 +222,14 @@ class _Ticks:
         self.data.__dict__.update(values)
 
 
-def _finite(feed: Feed) -> bool:
-    close = np.frombuffer(feed.data.lines.close.array, dtype=np.float64)[: feed.bars]
-    return bool(np.isfinite(close).all())
+def _countable(feeds: Sequence[Feed]) -> bool:
+    """True where a position of 0 units always counts 0: no close is NaN. Stock multiplies flat positions too.
+
+    Before its first bar a feed's close is the last value of the line, which may be room for `lookahead`.
+    """
+    closes = [np.frombuffer(f.data.lines.close.array, dtype=np.float64) for f in feeds]
+    seen = closes if len(feeds) > 1 else [closes[0][: feeds[0].bars]]
+    return all(len(c) and bool(np.isfinite(c).all()) for c in seen)
 
 
 def _schedule(stamps: Sequence[Floats]) -> tuple[list[float], Iterable[int], list[tuple[int, ...]]]:

@@ -164,7 +164,7 @@ class Recorder:
 
     def _fill(self, order: bt.Order, row: OrderRow, bit: bt.order.OrderExecutionBit) -> FillRow:
         data = order.data
-        # backtrader fills a Close order at the bar before, one bar late.
+        # backtrader fills a Close order, and with cheat-on-close any, at the close of the bar before.
         late = bit.dt != data.datetime[0] and len(data) > 1 and bit.dt == data.datetime[-1]
         bar = len(data) - (2 if late else 1)
         ambiguous = False
@@ -174,7 +174,7 @@ class Recorder:
             self.record.wrong_side += self._on_wrong_side(order, bar, row.feed)
         return FillRow(
             row.order, row.feed, bar, bit.size, bit.price, bit.comm, row.reason,
-            slippage_of(order, bit.price, bit.size), ambiguous,
+            0.0 if late else slippage_of(order, bit.price, bit.size), ambiguous,
         )  # fmt: skip
 
     def _on_wrong_side(self, order: bt.Order, bar: int, feed: int) -> bool:

@@ -31,6 +31,7 @@ class Run:
     equity: account value by END. returns: per session, by naive session date, the first against the starting
     cash. position: units at the end, a dict by feed for several. metrics: see docs/metrics.md.
     orders, fills, trades: tables, a row each. settings: all that made the run. folder: where it was saved.
+    bars, strategy: of the run itself, None for one that was loaded; a folder does not hold them.
     """
 
     settings: dict[str, Any]
@@ -45,6 +46,8 @@ class Run:
     findings: list[Finding] = field(default_factory=list)
     source: str | None = None
     folder: Path | None = None
+    bars: tuple[Bars, ...] | None = None
+    strategy: type | None = None
 
     @property
     def final_value(self) -> float:
@@ -60,6 +63,31 @@ class Run:
     def position(self) -> float | dict[str, float]:
         """Units held at the end; a dict by feed where there are several."""
         return dict(self.positions) if len(self.positions) > 1 else next(iter(self.positions.values()))
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the run as one HTML page and return where: `path`, by default report.html in the run's folder.
+
+        The page needs no network. It is derived from the run, so it may be written again. Raises WriteFailed.
+        """
+        from quant.backtest.reporting import write_report
+
+        return write_report(self, path)
+
+    def plot(self) -> Any:
+        """Return the page as a value that a notebook draws."""
+        from quant.backtest.reporting import Plot, content
+        from quant.report import run_page
+
+        return Plot(run_page(content(self)))
+
+    def to_csv(self, folder: str | Path) -> list[Path]:
+        """Write trades, orders, fills, equity and returns as CSV files into a folder, and return them.
+
+        The folder is made. Times are UTC. Raises WriteFailed.
+        """
+        from quant.backtest.reporting import write_csv
+
+        return write_csv(self, Path(folder))
 
     def __repr__(self) -> str:
         return text(self)
@@ -107,6 +135,8 @@ def make_run(
         positions={n: float(p[-1]) for n, p in zip(names, positions, strict=True)},
         findings=list(findings),
         source=source.source_of(job.strategy),
+        bars=job.bars,
+        strategy=job.strategy,
     )
 
 

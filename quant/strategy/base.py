@@ -7,7 +7,7 @@ decided here, by DESIGN §5.2-5.4, with backtrader's own order calls.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -59,6 +59,14 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     def signals_all(panel: Panel, p: Any) -> Any:
         """Return Signals, or the (n, k) targets alone, for all instruments together."""
         raise NotImplementedError
+
+    @staticmethod
+    def plots(bars: Bars, p: Any) -> Mapping[str, Mapping[str, Any]]:
+        """Return what a report draws beside the bars: a pane, the names of its lines, (n,) values of each.
+
+        The pane "price" lies over the bars, each other one below them. Nothing trades on it.
+        """
+        return {}
 
     def entry_size(self, data: Any, target: float, equity: float, close: float, stop: float) -> int:
         """Return the unsigned units of an entry; override it for a sizing of your own.

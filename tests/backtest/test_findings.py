@@ -232,6 +232,17 @@ def test_exits_that_wait_with_their_entry_are_not_counted_as_open(daily: q.Bars)
     assert codes(q.backtest(given, daily, costs="none", save=False)) == {"open-at-the-end": 1}
 
 
+def test_slippage_counts_from_the_open_where_a_gap_has_passed_the_price() -> None:
+    # Bought at 100 x 1.01; the open of 105 lies beyond the limit of 103, so it fills at 105 x 0.99 = 103.95.
+    rows = [(100.0, 101.0, 99.0, 100.0), (100.0, 101.0, 99.0, 100.0), (105.0, 106.0, 99.0, 104.0)]
+    given = targets([1.0] * 3, limit=[103.0] * 3)
+    run = q.backtest(
+        given, bars_of(rows), costs="none", sizing="shares:1", slippage="percent:1", cash=1e4, save=False
+    )
+    assert run.fills["price"].tolist() == pytest.approx([101.0, 103.95])
+    assert run.fills["slippage"].tolist() == pytest.approx([1.0, 1.05])
+
+
 # ---------------------------------------------------------------- costs
 @pytest.mark.parametrize(("costs", "billed"), [("ib-fixed", 2), ("percent:0.05", 0), ("none", 0)])
 def test_reversals_in_one_order_are_billed_in_parts(costs: str, billed: int, daily: q.Bars) -> None:

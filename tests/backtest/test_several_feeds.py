@@ -261,10 +261,11 @@ def test_exchanges_of_two_zones_run_on_utc() -> None:
 def test_overlapping_sessions_never_go_back() -> None:
     """A CME session of the next date is open while New York's after-hours bars still belong to the day."""
     cme = q.synthetic("ES", "1h", "2020-01-02", "2020-01-15", seed=1, calendar="CMES")
-    start = np.array([np.datetime64(f"2020-01-{d:02d}T{h}:00", "ns") for d in (6, 7, 8) for h in (22, 23)])
-    price = np.full(6, 10.0)
+    # Half hours from 19:00 in New York: 00:30 UTC is a step of this feed alone, after Chicago's next session began.
+    start = np.array([np.datetime64(f"2020-01-{d:02d}T00:00", "ns") for d in (7, 8, 9)])
+    price = np.full(3, 10.0)
     us = q.Instrument("AFT", calendar="XNYS", timezone="America/New_York")
-    after = q.Bars(us, bar_size("1h"), start.view(np.int64), price, price, price, price, price, rth=False)
+    after = q.Bars(us, bar_size("30m"), start.view(np.int64), price, price, price, price, price, rth=False)
     run = q.backtest(Always, [cme, after], sizing="shares:1", costs="none", save=False)
     assert run.returns.index.is_monotonic_increasing
     assert run.returns.index.is_unique
