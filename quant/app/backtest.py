@@ -29,7 +29,7 @@ LAST: Final = 10  # rows of orders and trades that are shown
 @click.option("--sizing", help="percent:95, cash:10000, shares:100 or risk:1.")
 @click.option("--slippage", help="percent:0.02 or ticks:1.")
 @click.option("--borrow", metavar="RATE", help="Yearly rate on shorts, 0.03 = 3 %.")
-@click.option("--engine", help="Which engine runs it.")
+@click.option("--engine", help="fast, or plain = stock backtrader; the same bits.")
 @click.option("--start-rule", help="first-target, or next-change as live starts.")
 @click.option("--no-save", is_flag=True, help="Write no run folder.")
 @click.option("--orders", is_flag=True, help="Show the last orders too.")

@@ -58,7 +58,7 @@ KEYS: Final = (
     ),
     Key("backtest", "slippage", str, None, "percent:0.02 or ticks:1", True),
     Key("backtest", "borrow", float, None, "yearly rate on shorts, 0.03 = 3 %", True),
-    Key("backtest", "engine", str, "plain", "which engine runs it"),
+    Key("backtest", "engine", str, "fast", "fast, or plain = stock backtrader; the same bits"),
     Key("backtest", "start_rule", str, "first-target", "first-target, or next-change as live starts"),
 )
 _BY_NAME: Final = {key.full: key for key in KEYS}

@@ -15,6 +15,7 @@ from typing import Any, Final
 import backtrader as bt
 import numpy as np
 
+from quant.backtest import orders
 from quant.core.sessions import Floats
 
 # What _get_value writes. While it is put off these are no attributes, and asking for one makes them (__getattr__).
@@ -58,6 +59,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     _plain: bool | None = None  # every position held is quiet; None = unknown
     _passing = False
     changed = False  # cash or a position may have changed in the last pass or since
+    eager = False  # at this step the account's value does not follow from its positions, cash and the closes
     _exact = False  # a filler or commission of the user's may ask for the account's value in the middle of a pass
 
     def __getattr__(self, name: str) -> Any:
@@ -108,6 +110,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         if self._lazy and not self._passing:
             self._settle()
             self._bring()
+            self.eager = True
 
     def _bring(self) -> None:
         if not self.changed:
@@ -166,7 +169,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             finally:
                 self._passing = False
         else:
-            self.changed = False
+            self.changed = self.eager = False
             for position, close in self._held:
                 position.adjbase = close.array[close._idx]
             if not self._stale:
@@ -178,6 +181,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             self._stale = False
             super().next()
             self._look()
+            self.eager = not self._plain
             return
         self.changed = False
         while self._toactivate:
@@ -187,7 +191,8 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._try_all()
         if self.changed:
             self._look()
-        if not self._plain:  # a position that is not quiet was opened just now
+        self.eager = not self._plain
+        if self.eager:  # a position that is not quiet was opened just now
             self._adjust()
         for position, close in self._held:
             position.adjbase = close.array[close._idx]
@@ -227,6 +232,35 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             self._bring()
         return super()._execute(order, ago, *args, **kwargs)
 
+    # ------------------------------------------------------------ orders
+    def buy(self, *args: Any, **kwargs: Any) -> bt.Order:
+        """Take a buy order, as stock does."""
+        return self._take(bt.order.BuyOrder, *args, **kwargs) if self._lazy else super().buy(*args, **kwargs)
+
+    def sell(self, *args: Any, **kwargs: Any) -> bt.Order:
+        """Take a sell order, as stock does."""
+        return self._take(bt.order.SellOrder, *args, **kwargs) if self._lazy else super().sell(*args, **kwargs)
+
+    def _take(
+        self, kind: type[bt.Order], owner: Any, data: Any, size: Any, price: Any = None, plimit: Any = None,
+        exectype: Any = None, valid: Any = None, tradeid: Any = 0, oco: Any = None, trailamount: Any = None,
+        trailpercent: Any = None, parent: Any = None, transmit: Any = True, histnotify: Any = False,
+        _checksubmit: Any = True, **info: Any,
+    ) -> bt.Order:  # fmt: skip
+        order = orders.make(
+            kind, owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
+            tradeid=tradeid, trailamount=trailamount, trailpercent=trailpercent, parent=parent, transmit=transmit,
+            histnotify=histnotify,
+        )  # fmt: skip
+        if info:
+            order.addinfo(**info)
+        self._ocoize(order, oco)
+        return self.submit(order, check=_checksubmit)
+
+    def notify(self, order: bt.Order) -> None:
+        """Queue a copy of the order for its owner."""
+        self.notifs.append(orders.clone(order))
+
     def transmit(self, order: bt.Order, check: bool = True) -> bt.Order:
         """Send an order, as stock does."""
         if self._exact:
@@ -257,7 +291,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
         close(data): (steps,) its closes. The order of operations is that of stock's _get_value.
         """
-        worth = np.zeros(steps)
+        worth: Any = 0.0
         for data, position in self.positions.items():
             if not position.size:
                 continue  # it adds 0.0, which changes no sum
@@ -268,5 +302,5 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             profit = size * (price - position.price) * scheme.p.mult
             long = worth + (value - profit) / scheme.p.leverage + profit
             worth = np.where(value > 0, long, worth + value)
-        result: Floats = self.cash + worth
+        result: Floats = self.cash + worth + np.zeros(steps)
         return result / self._fundshares if fund else result

@@ -103,7 +103,7 @@ class Step:
         if self.called:
             strategy._next_analyzers(status, once=True)
         if self.late is not None:
-            if self.broker.changed or strategy._orderspending or strategy._tradespending:
+            if self.broker.eager or strategy._orderspending or strategy._tradespending:
                 self.late.step()
             else:
                 self.late.due += 1

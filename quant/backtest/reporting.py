@@ -133,11 +133,11 @@ def _bars(run: Run, notes: list[str]) -> tuple[Bars, ...]:
                 rth=fact["rth"], source=fact["source"], data=data,
             )  # fmt: skip
         except QuantError as e:
-            notes.append(f"Without prices and indicators, for the bars are not in the store: {e}")
+            notes.append(f"Without prices, indicators, and buying and holding, for the bars are not in the store: {e}")
             return ()
         if bars.fingerprint != fact["fingerprint"]:
             notes.append(
-                f"Without prices and indicators, for the bars of {fact['name']} in the store are no longer those of the "
+                f"Without prices, indicators, and buying and holding, for the bars of {fact['name']} in the store are no longer those of the "
                 f"run (fingerprint {bars.fingerprint[:12]}, not {fact['fingerprint'][:12]})."
             )
             return ()

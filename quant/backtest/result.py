@@ -122,7 +122,7 @@ def make_run(
     end = record.end
     returns, dates = session_returns(np.array(record.value), record.session, job.cash)
     return Run(
-        settings=_settings(job, engine, look_ahead_ok),
+        settings=_settings(job, engine, record.fell_back, look_ahead_ok),
         metrics=_figures(job, record, positions, table),
         equity=pd.Series(record.value, index=_utc(end), name="equity"),
         cash=pd.Series(record.cash, index=_utc(end), name="cash"),
@@ -235,7 +235,9 @@ def _with_borrow(trades: pd.DataFrame, record: Record, names: Sequence[str]) -> 
     return trades
 
 
-def _settings(job: Job, engine: str, look_ahead_ok: bool | None) -> dict[str, Any]:
+def _settings(
+    job: Job, engine: str, fell_back: str | None, look_ahead_ok: bool | None
+) -> dict[str, Any]:
     cls = job.strategy
     return {
         "strategy": {"class": cls.__name__, "module": cls.__module__, "sources": source.hashes(cls)},
@@ -246,6 +248,7 @@ def _settings(job: Job, engine: str, look_ahead_ok: bool | None) -> dict[str, An
         "slippage": None if job.slippage is None else job.slippage.name,
         "borrow": job.borrow,
         "engine": engine,
+        "fell_back": fell_back,
         "start_rule": job.start_rule,
         "session": dict(cls.session) if issubclass(cls, Strategy) else {},
         "look_ahead_ok": look_ahead_ok,
@@ -280,6 +283,8 @@ def text(run: Run) -> str:
         for row in table
     ]
     out = [*_head(run), *("  " + line.rstrip() for line in lines)]
+    if run.settings.get("fell_back") is not None:
+        out.append(f"  engine      plain, stock backtrader: {run.settings['fell_back']}")
     if run.settings["look_ahead_ok"] is not None:
         seen = (
             "none seen (signals recomputed on a few prefixes)"

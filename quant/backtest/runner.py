@@ -44,7 +44,7 @@ def backtest(
     sizing: str | None = None,
     slippage: str | None = None,
     borrow: float | None = None,
-    engine: str = "plain",
+    engine: str = "fast",
     start_rule: str = "first-target",
     save: bool = True,
     data: str | Path | None = None,
@@ -56,7 +56,9 @@ def backtest(
     currency. costs: "none", "percent:0.05", "ib-fixed", "ib-tiered", a bt.CommInfoBase, or f(quantity, price).
     sizing: "percent:95" (default, shared by the feeds), "cash:10000", "shares:100", "risk:1"; of a plain
     bt.Strategy only "shares:N". slippage: "percent:0.02" or "ticks:1". borrow: yearly rate on shorts (0.03 =
-    3 %). start_rule: "first-target", or "next-change" as live starts. save: write a run folder under `data`.
+    3 %). engine: "fast", or "plain" = stock Cerebro, with the same bits; what "fast" does not cover it leaves to
+    "plain", and the run says why. start_rule: "first-target", or "next-change" as live starts. save: write a run
+    folder under `data`.
     Raises ParameterError, StrategyError, DataError; what is refused and what is only noticed: DESIGN §5.5.
     """
     job, first_day = _job(strategy, bars, params, cash, costs, sizing, slippage, borrow, start_rule)
@@ -65,12 +67,12 @@ def backtest(
     notes = noticed.before(job, first_day)
     checked = None
     if job.plans is not None:
-        peek = look_ahead(job.strategy, job.bars, job.params, job.plans)
-        checked = peek is None
+        prefixes, peek = look_ahead(job.strategy, job.bars, job.params, job.plans)
+        checked = peek is None if prefixes or peek is not None else None
         notes += [] if peek is None else [peek]
-    record = engines.run(job)
+    record = engines.run(job, engine)
     notes += noticed.after(job, record)
-    notes += _ambiguous(job, record)
+    notes += _ambiguous(job, record, engine)
     run = make_run(job, record, notes, engine=engine, look_ahead_ok=checked)
     if save:
         from quant.backtest.folder import save_run
@@ -202,12 +204,12 @@ def _rules(cls: type[Strategy], feeds: tuple[Bars, ...]) -> SessionRules:
     return rules
 
 
-def _ambiguous(job: Job, record: Record) -> list[Finding]:
+def _ambiguous(job: Job, record: Record, engine: str) -> list[Finding]:
     """Where one bar touched both exits, run once more with the limit first and say what that would give."""
     count = sum(f.ambiguous for f in record.fills)
     if not count:
         return []
-    other = engines.run(replace(job, limit_first=True))
+    other = engines.run(replace(job, limit_first=True), engine)
     message = (
         "bars touched both stop and limit and do not say which came first; stop first gives a final value of "
         f"{record.value[-1]:,.2f}, limit first {other.value[-1]:,.2f}"

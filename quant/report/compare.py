@@ -12,7 +12,7 @@ from quant.report import sections
 from quant.report.content import Content
 from quant.report.document import document
 from quant.report.levels import Column, block, line
-from quant.report.page import DRAWDOWN_DECIMALS
+from quant.report.page import DRAWDOWN_DECIMALS, wide
 from quant.report.words import settings
 
 DAY_S: Final = 86_400
@@ -25,13 +25,14 @@ def compare_page(runs: Sequence[Content]) -> str:
     dates = np.unique(np.concatenate([r.sessions for r in runs]))
     clock = dates.astype("datetime64[D]").astype(np.int64) * DAY_S
     columns = [Column("clock", (clock - clock[0]).astype(np.float64), "first", 0)]
-    lines = []
+    lines, courses = [], []
     for n, (name, run) in enumerate(zip(names, runs, strict=True)):
         grown, fall = _course(run, dates)
         columns += [*line(f"run{n}", grown), *line(f"run{n}fall", np.round(fall, DRAWDOWN_DECIMALS))]
+        courses.append(grown)
         lines.append({"name": name, "column": f"run{n}"})
     data = {
-        "steps": len(dates), "origin": int(clock[0]), "cash": 1.0,
+        "steps": len(dates), "origin": int(clock[0]), "cash": 1.0, "log": wide(*courses),
         "account": block(np.arange(len(dates)), columns, blobs), "lines": lines, "symbols": [],
     }  # fmt: skip
     values: dict[str, Any] = {

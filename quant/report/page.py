@@ -14,9 +14,13 @@ from quant.report.document import document
 from quant.report.levels import Column, block, candles, line, table
 from quant.report.words import price, settings
 
-# What a screen can show: a millionth of the largest value, and a thousandth of a percent.
+# Digits of the largest value that a line keeps; a screen shows three. Lines over the bars have as many as prices.
 ACCOUNT_DIGITS = 6
-DRAWDOWN_DECIMALS = 5
+HOLD_DIGITS = 5
+PANE_DIGITS = 5
+PRICE_DIGITS = 7
+DRAWDOWN_DECIMALS = 4
+WIDE = 10.0
 
 
 def run_page(content: Content) -> str:
@@ -47,18 +51,25 @@ def _data(content: Content, blobs: list[str]) -> dict[str, Any]:
     account = [
         Column("clock", clock, "first", 0),
         *line("equity", content.equity, ACCOUNT_DIGITS),
-        *line("hold", content.hold, ACCOUNT_DIGITS),
+        *line("hold", content.hold, HOLD_DIGITS),
         *line("drawdown", np.round(fall, DRAWDOWN_DECIMALS)),
     ]
     return {
         "steps": len(steps),
         "origin": int(content.clock[0]),
         "cash": content.cash,
+        "log": wide(content.equity, content.hold),
         "account": block(steps, account, blobs),
         "symbols": [_symbol(s, blobs) for s in content.symbols],
         "fills": _rows(content.fills, blobs, content.orders),
         "trades": _rows(content.trades, blobs),
     }
+
+
+def wide(*lines: Floats) -> bool:
+    """Return whether values above 0 span more than a linear axis can show: a factor of 10."""
+    known = np.concatenate([v[np.isfinite(v)] for v in lines])
+    return bool(len(known) and known.min() > 0.0 and known.max() > WIDE * known.min())
 
 
 def _symbol(symbol: Symbol, blobs: list[str]) -> dict[str, Any]:
@@ -68,7 +79,7 @@ def _symbol(symbol: Symbol, blobs: list[str]) -> dict[str, Any]:
         drawn = []
         for told, values in lines.items():
             column = f"line{len(columns)}"
-            columns += line(column, values)
+            columns += line(column, values, PRICE_DIGITS if name == "price" else PANE_DIGITS)
             drawn.append({"name": told, "column": column})
         panes.append({"name": name, "lines": drawn})
     stride = int(np.median(np.diff(symbol.step))) if len(symbol.step) > 1 else 1

@@ -53,6 +53,6 @@ def settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from settings(value, f"{name}.")
         elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
             for n, item in enumerate(value):
-                yield from settings(item, f"{name}[{n}].")
+                yield from settings(item, f"{name}[{item.get('name', n)}].")
         else:
             yield name, "none" if value is None or value == {} or value == [] else str(value)

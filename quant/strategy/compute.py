@@ -118,10 +118,10 @@ def _columns(strategy: str, panel: Panel, result: Any) -> list[Signals]:
 # ---------------------------------------------------------------- look-ahead
 def look_ahead(
     strategy: type[Strategy], bars: Sequence[Bars], params: Mapping[str, Any], full: Sequence[Plan]
-) -> Finding | None:
-    """Compute the signals again on a few prefixes of the bars; return a finding where a row changes.
+) -> tuple[int, Finding | None]:
+    """Compute the signals again on a few prefixes of the bars.
 
-    A row that was decided from its own and earlier bars stays what it was when later bars are missing.
+    Return how many prefixes could be compared, and a finding where a row changed. A row that was decided from its own and earlier bars stays what it was when later bars are missing.
     Signals may refuse prefixes that are too short for them, but none that is longer than one that they took.
     """
     length = max(len(b) for b in bars)
@@ -129,7 +129,7 @@ def look_ahead(
     # Spread over the run, the last cut close to its end; each a different remainder, so that cheats that
     # hide at multiples of some number show too.
     cuts = sorted({int(length * (k + 1) / (PREFIXES + 1)) + k for k in range(PREFIXES)} | {length - 1})
-    taken, refused = False, ""
+    taken, refused = 0, ""
     for cut in (c for c in cuts if 0 < c < length):
         moment = int(longest.end[cut - 1])
         parts = [b[: int(np.searchsorted(b.end, moment, side="right"))] for b in bars]
@@ -142,7 +142,7 @@ def look_ahead(
             if taken:
                 break
             continue
-        taken, refused = True, ""
+        taken, refused = taken + 1, ""
         for part, old, new in zip(parts, full, again, strict=True):
             row = _first_change(old, new, len(part))
             if row is not None:
@@ -150,8 +150,8 @@ def look_ahead(
                     f"{strategy.__name__} looks ahead: its signal for bar {row} of {part.symbol} "
                     f"({part.frame('end').index[row]}) changes with bars after bar {len(part) - 1}"
                 )
-                return Finding("look-ahead", message)
-    return Finding("look-ahead", refused) if refused else None
+                return taken, Finding("look-ahead", message)
+    return taken, Finding("look-ahead", refused) if refused else None
 
 
 def _first_change(old: Plan, new: Plan, n: int) -> int | None:

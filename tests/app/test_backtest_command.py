@@ -128,7 +128,7 @@ def test_every_setting_arrives(project: Path, quant: Quant) -> None:
         ("macd SPY --cash 0", 3, "must be a number above 0"),
         ("macd SPY --sizing all", 3, 'write "percent:95"'),
         ("macd SPY --slippage 1tick", 3, "percent:0.02, ticks:1"),
-        ("macd SPY --engine warp", 3, "there is plain"),
+        ("macd SPY --engine warp", 3, "there is fast, plain"),
         ("strategies.macd:Nope SPY", 3, "it has MacdCross"),
         ("nowhere.x:Nope SPY", 3, "there is no module nowhere"),
         ("opening_range SPY", 3, "flat_before_close needs intraday bars"),

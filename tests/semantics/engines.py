@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from cases import Case
@@ -16,7 +17,7 @@ from quant.core.targets import session_rules
 from quant.strategy import Signals, Strategy
 from quant.strategy.signals import plan
 
-ENGINES = {"plain": engine.run}
+ENGINES = {name: partial(engine.run, engine=name) for name in engine.ENGINES}
 
 
 def job(case: Case, **changes: Any) -> Job:

@@ -140,6 +140,30 @@ def test_feeds_on_one_large_account_trade_as_if_alone(engine: str, full: bool) -
             assert mine == [dataclasses.replace(f, order=0) for f in alone.fills], f"seed {seed} feed {k}"
 
 
+def test_fast_equals_plain_on_several_feeds_short_of_cash(full: bool) -> None:
+    rejected = 0
+    for seed in range(20_000 if full else 150):
+        r = random.Random(seed)
+        feeds = []
+        for k in range(r.randint(2, 4)):
+            rows, target, stop, limit, _ = random_case(r.randrange(10**9))
+            exits = stop is not None or limit is not None
+            bars = as_bars(rows, {}, r.choice([1, 1, 5, 15, 60]), r.choice([0, 0, 7, 23]), f"S{k}")
+            feeds.append((bars, plan("fuzz", bars, Signals(target, stop, limit, exits and r.random() < 0.7))))
+        sizing = parse_sizing(r.choice([None, "shares:10", "percent:60", "cash:900"]), len(feeds))
+        job = Job(
+            strategy=Strategy, params={}, bars=tuple(b for b, _ in feeds), plans=tuple(p for _, p in feeds),
+            cash=r.choice([1e5, 3000.0, 800.0]), costs=costs(r.choice(["ib-fixed", "percent:0.3"])), sizing=sizing,
+            slippage=None, borrow=None, rules=SessionRules(), start_rule=r.choice(["first-target", "next-change"]),
+        )  # fmt: skip
+        plain, fast = ENGINES["plain"](job), ENGINES["fast"](job)
+        assert fast.fell_back is None
+        for name in ("orders", "fills", "cash", "value", "wrong_side"):
+            assert repr(getattr(fast, name)) == repr(getattr(plain, name)), f"seed {seed}: {name}"
+        rejected += sum(o.status == "rejected" for o in plain.orders)
+    assert rejected > 500
+
+
 def _run(engine: str, feeds: list) -> Record:
     job = Job(
         strategy=Strategy, params={}, bars=tuple(b for b, _ in feeds), plans=tuple(p for _, p in feeds), cash=1e9,

@@ -30,7 +30,7 @@ def seen(rule: Rule, *feeds: q.Bars) -> Finding | None:
             return rule(bars)
 
     params = parameters(Ruled, None)
-    return look_ahead(Ruled, feeds, params, plans(Ruled, feeds, params))
+    return look_ahead(Ruled, feeds, params, plans(Ruled, feeds, params))[1]
 
 
 def close(bars: q.Bars) -> pd.Series[float]:
@@ -115,7 +115,7 @@ def test_a_cheat_across_the_panel_is_seen(bars: q.Bars) -> None:
             return sign(ahead - panel.close[:, ::-1])
 
     other = q.synthetic("BBB", "1h", "2020-01-01", "2020-02-14", seed=4)
-    assert look_ahead(Across, [bars, other], {}, plans(Across, [bars, other], {})) is not None
+    assert look_ahead(Across, [bars, other], {}, plans(Across, [bars, other], {}))[1] is not None
 
 
 # ---------------------------------------------------------------- honest

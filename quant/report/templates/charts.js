@@ -49,8 +49,9 @@ function drawNow() {
 const afterDraw = [];
 
 // What a block has for the window: at the level that fits if it is decoded, else at a coarser one until it is.
+const rowsFor = (width) => Math.max(2 * width, 600);
 function windowOf(source, width) {
-  const lo = view.lo, hi = view.hi, k = source.level(hi - lo, Math.max(width, 300));
+  const lo = view.lo, hi = view.hi, k = source.level(hi - lo, rowsFor(width));
   const found = source.rows(k, lo, hi);
   if (found !== null) return found;
   source.load(k, lo, hi).then((changed) => changed && redraw(), failed);
@@ -70,7 +71,7 @@ function centres(rows) {
 // ---------------------------------------------------------------- time axis
 let ticks = { splits: [], labels: [] };
 function findTicks(rows, width) {
-  const most = Math.max(Math.floor(width / 85), 2), n = rows.count;
+  const most = Math.max(Math.floor(width / 70), 2), n = rows.count;
   let best = null;
   for (const [key, unit] of UNITS) {
     const at = [];
@@ -83,9 +84,21 @@ function findTicks(rows, width) {
     if (at.length <= most) { best = { at, unit }; break; }
   }
   if (best === null || best.at.length === 0) best = { at: n ? [Math.floor(n / 2)] : [], unit: n > 1 ? "day" : "any" };
-  const seen = { day: null, year: null };
-  ticks.splits = best.at.map((i) => rows.bucket[i] * rows.factor - (rows.factor > 1 ? 0 : 0));
-  ticks.labels = best.at.map((i) => label(DATA.origin + rows.clock[i], best.unit, seen));
+  const step = (i) => rows.bucket[i] * rows.factor, perPixel = (view.hi - view.lo) / width;
+  const seen = { day: null, year: null }, kept = [];
+  for (const i of best.at) {
+    const text = label(DATA.origin + rows.clock[i], best.unit, seen), room = (text.length * 6.2 + 14) * perPixel;
+    if (step(i) - view.lo < room / 2) continue; // it would be cut off
+    const last = kept[kept.length - 1];
+    if (last && step(i) - last.step < (room + last.room) / 2) {
+      // Sessions follow one another without a gap here: of two labels that touch, the one with the date stays.
+      if (text.length <= last.text.length) continue;
+      kept.pop();
+    }
+    kept.push({ step: step(i), text, room });
+  }
+  ticks.splits = kept.map((k) => k.step);
+  ticks.labels = kept.map((k) => k.text);
 }
 function label(clock, unit, seen) {
   const d = new Date(clock * 1000), year = d.getUTCFullYear(), day = `${d.getUTCDate()} ${MONTHS[d.getUTCMonth()]}`;
@@ -130,7 +143,8 @@ class Chart {
       },
       axes: [
         { ...line, size: 24, gap: 4, splits: () => ticks.splits, values: () => ticks.labels, grid: { show: false }, border: { show: true, stroke: () => colours.rule, width: 1 } },
-        { ...line, side: 1, size: narrow ? 52 : 66, gap: 6, space: 34, values: (u, at) => this.log ? this.logLabels(at) : at.map((v) => this.format(v, Math.abs(at[1] - at[0]))) },
+        { ...line, side: 1, size: narrow ? 52 : 66, gap: 6, space: 28, ...(this.log ? { splits: (u, axis, lo, hi) => powers(lo, hi), filter: (u, at) => at } : {}),
+          values: (u, at) => at.map((v, i) => this.format(v, this.log ? Math.min(v, 1) : Math.abs(at[1] - at[0]))) },
       ],
       series: [{}, ...this.columns.map(() => ({ paths: () => null, points: { show: false } }))],
       cursor: { sync: { key: "run", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { show: false }, y: false },
@@ -149,19 +163,11 @@ class Chart {
   }
 
   range(lo, hi) {
-    if (lo === null || hi === null || !Number.isFinite(lo) || !Number.isFinite(hi)) return [0, 1];
+    if (lo === null || hi === null || !Number.isFinite(lo) || !Number.isFinite(hi)) return this.log ? [1, 10] : [0, 1];
     if (this.ceiling !== undefined) hi = Math.max(hi, this.ceiling);
-    if (this.log && lo > 0) return [lo * Math.pow(lo / hi, 0.04), hi * Math.pow(hi / lo, 0.04)];
+    if (this.log) return lo > 0 && hi > lo ? [lo * Math.pow(lo / hi, 0.04), hi * Math.pow(hi / lo, 0.04)] : [hi / 2, hi * 2];
     const room = (hi - lo || Math.abs(hi) || 1) * 0.06;
     return [lo - room, hi + (this.ceiling === hi ? 0 : room)];
-  }
-
-  logLabels(at) {
-    const few = at.length > 12;
-    return at.map((v) => {
-      const lead = v / Math.pow(10, Math.floor(Math.log10(v) + 1e-9));
-      return few && ![1, 2, 5].includes(Math.round(lead)) ? "" : this.format(v, v);
-    });
   }
 
   draw() {
@@ -274,7 +280,9 @@ class Chart {
     c.lineJoin = "round";
     c.strokeStyle = colours[l.colour];
     c.lineWidth = dpr;
+    c.globalAlpha = 0.45;
     c.stroke(range);
+    c.globalAlpha = 1;
     c.lineWidth = (l.wide ?? 1.4) * dpr;
     c.setLineDash((l.dash ?? []).map((d) => d * dpr));
     c.stroke(path);
@@ -309,6 +317,14 @@ class Chart {
       return span;
     }));
   }
+}
+
+// Labels of a logarithmic axis: 1, 2, 5, 10, ... or, over many decades, 1, 10, 100.
+function powers(lo, hi) {
+  const out = [], steps = hi / lo < 30 ? (hi / lo < 3 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8] : [1, 2, 5]) : [1];
+  for (let e = Math.floor(Math.log10(lo)); e <= Math.log10(hi); e++)
+    for (const s of steps) { const v = Number((s * Math.pow(10, e)).toPrecision(3)); if (v >= lo && v <= hi) out.push(v); }
+  return out;
 }
 
 function stroke(c, colour, width, path) {

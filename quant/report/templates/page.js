@@ -36,12 +36,15 @@ const decimalsFor = (step) => Math.min(Math.max(-Math.floor(Math.log10(Math.abs(
 const axisNumber = (v, step) => minus(Math.abs(v) >= 1e6 ? compact.format(v) : v.toLocaleString("en-US", { minimumFractionDigits: decimalsFor(step), maximumFractionDigits: decimalsFor(step) }));
 const axisPercent = (v, step) => minus((100 * v).toFixed(decimalsFor(100 * step))) + "\u00a0%";
 
+// The decimals that a line of the account kept.
+const kept = (name) => Math.min(Math.max(account.levels[0].columns.find((c) => c.name === name).decimals, 0), 2);
+
 function runCharts() {
   if (DATA.symbols.length) priceCharts();
   new Chart({
-    box: $("equity"), block: account, format: axisNumber,
+    box: $("equity"), block: account, format: axisNumber, log: DATA.log,
     lines: [{ column: "hold", colour: "hold", dash: [5, 3] }, { column: "equity", colour: "account", wide: 1.7 }],
-    text: (c, i) => [...when(c, i), ["Account", number(c.rows.equity[i]), "account"], ["Buy and hold", number(c.rows.hold[i]), "hold"]],
+    text: (c, i) => [...when(c, i), ["Account", number(c.rows.equity[i], kept("equity")), "account"], ["Buy and hold", number(c.rows.hold[i], kept("hold")), "hold"]],
   });
   new Chart({
     box: $("drawdown"), block: account, format: axisPercent, base: 0, ceiling: 0,
@@ -52,7 +55,7 @@ function runCharts() {
 }
 
 function priceCharts() {
-  const s = DATA.symbols[symbol], log = charts.some((c) => c.log);
+  const s = DATA.symbols[symbol], log = $("log").checked;
   for (const old of charts.filter((c) => c.ofSymbol)) {
     old.plot.destroy();
     charts.splice(charts.indexOf(old), 1);
@@ -100,20 +103,20 @@ const isEntry = (i) => ["entry", ""].includes(fills.word("reason", i));
 function paintFills(u, c, chart) {
   if (!fills) return;
   const a = below(chosenSteps, view.lo), b = below(chosenSteps, view.hi + 1e-9), dpr = devicePixelRatio;
-  const size = (b - a > 400 ? 3 : b - a > 120 ? 4 : 5.5) * dpr, seen = new Set();
+  const crowd = (b - a) / (u.bbox.width / dpr), size = (crowd > 0.35 ? 2.2 : crowd > 0.12 ? 4 : 5.5) * dpr, seen = new Set();
   for (let k = a; k < b; k++) {
     const i = chosen[k], x = u.valToPos(fills.step[i], "x", true), y = u.valToPos(fills.price[i], "y", true);
     const buy = fills.quantity[i] > 0, side = buy ? 1 : -1;
     // Of many on one spot one is drawn.
     const spot = `${Math.round(x / dpr / 2)},${Math.round(y / dpr / 4)},${side}`;
-    if (b - a > 400 && seen.has(spot)) continue;
+    if (crowd > 0.35 && seen.has(spot)) continue;
     seen.add(spot);
     const path = new Path2D();
     path.moveTo(x, y);
     path.lineTo(x - size, y + side * size * 1.7);
     path.lineTo(x + size, y + side * size * 1.7);
     path.closePath();
-    c.lineWidth = 1.3 * dpr;
+    c.lineWidth = (crowd > 0.35 ? 0.8 : 1.3) * dpr;
     c.strokeStyle = c.fillStyle = colours[buy ? "gain" : "loss"];
     if (!isEntry(i)) c.fillStyle = colours.page;
     c.fill(path);
@@ -378,6 +381,7 @@ async function start() {
     findTicks(rows, width);
     if (fresh || before !== JSON.stringify(ticks)) { for (const c of charts) c.plot.redraw(false, true); for (const c of charts) if (!c.pointed) c.tell(null); }
   });
+  if ($("log")) $("log").checked = DATA.log;
   if (DATA.lines) comparedCharts();
   else runCharts();
   if (DATA.fills && DATA.fills.rows) fills = await table(DATA.fills);
@@ -391,7 +395,7 @@ async function start() {
   scatters();
   const width = charts.length ? charts[0].plot.bbox.width / devicePixelRatio : 600;
   const blocks = new Set([account, ...charts.map((c) => c.block)]);
-  await Promise.all([...blocks].map((b) => b.load(b.level(DATA.steps, Math.max(width, 300)), view.lo, view.hi)));
+  await Promise.all([...blocks].map((b) => b.load(b.level(DATA.steps, rowsFor(width)), view.lo, view.hi)));
   drawNow();
   document.documentElement.dataset.ready = "yes";
 }
@@ -400,7 +404,7 @@ async function start() {
 function comparedCharts() {
   const lines = DATA.lines.map((l, i) => ({ ...l, dash: i < LINES.length ? [] : [5, 3], colour: LINES[i % LINES.length] }));
   const chart = (id, suffix, format, text, extra) => new Chart({
-    box: $(id), block: account, format, lines: lines.map((l) => ({ ...l, column: l.column + suffix })), ...extra,
+    box: $(id), block: account, format, log: DATA.log && id === "equity", lines: lines.map((l) => ({ ...l, column: l.column + suffix })), ...extra,
     text: (c, i) => [...when(c, i), ...lines.map((l) => [l.name, text(c.rows[l.column + suffix][i]), l.colour])],
   });
   chart("equity", "", (v, step) => axisPercent(v - 1, step), (v) => percent(v - 1), { base: 1 });
