@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quant import indicators, metrics
-    from quant.backtest import Comparison, Run, backtest, compare, feed, load_run, runs
+    from quant.backtest import Cerebro, Comparison, Run, backtest, compare, feed, load_run, runs
     from quant.core.bars import Bars
     from quant.core.costs import costs
     from quant.core.instrument import Instrument
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "Bars": "quant.core.bars",
+    "Cerebro": "quant.backtest",
     "Comparison": "quant.backtest",
     "Instrument": "quant.core.instrument",
     "Panel": "quant.strategy",
@@ -43,6 +44,7 @@ _MODULES = ("indicators", "metrics")
 
 __all__ = [
     "Bars",
+    "Cerebro",
     "Comparison",
     "Instrument",
     "Panel",

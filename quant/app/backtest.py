@@ -10,7 +10,7 @@ import click
 from quant.app import config, output
 from quant.app.command import command, data_option, range_options, series_options
 from quant.app.output import Result
-from quant.errors import ConfigError, ParameterError
+from quant.errors import ConfigError, ParameterError, WriteFailed
 
 if TYPE_CHECKING:
     from quant.backtest import Run
@@ -34,6 +34,7 @@ LAST: Final = 10  # rows of orders and trades that are shown
 @click.option("--no-save", is_flag=True, help="Write no run folder.")
 @click.option("--orders", is_flag=True, help="Show the last orders too.")
 @click.option("--trades", is_flag=True, help="Show the last trades too.")
+@click.option("--report", is_flag=True, help="Write report.html into the run folder too.")
 @series_options
 @data_option
 def backtest(
@@ -46,6 +47,7 @@ def backtest(
     no_save: bool,
     orders: bool,
     trades: bool,
+    report: bool,
     what: str,
     rth: bool,
     source: str | None,
@@ -61,6 +63,8 @@ def backtest(
       quant backtest macd SPY
       quant backtest macd SPY MSFT --from 2017-06-01 -p fast=10 -p slow=30 --trades
     """  # fmt: skip
+    if report and no_save:
+        raise click.UsageError("--report writes into the run folder, so leave --no-save out.")
     words = [_pair(p) for p in params]
     layers = {f"backtest.{name}": value for name, value in given.items()}
     settings = config.load({**layers, "project.data": None if data is None else str(data)})
@@ -80,7 +84,22 @@ def backtest(
         raise _with_origin(e, settings, strategy) from None
     tables = [name for name, wanted in (("orders", orders), ("trades", trades)) if wanted]
     parts = [*shown(run, tables), *_next(run)]
-    return Result(document(run, tables), parts, int(run.settings["look_ahead_ok"] is False))
+    code, told = int(run.settings["look_ahead_ok"] is False), document(run, tables)
+    if report:
+        parts, told, code = _with_report(run, parts, told, code)
+    return Result(told, parts, code)
+
+
+def _with_report(
+    run: Run, parts: list[str], told: dict[str, Any], code: int
+) -> tuple[list[str], dict[str, Any], int]:
+    """Write the page and say where; where it cannot be written, say why, and show the run all the same."""
+    try:
+        path = run.report()
+    except WriteFailed as e:
+        output.note(f"error: {e}")
+        return parts, {**told, "report": None, "report_error": str(e)}, e.exit_code
+    return [*parts, f"report: {output.folder_text(path)}"], {**told, "report": path}, code
 
 
 # ---------------------------------------------------------------- parameters

@@ -49,6 +49,8 @@ COMMANDS: Table = {
             "list": ("quant.app.runs:list_", "List the saved backtests."),
             "show": ("quant.app.runs:show", "Show a saved backtest."),
             "diff": ("quant.app.runs:diff", "Tell two backtests apart."),
+            "report": ("quant.app.runs:report", "Write the HTML page of a run, or of several side by side."),
+            "export": ("quant.app.runs:export", "Write a run's tables as CSV."),
             "prune": ("quant.app.runs:prune", "Remove all but the newest backtests."),
         },
         "Saved backtests.",

@@ -1,4 +1,4 @@
-"""`quant runs list, show, diff, prune`."""
+"""`quant runs list, show, diff, report, export, prune`."""
 
 from __future__ import annotations
 
@@ -74,6 +74,42 @@ def diff(a: str, b: str, data: Path | None) -> Result:
 
     found = compare(a, b, _data(data))
     return Result({"a": a, "b": b, **found.to_dict()}, [repr(found)], int(not found.same))
+
+
+@command("report")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help="The page to write.")
+@data_option
+def report(runs: tuple[str, ...], to: Path | None, data: Path | None) -> Result:
+    """Write the page of a run, or of several runs side by side: one HTML file that needs no network.
+
+    Without --to the page of one run is report.html in its folder. Several runs need --to.
+
+    \b
+      quant runs report macd_cross
+      quant runs report 0ef4b917 c364ae1b --to compared.html
+    """  # fmt: skip
+    from quant.backtest import load_run
+    from quant.backtest.reporting import compare_report
+
+    if len(runs) > 1 and to is None:
+        raise click.UsageError("Several runs make one page: name it with --to FILE.")
+    folder = _data(data)
+    found = [load_run(name, folder) for name in runs]
+    path = found[0].report(to) if to is None or len(found) == 1 else compare_report(found, to)
+    return Result({"runs": list(runs), "report": path}, [f"written {output.folder_text(path)}"])
+
+
+@command("export")
+@click.argument("run")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@data_option
+def export(run: str, folder: Path, data: Path | None) -> Result:
+    """Write a run's trades, orders, fills, account and returns as CSV files into DIR. Times are UTC."""
+    from quant.backtest import load_run
+
+    paths = load_run(run, _data(data)).to_csv(folder)
+    return Result({"run": run, "files": paths}, [f"written {output.folder_text(p)}" for p in paths])
 
 
 @command("prune")

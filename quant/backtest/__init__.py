@@ -1,9 +1,10 @@
 """Backtests through backtrader: feeds, broker, recorder, runner and run folders. Knows no IB and no live trading."""
 
+from quant.backtest.cerebro import Cerebro
 from quant.backtest.compare import Comparison, compare
 from quant.backtest.feed import feed
 from quant.backtest.folder import load_run, prune, runs
 from quant.backtest.result import Run
 from quant.backtest.runner import backtest
 
-__all__ = ["Comparison", "Run", "backtest", "compare", "feed", "load_run", "prune", "runs"]
+__all__ = ["Cerebro", "Comparison", "Run", "backtest", "compare", "feed", "load_run", "prune", "runs"]

@@ -22,7 +22,7 @@ from quant.strategy import Plan, Strategy
 
 # What a strategy gives itself without touching the run, and what backtrader's metaclass writes into it.
 OWN: Final = frozenset(
-    ["params", "session", "valid", "signals", "signals_all", "alias", "aliased", "csv", "frompackages", "linealias"]
+    ["params", "session", "valid", "signals", "signals_all", "plots", "alias", "aliased", "csv", "frompackages", "linealias"]
     + ["lines", "packages", "plotinfo", "plotlabel", "plotlines"]
 )
 FIRST_SEARCH: Final = 64  # bars; exits are mostly touched soon, and a search over all bars for each would be quadratic
@@ -67,7 +67,7 @@ class Loop:
     def __init__(self, strategy: Strategy, broker: QuietBroker, record: Record) -> None:
         self.strategy, self.broker, self.record = strategy, broker, record
         self.feeds = strategy._feeds
-        end = np.unique(np.concatenate([b.end for b in record.bars]))
+        end = record.steps
         self.last = len(end)
         # Per feed: the step of each row, and at each step how many rows are over.
         self.step_of = [np.searchsorted(end, b.end) for b in record.bars]

@@ -9,6 +9,7 @@ Source of every rule: backtrader 1.9.78.123, brokers/bbroker.py.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ _QUIET: Final = (
     "cashadjust", "get_credit_interest", "_get_credit_interest", "get_leverage", "get_margin", "getvalue",
     "getvaluesize", "margin", "profitandloss", "stocklike",
 )  # fmt: skip
+_STOPS: Final = (bt.Order.Stop, bt.Order.StopTrail)
+_STOP_LIMITS: Final = (bt.Order.StopLimit, bt.Order.StopTrailLimit)
 _OURS: Final = ("backtrader.", "quant.")
 
 
@@ -51,6 +54,35 @@ class LazyPosition(bt.Position):  # type: ignore[misc]  # backtrader has no type
         self._data, self._datetime = None, value
 
 
+class Children(defaultdict[int, deque[Any]]):
+    """Orders that wait for their parent, by its ref. An entry left empty is kept as a number alone.
+
+    Stock keeps an empty deque of 600 bytes for every order ever filled, and asks only whether it is there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(deque)
+        self.emptied: set[int] = set()
+
+    def __contains__(self, ref: object) -> bool:
+        return super().__contains__(ref) or ref in self.emptied
+
+    def __missing__(self, ref: int) -> deque[Any]:
+        self.emptied.discard(ref)
+        return super().__missing__(ref)
+
+    def __delitem__(self, ref: int) -> None:
+        if super().__contains__(ref):
+            super().__delitem__(ref)
+        self.emptied.discard(ref)
+
+    def drop(self, ref: int) -> None:
+        """Forget the deque of `ref` if it is empty, but not that it was there."""
+        if super().__contains__(ref) and not self[ref]:
+            super().__delitem__(ref)
+            self.emptied.add(ref)
+
+
 class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     """Stock's broker, bit for bit; inside the fast loop it values the account only when asked."""
 
@@ -73,6 +105,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._stale, self._plain = False, None
         super().init()
         self.positions.default_factory = LazyPosition
+        self._pchildren = Children()
 
     # ------------------------------------------------------------ the fast loop's switch
     def begin(self) -> None:
@@ -109,8 +142,8 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         """Bring everything put off up to date: somebody is about to change the account between two passes."""
         if self._lazy and not self._passing:
             self._settle()
+            self.changed, self.eager = False, True
             self._bring()
-            self.eager = True
 
     def _bring(self) -> None:
         if not self.changed:
@@ -163,7 +196,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         if not self._lazy:
             super().next()
         elif self.pending or self.submitted or self._toactivate or self._cash_addition or not self._plain:
-            self._passing = True
+            self._passing, self.changed = True, False
             try:
                 self._pass()
             finally:
@@ -183,7 +216,6 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             self._look()
             self.eager = not self._plain
             return
-        self.changed = False
         while self._toactivate:
             self._toactivate.popleft().activate()
         if self.p.checksubmit:
@@ -219,6 +251,33 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
                     pending.append(order)
                 elif order.status == bt.Order.Completed:
                     self._bracketize(order)
+                    self._pchildren.drop(order.ref)
+
+    def _try_exec(self, order: bt.Order) -> None:
+        """Try an order on the present bar. The loop's ticks are the lines' values, which are nearer."""
+        if not self._lazy:
+            super()._try_exec(order)
+            return
+        lines = order.data.lines
+        at = lines.close._idx
+        popen, close = lines.open.array[at], lines.close.array[at]
+        high, low = lines.high.array[at], lines.low.array[at]
+        kind, price, limit = order.exectype, order.created.price, order.created.pricelimit
+        if kind == bt.Order.Market:
+            self._try_exec_market(order, popen, high, low)
+        elif kind == bt.Order.Close:
+            self._try_exec_close(order, close)
+        elif kind == bt.Order.Limit:
+            self._try_exec_limit(order, popen, high, low, price)
+        elif kind in _STOP_LIMITS:
+            if order.triggered:
+                self._try_exec_limit(order, popen, high, low, limit)
+            else:
+                self._try_exec_stoplimit(order, popen, high, low, close, price, limit)
+        elif kind in _STOPS:
+            self._try_exec_stop(order, popen, high, low, price, close)
+        elif kind == bt.Order.Historical:
+            self._try_exec_historical(order)
 
     def _adjust(self) -> None:
         for data, position in self.positions.items():

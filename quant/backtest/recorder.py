@@ -67,11 +67,16 @@ class Record:
     entry_touches: int = 0  # exits of a plain strategy touched on their entry's bar, where stock ignores them
     fell_back: str | None = None  # why `fast` left the run to `plain`
     numeric_valid: int = 0  # orders whose `valid` is a number, which stock drops or misreads
+    steps: Ints = field(init=False, repr=False)  # all that the feeds have; a strategy may stop the run early
+
+    def __post_init__(self) -> None:
+        one = len(self.bars) == 1
+        self.steps = self.bars[0].end if one else np.unique(np.concatenate([b.end for b in self.bars]))
 
     @property
     def end(self) -> Ints:
-        """(m,) int64 UTC ns of the steps."""
-        return np.unique(np.concatenate([b.end for b in self.bars]))[: len(self.value)]
+        """(m,) int64 UTC ns of the steps that were run."""
+        return self.steps[: len(self.value)]
 
     @property
     def session(self) -> Dates:

@@ -106,14 +106,14 @@ def content(run: Run, *, drawn: bool = True) -> Content:
     panes = _panes(run, bars, notes)
     symbols = [
         Symbol(n, at[k], b.open[k], b.high[k], b.low[k], b.close[k], b.volume[k], _cut(p, k))
-        for n, b, at, k, p in zip(names, bars, steps, kept, panes, strict=True if bars else False)
+        for n, b, at, k, p in zip(names, bars, steps, kept, panes, strict=bool(bars))
     ]  # fmt: skip
     clock = _clock(end, bars, zone)
     returns = run.returns
     return Content(
         name=run.folder.name if run.folder is not None else "not saved", settings=run.settings, metrics=run.metrics,
-        findings=run.findings, clock=clock, zone=zone, equity=run.equity.to_numpy(),
-        hold=_hold(run, bars, end), returns=returns.to_numpy(),
+        findings=run.findings, clock=clock, zone=zone, equity=np.asarray(run.equity, dtype=np.float64),
+        hold=_hold(run, bars, end), returns=np.asarray(returns, dtype=np.float64),
         sessions=returns.index.to_numpy().astype("datetime64[D]"), periods_per_year=_periods(run, bars),
         symbols=symbols, fills=_fills(run, bars, end, zone), orders=_orders(run, zone),
         trades=_trades(run, bars, end, zone), notes=notes,
@@ -137,8 +137,8 @@ def _bars(run: Run, notes: list[str]) -> tuple[Bars, ...]:
             return ()
         if bars.fingerprint != fact["fingerprint"]:
             notes.append(
-                f"Without prices, indicators, and buying and holding, for the bars of {fact['name']} in the store are no longer those of the "
-                f"run (fingerprint {bars.fingerprint[:12]}, not {fact['fingerprint'][:12]})."
+                f"Without prices, indicators, and buying and holding, for the bars of {fact['name']} in the store are "
+                f"no longer those of the run (fingerprint {bars.fingerprint[:12]}, not {fact['fingerprint'][:12]})."
             )
             return ()
         found.append(bars)
@@ -206,7 +206,7 @@ def _starts(start: Ints, intraday: bool, zone: str) -> Ints:
 
 def _filled(run: Run, times: pd.Series[Any], symbols: pd.Series[str], zone: str) -> Floats:
     """Return the clock at the start of the bars in which fills happened; NaN for none."""
-    ns = times.array.as_unit("ns").asi8  # type: ignore[attr-defined]
+    ns = times.array.as_unit("ns").asi8
     size = {f["name"]: f["bar"] for f in run.settings["bars"]}
     intraday = np.array([size[s][-1] in "smh" for s in symbols], dtype=bool)
     missing = times.isna().to_numpy()
@@ -233,7 +233,7 @@ def _steps(
 def _fills(run: Run, bars: Sequence[Bars], end: Ints, zone: str) -> dict[str, np.ndarray[Any, Any]]:
     f = run.fills
     symbol = f["symbol"].to_numpy(dtype=object)
-    times = f["time"].array.as_unit("ns").asi8  # type: ignore[attr-defined]
+    times = f["time"].array.as_unit("ns").asi8
     multiplier = {b["name"]: b["instrument"]["multiplier"] for b in run.settings["bars"]}
     by = np.array([multiplier[s] for s in symbol], dtype=np.float64)
     columns = ("quantity", "price", "commission", "slippage", "order", "ambiguous")
@@ -248,7 +248,7 @@ def _orders(run: Run, zone: str) -> dict[str, np.ndarray[Any, Any]]:
     o = run.orders
     words = ("symbol", "kind", "status", "reason")
     numbers = ("order", "quantity", "price", "limit_price")
-    decided = to_local(o["time"].array.as_unit("ns").asi8, zone) // SECOND  # type: ignore[attr-defined]
+    decided = to_local(o["time"].array.as_unit("ns").asi8, zone) // SECOND
     return {
         **{c: o[c].to_numpy(dtype=object) for c in words}, **{c: o[c].to_numpy() for c in numbers}, "decided": decided,
     }  # fmt: skip
@@ -257,8 +257,8 @@ def _orders(run: Run, zone: str) -> dict[str, np.ndarray[Any, Any]]:
 def _trades(run: Run, bars: Sequence[Bars], end: Ints, zone: str) -> dict[str, np.ndarray[Any, Any]]:
     t = run.trades
     symbol = t["symbol"].to_numpy(dtype=object)
-    entered = t["entry_time"].array.as_unit("ns").asi8  # type: ignore[attr-defined]
-    left = t["exit_time"].array.as_unit("ns").asi8  # type: ignore[attr-defined]
+    entered = t["entry_time"].array.as_unit("ns").asi8
+    left = t["exit_time"].array.as_unit("ns").asi8
     held = t["open"].to_numpy()
     entry, entry_step = _steps(entered, symbol, run, bars, end)
     exit_, exit_step = _steps(left, symbol, run, bars, end)
@@ -274,7 +274,8 @@ def _trades(run: Run, bars: Sequence[Bars], end: Ints, zone: str) -> dict[str, n
     columns = ("quantity", "entry_price", "exit_price", "pnl", "return", "commission", "borrow", "open")
     return {
         "symbol": symbol, **{c: t[c].to_numpy() for c in columns}, "reason": t["reason"].to_numpy(dtype=object),
-        "entered": _filled(run, t["entry_time"], t["symbol"], zone), "left": _filled(run, t["exit_time"], t["symbol"], zone),
+        "entered": _filled(run, t["entry_time"], t["symbol"], zone),
+        "left": _filled(run, t["exit_time"], t["symbol"], zone),
         "entry_step": entry_step, "exit_step": np.where(held, len(end) - 1, exit_step), "mfe": mfe, "mae": mae,
     }  # fmt: skip
 

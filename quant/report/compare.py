@@ -9,7 +9,7 @@ import numpy as np
 
 from quant.metrics import drawdown
 from quant.report import sections
-from quant.report.content import Content
+from quant.report.content import Content, Days, Floats
 from quant.report.document import document
 from quant.report.levels import Column, block, line
 from quant.report.page import DRAWDOWN_DECIMALS, wide
@@ -48,13 +48,14 @@ def labels(runs: Sequence[Content]) -> list[str]:
     return [chr(ord("A") + n) if n < 26 else f"R{n + 1}" for n in range(len(runs))]
 
 
-def _course(run: Content, dates: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return growth and drawdown by date: 1 before the run begins is left out, its last value is not drawn on."""
-    grown = np.cumprod(1.0 + run.returns)
+def _course(run: Content, dates: Days) -> tuple[Floats, Floats]:
+    """Return growth and drawdown by date; NaN before a run's first session and after its last."""
+    grown: Floats = np.cumprod(1.0 + run.returns, dtype=np.float64)
     row = np.searchsorted(run.sessions, dates, side="right") - 1
     known = (row >= 0) & (dates <= run.sessions[-1])
     fall = drawdown(grown, 1.0)
-    return tuple(np.where(known, v[np.maximum(row, 0)], np.nan) for v in (grown, fall))  # type: ignore[return-value]
+    at = np.maximum(row, 0)
+    return np.where(known, grown[at], np.nan), np.where(known, fall[at], np.nan)
 
 
 def side_by_side(runs: Sequence[Content]) -> list[tuple[str, list[tuple[str, list[str]]]]]:

@@ -40,7 +40,8 @@ class Content:
     zone: whose wall clock. equity, hold: (m,) of the account, and of buying and holding with the starting cash.
     returns, sessions: per session. metrics, settings: as of the run.
     symbols: empty where the bars are not at hand. fills: step, symbol, quantity, price, commission, reason, order,
-    slippage, ambiguous, filled (clock), value (|quantity| x price x multiplier). orders: order, decided (clock), symbol, kind, quantity, price, limit_price,
+    slippage, ambiguous, filled (clock), value (|quantity| x price x multiplier).
+    orders: order, decided (clock), symbol, kind, quantity, price, limit_price,
     status, reason. trades: symbol, quantity, entered, left (clock), entry_step, exit_step, entry_price, exit_price,
     pnl, return, commission, borrow, reason, open, mfe, mae (fractions of the entry price, NaN where unknown).
     notes: what the page lacks, and why.

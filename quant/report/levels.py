@@ -51,7 +51,7 @@ def line(name: str, values: Floats, digits: int = 7) -> list[Column]:
     """
     values = np.where(np.isfinite(values), values, np.nan)
     d = min(decimals(values), _digits(values, digits))
-    low, high = (Column(f"{name}.{how}", values, how, d, name) for how in ("min", "max"))  # type: ignore[arg-type]
+    low, high = (Column(f"{name}.{how}", values, how, d, name) for how in ("min", "max"))
     return [Column(name, values, "last", d), low, high]
 
 
@@ -99,22 +99,21 @@ def coarser(step: Ints, columns: Sequence[Column]) -> tuple[Ints, list[Column]]:
 
 
 def _join(column: Column, begin: Ints) -> Floats:
-    values = column.values
+    values, joined = column.values, {"sum": np.add, "max": np.fmax, "min": np.fmin}
     if not len(begin):
         return values
     if column.how == "first":
         return values[begin]
-    if column.how == "sum":
-        return np.add.reduceat(values, begin)
-    if column.how == "max":
-        return np.fmax.reduceat(values, begin)
-    if column.how == "min":
-        return np.fmin.reduceat(values, begin)
+    if column.how in joined:
+        found: Floats = joined[column.how].reduceat(values, begin)
+        return found
     known = ~np.isnan(values)
     if known.all():
-        return values[np.append(begin[1:], len(values)) - 1]
+        ends: Floats = values[np.append(begin[1:], len(values)) - 1]
+        return ends
     row = np.maximum.reduceat(np.where(known, np.arange(len(values)), -1), begin)  # the last that is a number
-    return np.where(row >= begin, values[row], np.nan)
+    last: Floats = np.where(row >= begin, values[row], np.nan)
+    return last
 
 
 def levels(step: Ints, columns: Sequence[Column]) -> list[tuple[Ints, list[Column]]]:

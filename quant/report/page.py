@@ -32,14 +32,14 @@ def run_page(content: Content) -> str:
     values = {
         "title": sections.title(content), "name": content.name, "head": sections.head(content),
         "figures": sections.figures(content.metrics), "notes": content.notes, "findings": content.findings,
-        "symbols": [s.name for s in content.symbols], "panes": len({p for s in content.symbols for p in s.panes} - {"price"}),
-        "zone": content.zone, "months": sections.months(content.returns, content.sessions), "month_names": sections.MONTHS,
+        "symbols": [s.name for s in content.symbols], "zone": content.zone,
+        "months": sections.months(content.returns, content.sessions), "month_names": sections.MONTHS,
         "boot": boot, "spreads": spreads, "too_few": sections.too_few(content) if boot is None else "",
         "sessions": len(content.returns), "trades": len(content.trades["symbol"]), "best": best, "worst": worst,
         "excursions": bool(np.isfinite(content.trades["mfe"]).any()),
         "costs": sections.costs(content), "rejected": sections.rejected(content),
         "ambiguous": sections.ambiguous(content), "settings": list(settings(content.settings)),
-        "cash": price(content.cash), "steps": len(content.clock),
+        "cash": price(content.cash),
     }  # fmt: skip
     return document("run.html", values, data, blobs)
 

@@ -31,6 +31,7 @@ def title(content: Content) -> str:
 def head(content: Content) -> list[tuple[str, str]]:
     """Return the facts under the title."""
     s = content.settings
+    borrow = "none" if s["borrow"] is None else s["borrow"]
     bars: list[dict[str, Any]] = s["bars"]
     first, last = min(b["first"] for b in bars), max(b["last"] for b in bars)
     sources = ", ".join(sorted({b["source"] for b in bars}))
@@ -40,7 +41,7 @@ def head(content: Content) -> list[tuple[str, str]]:
         ("Parameters", ", ".join(f"{k} = {v}" for k, v in s["params"].items()) or "none"),
         ("Bars", f"{sum(b['rows'] for b in bars):,} of {sizes}, {sources}"),
         ("Span", f"{first} to {last}"),
-        ("Costs", f"{s['costs']}, slippage {s['slippage'] or 'none'}, borrow {NONE if s['borrow'] is None else s['borrow']}"),
+        ("Costs", f"{s['costs']}, slippage {s['slippage'] or 'none'}, borrow {borrow}"),
         ("Sizing", s["sizing"] or "the strategy's own"),
         ("Engine", f"{s['engine']}, quant-ib {s['versions'].get('quant-ib', NONE)}"),
         ("Data", ", ".join(b["fingerprint"][:12] for b in bars[:3]) + (" …" if len(bars) > 3 else "")),
@@ -59,7 +60,8 @@ def figures(m: Mapping[str, float]) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Risk", [
             ("Sharpe ratio", number(m["sharpe"])), ("Sortino ratio", number(m["sortino"])),
             ("Volatility a year", percent(m["volatility"], ".2%")), ("Deepest drawdown", percent(m["max_drawdown"])),
-            ("Longest drawdown", f"{number(m['max_drawdown_days'], ',.0f')} days"), ("Calmar ratio", number(m["calmar"])),
+            ("Longest drawdown", f"{number(m['max_drawdown_days'], ',.0f')} days"),
+            ("Calmar ratio", number(m["calmar"])),
         ]),
         ("Trades", [
             ("Closed", number(m["trades"], ",.0f")), ("Won", percent(m["win_rate"], ".2%")),
@@ -123,8 +125,9 @@ class Spread:
 
 
 def seed(settings: Mapping[str, Any]) -> int:
-    """Return a number that the run's settings, code and data decide."""
-    facts = json.dumps(settings, sort_keys=True, default=str).encode()
+    """Return a number that the run's settings, code and data decide; engines agree to the last bit, so not they."""
+    kept = {k: v for k, v in settings.items() if k not in ("engine", "versions", "look_ahead_ok")}
+    facts = json.dumps(kept, sort_keys=True, default=str).encode()
     return int.from_bytes(hashlib.sha256(facts).digest()[:8], "big")
 
 
@@ -191,8 +194,8 @@ def costs(content: Content) -> Listing:
         total = commission + slipped + borrow
         rows.append(
             (
-                name, f"{int(mine.sum()):,}", number(traded, ",.0f"), number(commission), number(slipped), number(borrow),
-                number(total), number(total / traded * 1e4 if traded > 0 else math.nan, ".2f"),
+                name, f"{int(mine.sum()):,}", number(traded, ",.0f"), number(commission), number(slipped),
+                number(borrow), number(total), number(total / traded * 1e4 if traded > 0 else math.nan, ".2f"),
                 percent(total / content.cash, ".2%"),
             )
         )  # fmt: skip
@@ -226,7 +229,8 @@ def extremes(content: Content, count: int = 5) -> tuple[Listing, Listing]:
     columns = {
         "Entered": ("entered", moment), "Left": ("left", moment), "Symbol": ("symbol", str),
         "Quantity": ("quantity", _signed), "Entry": ("entry_price", price), "Exit": ("exit_price", price),
-        "Result": ("pnl", _signed_money), "Return": ("return", percent), "MFE": ("mfe", percent), "MAE": ("mae", percent),
+        "Result": ("pnl", _signed_money), "Return": ("return", percent),
+        "MFE": ("mfe", percent), "MAE": ("mae", percent),
         "Left by": ("reason", str),
     }  # fmt: skip
     return (

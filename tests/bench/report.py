@@ -9,7 +9,6 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ def made_up_run(bars: Bars, fills_per_bar: float, seed: int = 1) -> Run:
         record.orders.append(OrderRow(k, 0, decided, "market", size, np.nan, np.nan, reason, "filled"))
         record.fills.append(FillRow(k, 0, bar, size, float(bars.open[bar]), 1.0, reason, 0.0))
     job = Job(
-        strategy=Drawn, params=vars(SimpleNamespace(fast=12, slow=26, signal=9)), bars=(bars,), plans=(), cash=100_000.0,
+        strategy=Drawn, params={"fast": 12, "slow": 26, "signal": 9}, bars=(bars,), plans=(), cash=100_000.0,
         costs=costs("none"), sizing=None, slippage=None, borrow=None, rules=SessionRules(), start_rule="first-target",
     )  # fmt: skip
     return make_run(job, record, [], engine="made up", look_ahead_ok=None)

@@ -319,9 +319,20 @@ class Chart {
   }
 }
 
-// Labels of a logarithmic axis: 1, 2, 5, 10, ... or, over many decades, 1, 10, 100.
+// The step, a round number, that gives at most `most` parts.
+function niceStep(span, most) {
+  const raw = span / most, size = Math.pow(10, Math.floor(Math.log10(raw)));
+  return [1, 2, 5, 10].map((m) => m * size).find((s) => s >= raw * (1 - 1e-9));
+}
+
+// Labels of a logarithmic axis: 1, 2, 5, 10, ... or, over many decades, 1, 10, 100; over less than one, even steps.
 function powers(lo, hi) {
-  const out = [], steps = hi / lo < 30 ? (hi / lo < 3 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8] : [1, 2, 5]) : [1];
+  const out = [], steps = hi / lo < 30 ? [1, 2, 5] : [1];
+  if (hi / lo < 4) {
+    const step = niceStep(hi - lo, 7);
+    for (let k = Math.ceil(lo / step); k * step <= hi; k++) out.push(Number((k * step).toPrecision(9)));
+    return out;
+  }
   for (let e = Math.floor(Math.log10(lo)); e <= Math.log10(hi); e++)
     for (const s of steps) { const v = Number((s * Math.pow(10, e)).toPrecision(3)); if (v >= lo && v <= hi) out.push(v); }
   return out;

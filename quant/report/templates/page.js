@@ -267,11 +267,6 @@ function scatter(canvas, name) {
   canvas.spots = spots;
 }
 
-function niceStep(span, most) {
-  const raw = span / most, size = Math.pow(10, Math.floor(Math.log10(raw)));
-  return [1, 2, 5, 10].map((m) => m * size).find((s) => s >= raw);
-}
-
 function tradeText(i) {
   const q = trades.quantity[i];
   return [
