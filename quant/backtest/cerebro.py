@@ -5,8 +5,9 @@ Where a feature is in use that the fast loop does not cover, stock's own loop ru
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import backtrader as bt
@@ -16,6 +17,7 @@ from backtrader.feed import AbstractDataBase
 from quant.backtest.lazy import LazyBroker
 from quant.backtest.loop import Loop
 from quant.backtest.once import once
+from quant.errors import ParameterError
 
 _log = logging.getLogger(__name__)
 
@@ -133,4 +135,61 @@ def _stamps(datas: Sequence[Any]) -> str | None:
     return None
 
 
-__all__ = ["Cerebro"]
+# ---------------------------------------------------------------- proof on a script of one's own
+class _Witness(bt.Analyzer):  # type: ignore[misc]
+    """Writes down all that a run tells its analyzers."""
+
+    def start(self) -> None:
+        self.rows: list[str] = []
+        self.orders = self.trades = 0  # refs count over the whole process
+
+    def _say(self, *row: Any) -> None:
+        at = len(self.strategy), self.strategy.datetime[0] if len(self.strategy) else None
+        self.rows.append(repr((*at, *row)))
+
+    def notify_order(self, order: bt.Order) -> None:
+        self.orders = self.orders or order.ref
+        bits = [sorted(vars(b).items()) for b in order.executed.exbits]
+        created = {n: v for n, v in vars(order.created).items() if n != "exbits"}
+        name = order.getordername(), order.getstatusname()
+        self._say("order", order.ref - self.orders, *name, order.size, sorted(created.items()), bits)
+
+    def notify_trade(self, trade: bt.Trade) -> None:
+        hidden = ("ref", "data", "history")
+        self._say("trade", [(n, v) for n, v in sorted(vars(trade).items()) if n not in hidden])
+
+    def notify_fund(self, cash: float, value: float, fundvalue: float, shares: float) -> None:
+        self._say("account", cash, value, fundvalue, shares)
+
+    def stop(self) -> None:
+        broker = self.strategy.broker
+        self._say("end", broker.getcash(), broker.getvalue(), [len(d) for d in self.datas])
+
+    def get_analysis(self) -> list[str]:
+        return self.rows
+
+
+def first_difference(build: Callable[[type[bt.Cerebro]], bt.Cerebro]) -> str | None:
+    """Make a run with backtrader's Cerebro and with ours, and return where they first differ; None where nowhere.
+
+    build: takes the class and returns a Cerebro of it, set up but not run. Compared to the last bit are the
+    account at every bar, every notification of an order or trade, and the end.
+    Raises ParameterError where build makes a Cerebro of another class.
+    """
+    runs = []
+    for kind in (bt.Cerebro, Cerebro):
+        cerebro = build(kind)
+        if type(cerebro) is not kind:
+            reason = "must make its Cerebro from the class that it is given: def build(Cerebro): ... = Cerebro()"
+            raise ParameterError("build", build, reason)
+        cerebro.addanalyzer(_Witness, _name="_witness")
+        results = cerebro.run()
+        strategies = [s for r in results for s in (r if isinstance(r, list) else [r])]
+        runs.append([row for s in strategies for row in s.analyzers.getbyname("_witness").get_analysis()])
+    for ours, stock in itertools.zip_longest(*reversed(runs)):
+        if ours != stock:
+            return f"backtrader: {stock}\nq.Cerebro:  {ours}"
+    return None
+
+
+__all__ = ["Cerebro", "first_difference"]

@@ -22,8 +22,9 @@ from quant.strategy import Plan, Strategy
 
 # What a strategy gives itself without touching the run, and what backtrader's metaclass writes into it.
 OWN: Final = frozenset(
-    ["params", "session", "valid", "signals", "signals_all", "plots", "alias", "aliased", "csv", "frompackages", "linealias"]
-    + ["lines", "packages", "plotinfo", "plotlabel", "plotlines"]
+    {"params", "session", "valid", "signals", "signals_all", "plots"}
+    | {"alias", "aliased", "csv", "frompackages", "linealias", "lines", "packages"}
+    | {"plotinfo", "plotlabel", "plotlines"}
 )
 FIRST_SEARCH: Final = 64  # bars; exits are mostly touched soon, and a search over all bars for each would be quadratic
 
@@ -46,11 +47,45 @@ def not_covered(
 
 
 class QuietBroker(TargetBroker):
-    """TargetBroker for a strategy that listens to nothing: no copies of orders for notifications."""
+    """TargetBroker for a strategy that listens to nothing, without what is 0 for our commission schemes.
+
+    No copies of orders for notifications, no interest, no cash of futures, and flat positions are not summed:
+    each adds or takes 0.0. Source: backtrader 1.9.78.123, BackBroker.next and _get_value.
+    """
 
     def notify(self, order: bt.Order) -> None:
         """Record the order; nobody else is told."""
         self.p.recorder.order(order)
+
+    def next(self) -> None:
+        """Try every living order once, in stock's order; then value the account and record it."""
+        pending = self.pending
+        pending.append(None)
+        while (order := pending.popleft()) is not None:
+            if not order.active():
+                pending.append(order)
+                continue
+            self._try_exec(order)
+            if order.alive():
+                pending.append(order)
+            elif order.status == order.Completed:
+                self._bracketize(order)
+        self._value = self.cash + self._worth()
+        self.p.recorder.step(float(self.cash), float(self._value))
+
+    def _worth(self) -> float:
+        worth = 0.0
+        for data, position in self.positions.items():
+            if position.size:
+                close = data.close[0]
+                value = position.size * close
+                if value > 0:
+                    # Stock's detour over the unrealised profit, for longs only; the leverage of our schemes is 1.
+                    profit = position.size * (close - position.price)
+                    worth = worth + (value - profit) + profit
+                else:
+                    worth += value
+        return worth
 
 
 class SkippingCerebro(bt.Cerebro):  # type: ignore[misc]  # backtrader has no types
@@ -67,16 +102,17 @@ class Loop:
     def __init__(self, strategy: Strategy, broker: QuietBroker, record: Record) -> None:
         self.strategy, self.broker, self.record = strategy, broker, record
         self.feeds = strategy._feeds
-        end = record.steps
-        self.last = len(end)
-        # Per feed: the step of each row, and at each step how many rows are over.
-        self.step_of = [np.searchsorted(end, b.end) for b in record.bars]
-        self.rows_by = [np.searchsorted(b.end, end, side="right") for b in record.bars]
+        self.last = len(record.steps)
+        # Per feed the step of each row; (steps, feeds) how many rows are over.
+        self.step_of = [np.searchsorted(record.steps, b.end) for b in record.bars]
+        self.rows_by = np.stack([np.searchsorted(b.end, record.steps, side="right") for b in record.bars], axis=1)
         # A feed's first bar is visited too: its position takes its place in the account's sum there.
-        wake = [s[np.append(0, self._acting(f))] for s, f in zip(self.step_of, self.feeds, strict=True)]
-        self.wake = np.unique(np.concatenate(wake))
-        self.moves = [s[_moving(f.plan)] for s, f in zip(self.step_of, self.feeds, strict=True)]
-        self.lines = [list(f.data.lines) for f in self.feeds]
+        acts = [s[np.append(0, self._acting(f))] for s, f in zip(self.step_of, self.feeds, strict=True)]
+        self.wake, self.due = _by_step(acts)
+        moves = [s[_moving(f.plan)] for s, f in zip(self.step_of, self.feeds, strict=True)]
+        self.moves = {number: steps for number, steps in enumerate(moves) if len(steps)}
+        names = ("close", "open", "high", "low", "datetime")  # the first one counts the bars; nobody reads others
+        self.lines = [[getattr(f.data.lines, n) for n in names] for f in self.feeds]
 
     def _acting(self, feed: Any) -> Ints:
         decisions = self.strategy._decisions
@@ -94,24 +130,32 @@ class Loop:
             if visit < self.last:
                 self._advance(visit)
                 self.broker.next()
-                self.strategy.next()
+                due = self._due(visit)
+                if due:
+                    self.strategy._step([self.feeds[number] for number in due])
             step = visit + 1
 
     def _next(self, step: int) -> int:
         """Return the first step from `step` on at which anything can happen, `last` if there is none."""
-        broker = self.broker
         exits = set()
-        for order in broker.pending:
+        for order in self.broker.pending:
             if order.info.get("pair") is None or not order.active():
                 return step
-            exits.add(id(order.data))
+            exits.add(self.broker.p.recorder.number(order.data))
         visit = self._from(self.wake, step)
-        for number, feed in enumerate(self.feeds):
-            if self._held(feed):
-                visit = min(visit, self._from(self.moves[number], step))
-            if id(feed.data) in exits:
-                visit = min(visit, self._touch(number, step, visit))
+        for number, moves in self.moves.items():
+            if self._held(self.feeds[number]):
+                visit = min(visit, self._from(moves, step))
+        for number in exits:
+            visit = min(visit, self._touch(number, step, visit))
         return visit
+
+    def _due(self, step: int) -> list[int]:
+        """Return the feeds that decide at this step: those whose target acts, and whose exits may move."""
+        first, last = np.searchsorted(self.wake, (step, step + 1))
+        due = set(self.due[first:last].tolist())
+        due |= {number for number, moves in self.moves.items() if self._from(moves, step) == step}
+        return sorted(due)
 
     def _from(self, steps: Ints, step: int) -> int:
         at = int(np.searchsorted(steps, step))
@@ -140,10 +184,10 @@ class Loop:
 
     def _advance(self, step: int) -> None:
         """Put every feed's lines on its last row that is over at `step`."""
-        for lines, rows in zip(self.lines, self.rows_by, strict=True):
-            count = int(rows[step])
-            for line in lines:
-                line._idx, line.lencount = count - 1, count
+        for lines, count in zip(self.lines, self.rows_by[step].tolist(), strict=True):
+            if count != lines[0].lencount:
+                for line in lines:
+                    line._idx, line.lencount = count - 1, count
 
     def _skip(self, first: int, last: int) -> None:
         """Record the steps [first, last): cash and positions stand still, values follow the closes.
@@ -154,13 +198,21 @@ class Loop:
         for data, position in broker.positions.items():
             if position.size:  # a flat one adds 0.0, which changes no sum
                 number = broker.p.recorder.number(data)
-                close = self.record.bars[number].close[self.rows_by[number][first:last] - 1]
+                close = self.record.bars[number].close[self.rows_by[first:last, number] - 1]
                 value = position.size * close
                 # Stock's detour over the unrealised profit, for longs only; the leverage of our schemes is 1.
                 profit = position.size * (close - position.price)
                 worth = np.where(value > 0, worth + (value - profit) + profit, worth + value)
         self.record.cash.extend([float(broker.cash)] * (last - first))
         self.record.value.extend((broker.cash + worth).tolist())
+
+
+def _by_step(steps: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """Return the steps of all feeds in order, and beside each the number of its feed."""
+    number = np.repeat(np.arange(len(steps)), [len(s) for s in steps])
+    at = np.concatenate(steps)
+    order = np.lexsort((number, at))
+    return at[order], number[order]
 
 
 def _moving(plan: Plan) -> Ints:

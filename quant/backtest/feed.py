@@ -46,15 +46,19 @@ class BarsFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
             super().preload()
             return
         stamps = self.p.stamps
-        kept = slice(
-            int(np.searchsorted(stamps, self.fromdate)), int(np.searchsorted(stamps, self.todate, "right"))
-        )
+        first = int(np.searchsorted(stamps, self.fromdate))
+        last = max(first, int(np.searchsorted(stamps, self.todate, "right")))
+        # What stock loaded last and did not keep stays in the room for `lookahead`, if there is any.
+        beyond = last if last < len(stamps) else last - 1 if first == last else None
         columns = {c: getattr(self.p.bars, c) for c in COLUMNS} | {"datetime": stamps}
         for alias, line in zip(self.getlinealiases(), self.lines, strict=True):
             values = columns.get(alias)
-            kept_values = np.full(len(stamps), math.nan)[kept] if values is None else values[kept]
-            line.array = array("d", kept_values.tobytes())
+            if values is None:
+                values = np.full(len(stamps), math.nan)
+            line.array = array("d", values[first:last].tobytes())
             line.array.extend([math.nan] * line.extension)
+            if line.extension and beyond is not None and beyond >= 0:
+                line.array[last - first] = values[beyond]
         self._rows = iter(())
         self.home()
 

@@ -102,7 +102,7 @@ def _exits(job: Job, record: Record) -> Iterator[Finding]:
 def _positions(job: Job, record: Record) -> Iterator[Finding]:
     per_order = isinstance(job.costs, Costs) and job.costs.kind == "per-order"
     fills = [f.order for f in record.fills]
-    held = [record.position(k) for k in range(len(record.bars))]
+    held = record.positions()
     if per_order and job.plans is None:
         crossing, units = 0, [0.0] * len(held)
         for f in record.fills:

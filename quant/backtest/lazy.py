@@ -64,6 +64,10 @@ class Children(defaultdict[int, deque[Any]]):
         super().__init__(deque)
         self.emptied: set[int] = set()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A defaultdict's own way gives __init__ its factory; optstrategy sends the broker to other processes.
+        return Children, (), {"emptied": self.emptied}, None, iter(self.items())
+
     def __contains__(self, ref: object) -> bool:
         return super().__contains__(ref) or ref in self.emptied
 
@@ -328,8 +332,9 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _look(self) -> None:
         """Note the positions held, and whether they are all quiet."""
-        held = [(data, p) for data, p in self.positions.items() if p]
-        self._plain = all(map(self._is_quiet, (self.getcommissioninfo(data) for data, _ in held)))
+        held = [(data, p) for data, p in self.positions.items() if p.size]
+        schemes = {id(s): s for s in (self.getcommissioninfo(data) for data, _ in held)}
+        self._plain = all(map(self._is_quiet, schemes.values()))
         self._held = [(p, data.lines.close) for data, p in held]
         if self._plain:
             for data, position in held:

@@ -57,7 +57,8 @@ class Step:
         self.clocked = [] if self.moves is not None else strategy._lineiterators[LineIterator.IndType]
         own = list(strategy.lines)
         self.stamp, self.lines = own[0], own[1:]
-        analyzers = list(itertools.chain(strategy.analyzers, strategy._slave_analyzers))
+        self.analyzers = analyzers = list(itertools.chain(strategy.analyzers, strategy._slave_analyzers))
+        self.plain = type(strategy)._notify is bt.Strategy._notify
         self.called = [a for a in strategy.analyzers if _overrides(a, bt.Analyzer, _BAR_METHODS)]
         names = ("notify_cashvalue", "notify_fund", "_notify_cashvalue", "_notify_fund")
         self.told = [a for a in analyzers if _overrides(a, bt.Analyzer, names)]
@@ -85,7 +86,7 @@ class Step:
         for line in self.lines:
             line.forward()
         if strategy._orderspending or strategy._tradespending:
-            strategy._notify()
+            self._announce()
         elif self.hears or self.told:
             self._tell()
         status = -math.inf
@@ -111,6 +112,24 @@ class Step:
             strategy._next_observers(status, once=True)
         if strategy._orderspending or strategy._tradespending:
             strategy.clear()
+
+    def _announce(self) -> None:
+        """Do what strategy._notify() does."""
+        strategy = self.strategy
+        if not self.plain:
+            strategy._notify()
+            return
+        for order in strategy._orderspending:
+            if order.exectype != bt.Order.Historical or order.histnotify:
+                strategy.notify_order(order)
+            for analyzer in self.analyzers:
+                analyzer._notify_order(order)
+        for trade in strategy._tradespending:
+            strategy.notify_trade(trade)
+            for analyzer in self.analyzers:
+                analyzer._notify_trade(trade)
+        if self.hears or self.told:
+            self._tell()
 
     def _tell(self) -> None:
         broker, strategy = self.broker, self.strategy
@@ -200,26 +219,28 @@ class _Ticks:
         self.data, self.kind = data, type(data.lines)
         self.names = {f"tick_{n}": n for n in data.getlinealiases() if n != "datetime"}
         self.names["tick_last"] = data._getlinealias(0)
-        for name in self.names:
-            data.__dict__.pop(name, None)
-        properties = {name: property(self._tick(alias)) for name, alias in self.names.items()}
+        # Indicators without `once` have moved the feed before the run, and left ticks.
+        self.before = {n: data.__dict__.pop(n) for n in self.names if n in data.__dict__}
+        properties = {name: property(self._tick(name, alias)) for name, alias in self.names.items()}
         # Not through the metaclass: it would register the class.
         data.lines.__class__ = type.__new__(type(self.kind), self.kind.__name__, (self.kind,), properties)
 
-    @staticmethod
-    def _tick(alias: str) -> Any:
-        def tick(lines: Any) -> float | None:
-            if not len(lines):
-                raise AttributeError(f"tick_{alias}")
-            return getattr(lines, alias)[0] if len(lines) < lines.buflen() else None  # stock: none on the last bar
+    def _tick(self, name: str, alias: str) -> Any:
+        def tick(lines: Any) -> Any:
+            if len(lines):
+                return getattr(lines, alias)[0] if len(lines) < lines.buflen() else None  # stock: none on the last bar
+            if name in self.before:
+                return self.before[name]
+            raise AttributeError(name)
 
         return tick
 
     def end(self) -> None:
         """Write the ticks as stock leaves them."""
-        values = {name: getattr(self.data.lines, name) for name in self.names} if len(self.data) else {}
+        if len(self.data):
+            self.before = {name: getattr(self.data.lines, name) for name in self.names}
         self.data.lines.__class__ = self.kind
-        self.data.__dict__.update(values)
+        self.data.__dict__.update(self.before)
 
 
 def _countable(feeds: Sequence[Feed]) -> bool:
@@ -258,9 +279,9 @@ def _moves(strategy: Any, feeds: Sequence[Feed]) -> list[list[LineBuffer]] | Non
         clocks[id(feed.data)] = number
         clocks.update((id(line), number) for line in feed.lines)
     moves: list[list[LineBuffer]] = [[] for _ in feeds]
-    seen = set()
+    seen: set[int] = set()
     for indicator in strategy._lineiterators[LineIterator.IndType]:
-        number = _clock(indicator, clocks)
+        number = _clock(indicator, clocks)  # type: ignore[assignment]
         if number is None or type(indicator).advance not in _ADVANCE:
             return None
         lines = [indicator] if isinstance(indicator, LineBuffer) else list(indicator.lines)

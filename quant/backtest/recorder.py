@@ -88,13 +88,12 @@ class Record:
             dates[at[mine]] = np.maximum(dates[at[mine]], bars.session[mine])
         return np.maximum.accumulate(dates)
 
-    def position(self, feed: int) -> Floats:
-        """Return (n,) the units held at the END of each of the feed's bars."""
-        change = np.zeros(len(self.bars[feed]))
+    def positions(self) -> list[Floats]:
+        """Return for each feed (n,) the units held at the END of each of its bars."""
+        changes = [np.zeros(len(b)) for b in self.bars]
         for fill in self.fills:
-            if fill.feed == feed:
-                change[fill.bar] += fill.quantity
-        return np.cumsum(change)
+            changes[fill.feed][fill.bar] += fill.quantity
+        return [np.cumsum(c) for c in changes]
 
 
 _STATUS = {
@@ -111,20 +110,15 @@ class Recorder:
         self._numbers: dict[int, int] = {}  # id of a backtrader feed -> our number of it
         self._rows: dict[int, OrderRow] = {}  # backtrader's order.ref, which counts over the whole process
         self._bits: dict[int, int] = {}  # executions of an order that were recorded
+        self._entered: dict[int, int] = {}  # bar of each feed's last entry
 
     def add_feeds(self, datas: Sequence[bt.feed.DataBase]) -> None:
         """Take backtrader's feeds, in the order of the bars. Keyed by id: == of feeds compares prices."""
         self._numbers = {id(d): n for n, d in enumerate(datas)}
-        self._datas = list(datas)
 
     def number(self, data: bt.feed.DataBase) -> int:
         """Return our number of a backtrader feed."""
         return self._numbers[id(data)]
-
-    def now(self) -> int:
-        """Return the END of the latest bar of any feed, UTC ns."""
-        pairs = zip(self._datas, self.record.bars, strict=True)
-        return max(int(b.end[len(d) - 1]) for d, b in pairs if len(d))
 
     def decided(self, order: bt.Order) -> int:
         """Return when a recorded order was decided, UTC ns."""
@@ -159,7 +153,7 @@ class Recorder:
         return OrderRow(
             order=len(self.record.orders) + 1,
             feed=self.number(order.data),
-            time=self.now(),
+            time=int(self.record.steps[len(self.record.value) - 1]),  # of the step that the broker passed last
             kind=order.getordername().lower(),
             quantity=created.size,
             price=math.nan if market else float(created.price),
@@ -177,17 +171,16 @@ class Recorder:
         pair = order.info.get("pair")
         if pair is not None:
             ambiguous = is_ambiguous(order)
-            self.record.wrong_side += self._on_wrong_side(order, bar, row.feed)
+            stop, limit = open_reaches(order)
+            # An exit that its own entry's open had already reached: it was on the wrong side when sent.
+            reached = stop if order.exectype == bt.Order.Stop else limit
+            self.record.wrong_side += reached and self._entered.get(row.feed) == bar
+        elif row.reason == "entry":
+            self._entered[row.feed] = bar
         return FillRow(
             row.order, row.feed, bar, bit.size, bit.price, bit.comm, row.reason,
             0.0 if late else slippage_of(order, bit.price, bit.size), ambiguous,
         )  # fmt: skip
-
-    def _on_wrong_side(self, order: bt.Order, bar: int, feed: int) -> bool:
-        """An exit that its own entry's open had already reached: it was on the wrong side when sent."""
-        entry = next((f for f in reversed(self.record.fills) if f.feed == feed and f.reason == "entry"), None)
-        stop, limit = open_reaches(order)
-        return entry is not None and entry.bar == bar and (stop if order.exectype == bt.Order.Stop else limit)
 
 
 def open_reaches(order: bt.Order) -> tuple[bool, bool]:

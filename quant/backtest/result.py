@@ -109,7 +109,7 @@ def make_run(
 ) -> Run:
     """Return the Run that `record` makes of `job`."""
     names = names_of(job.bars)
-    positions = [record.position(k) for k in range(len(names))]
+    positions = record.positions()
     fills = [
         Fill(
             int(job.bars[f.feed].start[f.bar]), names[f.feed], f.quantity, f.price, f.commission, f.reason, f.bar,

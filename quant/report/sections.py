@@ -19,6 +19,7 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 ROWS: Final = 50  # of a table on the page; the files hold all
 SHADES: Final = 5  # of colour on either side of 0
 BINS: Final = 40
+PALE: Final = 0.02
 
 
 def title(content: Content) -> str:
@@ -39,7 +40,7 @@ def head(content: Content) -> list[tuple[str, str]]:
     code = next(iter(s["strategy"]["sources"].values()), None)
     return [
         ("Parameters", ", ".join(f"{k} = {v}" for k, v in s["params"].items()) or "none"),
-        ("Bars", f"{sum(b['rows'] for b in bars):,} of {sizes}, {sources}"),
+        ("Bars", f"{sum(b['rows'] for b in bars):,} of {sizes}, from {sources}"),
         ("Span", f"{first} to {last}"),
         ("Costs", f"{s['costs']}, slippage {s['slippage'] or 'none'}, borrow {borrow}"),
         ("Sizing", s["sizing"] or "the strategy's own"),
@@ -106,7 +107,8 @@ def months(returns: Floats, sessions: Days) -> list[tuple[str, list[Cell]]]:
 def _shade(value: float, largest: float) -> int:
     if not math.isfinite(value) or value == 0.0:
         return 0
-    depth = min(int(SHADES * math.sqrt(abs(value) / largest)) + 1, SHADES)  # the root keeps small ones apart
+    # The root keeps small ones apart; a month of a tenth of a percent is pale even where none moved more.
+    depth = min(int(SHADES * math.sqrt(abs(value) / max(largest, PALE))) + 1, SHADES)
     return depth if value > 0 else -depth
 
 

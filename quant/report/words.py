@@ -26,9 +26,10 @@ def percent(value: float | None, form: str = "+.2%") -> str:
 
 
 def price(value: float | None) -> str:
-    """Return a price with the digits that it has, at most ten, at least two decimals."""
+    """Return a price with the digits that it has: two decimals or more, of one from 10 on at most four, else ten digits."""
     if value is None or not math.isfinite(value):
         return NONE
+    value = round(value, 4) if abs(value) >= 10.0 else value
     text = f"{value:,.10g}" if abs(value) < 1e10 else f"{value:,.0f}"
     whole, _, rest = text.partition(".")
     return (text if "e" in text else f"{whole}.{rest:0<2}").replace("-", MINUS)

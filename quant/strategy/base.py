@@ -95,8 +95,12 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
 
     def next(self) -> None:
         """Decide for every feed whose bar just ended: first all exits and reductions, then all entries."""
+        self._step([feed for feed in self._feeds if feed.has_new_bar()])
+
+    def _step(self, feeds: Sequence[_Feed]) -> None:
+        """Decide for `feeds`, in their order."""
         equity = max(self.broker.getvalue(), 0.0)
-        due = [(feed, self._decide(feed, equity)) for feed in self._feeds if feed.has_new_bar()]
+        due = [(feed, self._decide(feed, equity)) for feed in feeds]
         for feed, sizes in due:
             if sizes is None:
                 self._follow(feed)

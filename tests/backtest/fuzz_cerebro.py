@@ -377,7 +377,7 @@ def play(make: type[bt.Cerebro], seed: int) -> tuple[list[str], str | None]:
     )
     if own_broker:
         cerebro.broker = bt.brokers.BackBroker(slip_perc=0.001)
-    count = rng.randrange(25, 90)
+    count = rng.randrange(20, 65)
     set_costs(rng, cerebro.broker)
     for number in range(rng.choice([1, 1, 1, 2, 2, 3])):
         cerebro.adddata(make_feed(rng, frame(rng, count, number), number), name=f"S{number}")

@@ -20,6 +20,7 @@ function readColours() {
     colours[name] = style.getPropertyValue("--" + name).trim();
 }
 const LINES = ["one", "two", "three", "four"];
+const OVER_BARS = ["four", "three", "two", "one"]; // the first two are not those of the marks
 
 // ---------------------------------------------------------------- the window
 const view = { lo: -0.5, hi: DATA.steps - 0.5, lowest: 4 };
@@ -90,12 +91,13 @@ function findTicks(rows, width) {
     const text = label(DATA.origin + rows.clock[i], best.unit, seen), room = (text.length * 6.2 + 14) * perPixel;
     if (step(i) - view.lo < room / 2) continue; // it would be cut off
     const last = kept[kept.length - 1];
+    const day = (k) => Math.floor((DATA.origin + rows.clock[k]) / 86400), begins = i > 0 && day(i) !== day(i - 1);
     if (last && step(i) - last.step < (room + last.room) / 2) {
-      // Sessions follow one another without a gap here: of two labels that touch, the one with the date stays.
-      if (text.length <= last.text.length) continue;
+      // Nights take no room here: of two labels that touch, the one that begins a day stays.
+      if (!begins || last.begins) continue;
       kept.pop();
     }
-    kept.push({ step: step(i), text, room });
+    kept.push({ step: step(i), text, room, begins });
   }
   ticks.splits = kept.map((k) => k.step);
   ticks.labels = kept.map((k) => k.text);

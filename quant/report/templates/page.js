@@ -62,8 +62,8 @@ function priceCharts() {
   }
   prices = new Block(s.block);
   $("panes").replaceChildren();
-  const lines = (pane) => pane.lines.map((l, i) => ({ ...l, colour: LINES[i % LINES.length] }));
-  const told = (c, i, drawn) => drawn.map((l) => [l.name, price(c.rows[l.column][i]), l.colour]);
+  const lines = (pane) => pane.lines.map((l, i) => ({ ...l, colour: (pane.name === "price" ? OVER_BARS : LINES)[i % LINES.length] }));
+  const told = (c, i, drawn, text) => drawn.map((l) => [l.name, text(c.rows[l.column][i]), l.colour]);
   const over = s.panes.filter((p) => p.name === "price").flatMap(lines);
   const found = [new Chart({
     box: $("price"), block: prices, candles: true, stride: s.stride, ofSymbol: true, format: axisNumber, lines: over, log,
@@ -71,7 +71,7 @@ function priceCharts() {
     text: (c, i) => [
       ...when(c, i), ["", s.name],
       ...["open", "high", "low", "close"].map((n) => [n[0].toUpperCase(), price(c.rows[n][i])]),
-      ["Vol", compact.format(c.rows.volume[i])], ...told(c, i, over),
+      ["Vol", compact.format(c.rows.volume[i])], ...told(c, i, over, price),
     ],
   })];
   for (const pane of s.panes.filter((p) => p.name !== "price")) {
@@ -81,7 +81,7 @@ function priceCharts() {
     $("panes").append(box);
     found.push(new Chart({
       box, block: prices, lines: drawn, ofSymbol: true, format: axisNumber,
-      text: (c, i) => [...when(c, i), [pane.name, ""], ...told(c, i, drawn)],
+      text: (c, i) => [...when(c, i), [pane.name, ""], ...told(c, i, drawn, (v) => Number.isInteger(v) ? number(v, 0) : price(v))],
     }));
   }
   charts.splice(0, charts.length, ...found, ...charts.filter((c) => !found.includes(c)));
@@ -150,7 +150,7 @@ function fillText(i) {
   lines.push([`filled in the bar of ${moment(fills.filled[i])}`, ""]);
   lines.push([`order ${fills.order[i]} (${fills.word("kind", i)}), decided ${moment(fills.decided[i])}`, ""]);
   const slipped = fills.slippage[i] > 0 ? `, slippage ${price(fills.slippage[i])} a unit` : "";
-  lines.push([`commission ${number(fills.commission[i])}${slipped}`, ""]);
+  lines.push([`commission ${price(fills.commission[i])}${slipped}`, ""]);
   if (fills.ambiguous[i]) lines.push(["the bar touched stop and limit: which came first is unknown", ""]);
   return lines;
 }
@@ -251,7 +251,7 @@ function scatter(canvas, name) {
   c.font = `${11 * dpr}px ${FONT}`;
   c.fillStyle = colours.soft;
   const axis = (lo, hi, most, draw) => { const step = niceStep(hi - lo, most); for (let v = Math.ceil(lo / step) * step; v <= hi + 1e-12; v += step) draw(v, axisPercent(Math.abs(v) < 1e-12 ? 0 : v, step)); };
-  axis(x0, x1, Math.max(Math.floor(w / dpr / 80), 2), (v, text) => { const at = Math.round(px(v)) + 0.5; stroke(c, colours.grid, dpr, () => { c.moveTo(at, top); c.lineTo(at, h - bottom); }); c.textAlign = "center"; c.textBaseline = "top"; c.fillText(text, at, h - bottom + 6 * dpr); });
+  axis(x0, x1, Math.max(Math.floor(w / dpr / 80), 2), (v, text) => { const at = Math.round(px(v)) + 0.5; stroke(c, colours.grid, dpr, () => { c.moveTo(at, top); c.lineTo(at, h - bottom); }); c.textAlign = "center"; c.textBaseline = "top"; c.fillText(text, Math.min(at, w - c.measureText(text).width / 2), h - bottom + 6 * dpr); });
   axis(y0, y1, 6, (v, text) => { const at = Math.round(py(v)) + 0.5; stroke(c, v === 0 || Math.abs(v) < 1e-12 ? colours.soft : colours.grid, dpr, () => { c.moveTo(left, at); c.lineTo(w - right, at); }); c.textAlign = "right"; c.textBaseline = "middle"; c.fillText(text, left - 6 * dpr, at); });
   const size = (known.length > 2000 ? 1.5 : known.length > 300 ? 2.4 : 3.4) * dpr, spots = [];
   c.globalAlpha = known.length > 2000 ? 0.45 : 0.75;
