@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = sorted(f.stem for f in (ROOT / "tests" / "bench").glob("*.py") if not f.stem.startswith(("_", "test_")))
+NAMES = sorted(
+    f.stem for f in (ROOT / "tests" / "bench").glob("*.py") if not f.stem.startswith(("_", "test_"))
+)
 
 
 def line(name: str, r: dict[str, Any]) -> str:
@@ -32,7 +34,9 @@ def misses(r: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Run the benchmarks that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(NAMES)}; all by default")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--full", action="store_true", help="the sizes and counts that documents quote")

@@ -123,7 +123,8 @@ def _strategy(strategy: Any, datas: Sequence[Any]) -> str | None:
 
 
 def _own(thing: Any, stock: type, names: Sequence[str]) -> str | None:
-    mine = [n for n in names if n in thing.__dict__ or getattr(type(thing), n, None) is not getattr(stock, n, None)]
+    kind = type(thing)
+    mine = [n for n in names if n in thing.__dict__ or getattr(kind, n, None) is not getattr(stock, n, None)]
     return f"{type(thing).__name__} has its own {', '.join(mine)}" if mine else None
 
 
@@ -180,7 +181,7 @@ def first_difference(build: Callable[[type[bt.Cerebro]], bt.Cerebro]) -> str | N
     for kind in (bt.Cerebro, Cerebro):
         cerebro = build(kind)
         if type(cerebro) is not kind:
-            reason = "must make its Cerebro from the class that it is given: def build(Cerebro): ... = Cerebro()"
+            reason = "must make its Cerebro from the class that it is given: cerebro = Cerebro()"
             raise ParameterError("build", build, reason)
         cerebro.addanalyzer(_Witness, _name="_witness")
         results = cerebro.run()

@@ -96,7 +96,7 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     _passing = False
     changed = False  # cash or a position may have changed in the last pass or since
     eager = False  # at this step the account's value does not follow from its positions, cash and the closes
-    _exact = False  # a filler or commission of the user's may ask for the account's value in the middle of a pass
+    _exact = False  # a filler or commission of the user's may ask for values in the middle of a pass
 
     def __getattr__(self, name: str) -> Any:
         if name in VALUES and self.__dict__.get("_stale"):
@@ -298,11 +298,15 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     # ------------------------------------------------------------ orders
     def buy(self, *args: Any, **kwargs: Any) -> bt.Order:
         """Take a buy order, as stock does."""
-        return self._take(bt.order.BuyOrder, *args, **kwargs) if self._lazy else super().buy(*args, **kwargs)
+        if not self._lazy:
+            return super().buy(*args, **kwargs)
+        return self._take(bt.order.BuyOrder, *args, **kwargs)
 
     def sell(self, *args: Any, **kwargs: Any) -> bt.Order:
         """Take a sell order, as stock does."""
-        return self._take(bt.order.SellOrder, *args, **kwargs) if self._lazy else super().sell(*args, **kwargs)
+        if not self._lazy:
+            return super().sell(*args, **kwargs)
+        return self._take(bt.order.SellOrder, *args, **kwargs)
 
     def _take(
         self, kind: type[bt.Order], owner: Any, data: Any, size: Any, price: Any = None, plimit: Any = None,
@@ -355,6 +359,9 @@ class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
         close(data): (steps,) its closes. The order of operations is that of stock's _get_value.
         """
+        if not self._held:
+            alone = self.cash + 0.0
+            return np.full(steps, alone / self._fundshares if fund else alone)
         worth: Any = 0.0
         for data, position in self.positions.items():
             if not position.size:

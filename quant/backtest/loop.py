@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
-from backtrader.linebuffer import LineActions, LineBuffer
+from backtrader.linebuffer import LineBuffer
 from backtrader.lineiterator import LineIterator
 from backtrader.lineseries import LineSeries
 
@@ -55,36 +54,25 @@ class Step:
         self.periods = _periods(strategy, feeds)
         self.moves = _moves(strategy, feeds)
         self.clocked = [] if self.moves is not None else strategy._lineiterators[LineIterator.IndType]
-        own = list(strategy.lines)
-        self.stamp, self.lines = own[0], own[1:]
+        self.stamp = strategy.lines.datetime
+        self.lines = [line for line in strategy.lines if line is not self.stamp]
         self.analyzers = analyzers = list(itertools.chain(strategy.analyzers, strategy._slave_analyzers))
         self.plain = type(strategy)._notify is bt.Strategy._notify
         self.called = [a for a in strategy.analyzers if _overrides(a, bt.Analyzer, _BAR_METHODS)]
         names = ("notify_cashvalue", "notify_fund", "_notify_cashvalue", "_notify_fund")
         self.told = [a for a in analyzers if _overrides(a, bt.Analyzer, names)]
-        self.hears = _overrides(strategy, bt.Strategy, ("notify_cashvalue", "notify_fund"))
+        # A broker of one's own is asked at every bar, as stock does.
+        self.hears = type(self.broker) is not LazyBroker or _overrides(
+            strategy, bt.Strategy, ("notify_cashvalue", "notify_fund")
+        )
         self.observed = bool(strategy._lineiterators[LineIterator.ObsType])
+        self.watched = bool(self.called or self.observed)
         self.late: Late | None = None
 
     def __call__(self, moment: float, moved: Sequence[int], feeds: Sequence[Feed]) -> None:
         """Let the strategy see the step whose feeds `moved` have a new bar."""
         strategy = self.strategy
-        if self.moves is not None:
-            for number in moved:
-                count = feeds[number].count
-                for line in self.moves[number]:
-                    line._idx = count - 1
-                    line.lencount = count
-        else:
-            for indicator in self.clocked:
-                if len(indicator._clock) > len(indicator):
-                    indicator.advance()
-        line = self.stamp
-        line._idx += 1
-        line.lencount += 1
-        line.array.append(moment)
-        for line in self.lines:
-            line.forward()
+        self._move(moment, moved, feeds)
         if strategy._orderspending or strategy._tradespending:
             self._announce()
         elif self.hears or self.told:
@@ -101,15 +89,41 @@ class Step:
             strategy.nextstart()
         else:
             strategy.prenext()
+        if self.watched or strategy._orderspending or strategy._tradespending:
+            self._finish(status)
+
+    def _move(self, moment: float, moved: Sequence[int], feeds: Sequence[Feed]) -> None:
+        """Move the indicators and the strategy's own lines."""
+        if self.moves is not None:
+            for number in moved:
+                count = feeds[number].count
+                for line in self.moves[number]:
+                    line._idx = count - 1
+                    line.lencount = count
+        else:
+            for indicator in self.clocked:
+                if len(indicator._clock) > len(indicator):
+                    indicator.advance()
+        line = self.stamp
+        line._idx += 1
+        line.lencount += 1
+        line.array.append(moment)
+        for line in self.lines:
+            line.forward()
+
+    def _finish(self, status: float) -> None:
+        """Let analyzers and observers see the step, and put its notifications away."""
+        strategy = self.strategy
+        pending = strategy._orderspending or strategy._tradespending
         if self.called:
             strategy._next_analyzers(status, once=True)
-        if self.late is not None:
-            if self.broker.eager or strategy._orderspending or strategy._tradespending:
-                self.late.step()
-            else:
-                self.late.due += 1
-        elif self.observed:
-            strategy._next_observers(status, once=True)
+        if self.late is None:
+            if self.observed:
+                strategy._next_observers(status, once=True)
+        elif pending or self.broker.eager:
+            self.late.step()
+        else:
+            self.late.due += 1
         if strategy._orderspending or strategy._tradespending:
             strategy.clear()
 
@@ -154,7 +168,7 @@ class Loop:
 
     def run(self) -> None:
         """Visit every step. What the strategies raise passes through, with the lines where they are."""
-        lazy = isinstance(self.broker, LazyBroker) and _countable(self.feeds)
+        lazy = type(self.broker) is LazyBroker and _countable(self.feeds)
         ticks = [_Ticks(f.data) for f in self.feeds]
         if lazy:
             self.broker.begin()
@@ -184,6 +198,7 @@ class Loop:
     def _visit(self) -> None:
         cerebro, broker, feeds, patterns = self.cerebro, self.broker, self.feeds, self.patterns
         notes = broker.notifs
+        own = type(broker) is not LazyBroker
         for moment, pattern in zip(self.moments, self.which, strict=True):
             moved = patterns[pattern]
             for number in moved:
@@ -193,7 +208,7 @@ class Loop:
                     line._idx = count - 1
                     line.lencount = count
             broker.next()
-            if notes:
+            if notes or own:
                 self._deliver()
             if cerebro._event_stop:
                 return
@@ -228,7 +243,8 @@ class _Ticks:
     def _tick(self, name: str, alias: str) -> Any:
         def tick(lines: Any) -> Any:
             if len(lines):
-                return getattr(lines, alias)[0] if len(lines) < lines.buflen() else None  # stock: none on the last bar
+                last = len(lines) == lines.buflen()  # there stock leaves none
+                return None if last else getattr(lines, alias)[0]
             if name in self.before:
                 return self.before[name]
             raise AttributeError(name)

@@ -63,9 +63,7 @@ class Late:
     closes(data, first, last): its closes at the steps [first, last).
     """
 
-    def __init__(
-        self, strategy: Any, broker: LazyBroker, closes: Callable[[Any, int, int], Floats]
-    ) -> None:
+    def __init__(self, strategy: Any, broker: LazyBroker, closes: Callable[[Any, int, int], Floats]) -> None:
         self.strategy = strategy
         observers = strategy._lineiterators[LineIterator.ObsType]
         self.accounts = [o for o in observers if isinstance(o, _ACCOUNT)]
@@ -119,7 +117,7 @@ class Late:
                 mean = (0.0 + math.fsum(prices)) / float(len(prices))
                 if not observer.p.barplot:
                     line[0] = mean
-                elif mean == mean:  # noqa: PLR0124  # NaN is not
+                elif not math.isnan(mean):
                     line[0] = edge[0] * far
 
     def bring(self) -> None:

@@ -24,7 +24,7 @@ _LAST = dt.time(23, 59, 59, 9999)
 
 def make(kind: type[bt.Order], **given: Any) -> bt.Order:
     """Return kind(**given), an order as stock's broker makes it. given: every parameter but oco and simulated."""
-    order = kind.__new__(kind)
+    order = object.__new__(kind)
     params = object.__new__(kind.params)
     params.oco = None
     params.simulated = False
@@ -60,14 +60,15 @@ def make(kind: type[bt.Order], **given: Any) -> bt.Order:
     now = data.datetime.datetime()
     order.valid = _valid(params.valid, data, now, stamp)
     end = data.p.sessionend
-    close_of_day = now.replace(hour=end.hour, minute=end.minute, second=end.second, microsecond=end.microsecond)
-    order.dteos = data.date2num(close_of_day if close_of_day >= now else close_of_day + dt.timedelta(days=1))
+    over = now.replace(hour=end.hour, minute=end.minute, second=end.second, microsecond=end.microsecond)
+    order.dteos = data.date2num(over if over >= now else over + dt.timedelta(days=1))
     return order
 
 
 def _quantities(
-    pclose: Any, bits: deque[Any], moment: Any, size: Any, left: Any, price: Any, limit: Any, amount: Any, percent: Any
-) -> OrderData:
+    pclose: Any, bits: deque[Any], moment: Any, size: Any, left: Any, price: Any, limit: Any, amount: Any,
+    percent: Any,
+) -> OrderData:  # fmt: skip
     data = object.__new__(OrderData)
     data.pclose = pclose
     data.exbits = bits
@@ -94,7 +95,7 @@ def _valid(valid: Any, data: Any, now: dt.datetime, stamp: float) -> Any:
     if isinstance(valid, dt.timedelta):
         return data.date2num(dt.datetime.combine(now.date(), _LAST) if not valid else now + valid)
     if valid is not None and valid:
-        stamp + valid  # stock's sum, which it forgets: what is no number raises here
+        _ = stamp + valid  # stock's sum, which it forgets: what is no number raises here
     return valid
 
 

@@ -182,21 +182,23 @@ class Listing:
 
 
 def costs(content: Content) -> Listing:
-    """Return what trading cost, by symbol and together."""
+    """Return what trading cost, together and by symbol; of many symbols those that cost most."""
     f, t = content.fills, content.trades
     names = [b["name"] for b in content.settings["bars"]]
-    rows = []
-    for name in names if len(names) == 1 else [*names, "All"]:
-        mine = np.ones(len(f["symbol"]), dtype=bool) if name == "All" else f["symbol"] == name
-        held = np.ones(len(t["symbol"]), dtype=bool) if name == "All" else t["symbol"] == name
+    rows, sums = [], []
+    for name in names if len(names) == 1 else [None, *names]:
+        mine = np.ones(len(f["symbol"]), dtype=bool) if name is None else f["symbol"] == name
+        held = np.ones(len(t["symbol"]), dtype=bool) if name is None else t["symbol"] == name
         commission = float(f["commission"][mine].sum())
         slipped = float((f["slippage"] * f["value"] / np.where(f["price"] == 0, np.nan, f["price"]))[mine].sum())
         borrow = float(t["borrow"][held].sum())
         traded = float(f["value"][mine].sum())
         total = commission + slipped + borrow
+        sums.append(total)
         rows.append(
             (
-                name, f"{int(mine.sum()):,}", number(traded, ",.0f"), number(commission), number(slipped),
+                "All" if name is None else name,
+                f"{int(mine.sum()):,}", number(traded, ",.0f"), number(commission), number(slipped),
                 number(borrow), number(total), number(total / traded * 1e4 if traded > 0 else math.nan, ".2f"),
                 percent(total / content.cash, ".2%"),
             )
@@ -204,7 +206,9 @@ def costs(content: Content) -> Listing:
     columns = (
         "Symbol", "Fills", "Value traded", "Commission", "Slippage", "Borrow", "Together", "bp of value", "of cash",
     )  # fmt: skip
-    return Listing(columns, rows, [False] + [True] * 8, len(rows))
+    if len(rows) > ROWS:
+        rows = [rows[k] for k in np.argsort(-np.array(sums), kind="stable")[:ROWS]]
+    return Listing(columns, rows, [False] + [True] * 8, len(sums))
 
 
 def rejected(content: Content) -> Listing:

@@ -26,7 +26,7 @@ def percent(value: float | None, form: str = "+.2%") -> str:
 
 
 def price(value: float | None) -> str:
-    """Return a price with the digits that it has: two decimals or more, of one from 10 on at most four, else ten digits."""
+    """Return a price with the digits that it has, two decimals or more; from 10 on at most four, else ten digits."""
     if value is None or not math.isfinite(value):
         return NONE
     value = round(value, 4) if abs(value) >= 10.0 else value

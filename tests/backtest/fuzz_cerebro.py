@@ -212,7 +212,7 @@ class Random(bt.Strategy):
         if len(self) == self.p.stop_at:
             self.env.runstop()
 
-    def look(self) -> None:
+    def look(self) -> None:  # noqa: C901  # a list of things to look at
         rng, broker, d = self.rng, self.broker, self.rng.choice(self.datas)
         view = rng.randrange(9)
         if view == 0:
@@ -257,7 +257,7 @@ class Random(bt.Strategy):
                 broker.set_cash(broker.getcash() + 5)
             self.log(broker.getvalue(), broker.getcash(), broker.fundvalue, broker.fundshares)
 
-    def act(self) -> None:
+    def act(self) -> None:  # noqa: C901  # a list of orders
         rng = self.rng
         d, kind = rng.choice(self.datas), rng.choice(KINDS)
         price, up = d.close[0], rng.random() < 0.5
@@ -330,7 +330,7 @@ ANALYZERS = (
 )  # fmt: skip
 
 
-def set_costs(rng: random.Random, broker: Any) -> None:
+def set_costs(rng: random.Random, broker: Any) -> None:  # noqa: C901
     broker.setcash(rng.choice([10_000, 3_000.0, 1_000_000.0]))
     kind = rng.randrange(8)
     if kind < 3:
@@ -450,5 +450,5 @@ def final(cerebro: bt.Cerebro, strategy: Any) -> list[str]:
     for observer in strategy._lineiterators[bt.LineIterator.ObsType]:
         rows.extend(repr((len(line), line.idx, line.array, len(line.bindings))) for line in observer.lines)
     for analyzer in itertools.chain(strategy.analyzers, strategy._slave_analyzers):
-        rows.append(repr(analyzer.get_analysis()))
+        rows.append(repr(analyzer.get_analysis()))  # noqa: PERF401
     return rows

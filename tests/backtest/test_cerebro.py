@@ -47,7 +47,9 @@ class FirstIsTwice(bt.feeds.PandasData):
         self.lines.datetime.array[1] = self.lines.datetime.array[0]
 
 
-def ready(bars: q.Bars, make: type[bt.Cerebro] = q.Cerebro, strategy: type = Cross, **options: Any) -> bt.Cerebro:
+def ready(
+    bars: q.Bars, make: type[bt.Cerebro] = q.Cerebro, strategy: type = Cross, **options: Any
+) -> bt.Cerebro:
     cerebro = make(**options)
     cerebro.adddata(q.feed(bars))
     cerebro.addstrategy(strategy)
@@ -69,14 +71,20 @@ FALLS_BACK: dict[str, tuple[dict[str, Any], Callable[[Any], Any], str]] = {
     "cheat_on_open": ({"cheat_on_open": True}, lambda c: None, "cheat_on_open is set"),
     "timer": ({}, lambda c: c.add_timer(when=dt.time(10)), "a timer is in use"),
     "history": ({}, lambda c: c.add_order_history([["2020-03-02", 5, 100.0]]), "an order history is given"),
-    "resampled": ({}, lambda c: c.resampledata(c.datas[0], timeframe=bt.TimeFrame.Weeks), "resampled or replayed"),
+    "resampled": (
+        {},
+        lambda c: c.resampledata(c.datas[0], timeframe=bt.TimeFrame.Weeks),
+        "resampled or replayed",
+    ),
     "internals": ({}, lambda c: c.addstrategy(OwnClear), "OwnClear has its own clear"),
     "stamps": ({}, twice, "do not increase"),
 }
 
 
 @pytest.mark.parametrize("name", FALLS_BACK)
-def test_stock_runs_what_the_fast_loop_does_not_cover_and_it_is_said(name: str, daily: q.Bars, caplog: Any) -> None:
+def test_stock_runs_what_the_fast_loop_does_not_cover_and_it_is_said(
+    name: str, daily: q.Bars, caplog: Any
+) -> None:
     options, change, reason = FALLS_BACK[name]
 
     def build(make: type[bt.Cerebro]) -> bt.Cerebro:
@@ -96,7 +104,9 @@ def test_the_fast_loop_says_nothing_and_its_runs_can_follow_each_other(daily: q.
     cerebro = ready(daily, runonce=False)
     first = repr(cerebro.run()[0].stats.broker.value.array.tolist())
     assert cerebro.fell_back is not None
-    values = [repr(cerebro.run(runonce=True)[0].stats.broker.value.array[: len(daily)].tolist()) for _ in range(2)]
+    values = [
+        repr(cerebro.run(runonce=True)[0].stats.broker.value.array[: len(daily)].tolist()) for _ in range(2)
+    ]
     assert cerebro.fell_back is None
     assert values == [first, first]
 
@@ -140,7 +150,9 @@ def test_values_are_there_at_the_end_without_anybody_having_asked(daily: q.Bars)
     runs = [ready(daily, make, stdstats=False) for make in (bt.Cerebro, q.Cerebro)]
     for cerebro in runs:
         cerebro.run()
-    stock, ours = ([getattr(c.broker, n) for n in ("_value", "_unrealized", "_leverage", "_fundval")] for c in runs)
+    stock, ours = (
+        [getattr(c.broker, n) for n in ("_value", "_unrealized", "_leverage", "_fundval")] for c in runs
+    )
     assert repr(ours) == repr(stock)
     assert not vars(runs[1].broker)["_stale"]
 
@@ -183,7 +195,9 @@ def test_a_late_child_of_a_filled_parent_waits_for_ever_as_in_stock(daily: q.Bar
     ended = []
     for make in (bt.Cerebro, q.Cerebro):
         strategy = ready(daily, make, Late).run()[0]
-        ended.append([strategy.child.status, strategy.child._active, strategy.other.status, strategy.position.size])
+        ended.append(
+            [strategy.child.status, strategy.child._active, strategy.other.status, strategy.position.size]
+        )
     assert ended[0] == ended[1] == [bt.Order.Accepted, False, bt.Order.Accepted, 1]
 
 

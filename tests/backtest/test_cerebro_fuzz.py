@@ -16,7 +16,9 @@ PARTS = 20
 
 
 def first_difference(stock: list[str], ours: list[str]) -> str:
-    at = next((i for i, (a, b) in enumerate(zip(stock, ours, strict=False)) if a != b), min(len(stock), len(ours)))
+    at = next(
+        (i for i, (a, b) in enumerate(zip(stock, ours, strict=False)) if a != b), min(len(stock), len(ours))
+    )
     rows = (["(nothing)"] if at >= len(rows) else rows[at : at + 1] for rows in (stock, ours))
     return f"row {at}\nstock {next(rows)}\nours  {next(rows)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import backtrader as bt
+import cerebro_patterns_more  # noqa: F401  # adds its patterns
 import pytest
 from cerebro_patterns import PATTERNS
 

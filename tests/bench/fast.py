@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -107,7 +108,10 @@ def run(full: bool) -> list[dict[str, Any]]:
 
     def stock(strategy: type, **params: Any) -> Callable[[], tuple[Any, ...]]:
         return lambda: run_cerebro(
-            bt.Cerebro, bt.feeds.PandasData(dataname=frame, timeframe=bt.TimeFrame.Minutes), strategy, **params
+            bt.Cerebro,
+            bt.feeds.PandasData(dataname=frame, timeframe=bt.TimeFrame.Minutes),
+            strategy,
+            **params,
         )
 
     pairs = 5 if full else 1
@@ -124,7 +128,13 @@ def run(full: bool) -> list[dict[str, Any]]:
 
 
 def figure(
-    what: str, stock: Callable[[], Any], ours: Callable[[], Any], fills: float, least: float, aim: float, pairs: int
+    what: str,
+    stock: Callable[[], Any],
+    ours: Callable[[], Any],
+    fills: float,
+    least: float,
+    aim: float,
+    pairs: int,
 ) -> dict[str, Any]:
     """Time both, and hold them to the same bits."""
     times = []
@@ -153,6 +163,7 @@ def plain_numbers(result: tuple[Any, ...]) -> Any:
 
 def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     """CPU seconds of one call, and what it returned."""
+    gc.collect()  # what the run before left is not this one's to clear
     began = time.process_time()
     result = call()
     return time.process_time() - began, result

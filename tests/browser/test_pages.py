@@ -244,10 +244,15 @@ def test_the_words_of_others_do_nothing(browser: Any, write: Write, spy: q.Run) 
     made = replace(
         base, name=EVIL, settings=settings, notes=[EVIL], findings=[Finding("x", EVIL)], symbols=[symbol],
         fills={**base.fills, "symbol": evil, "reason": evil},
+        trades={**base.trades, "symbol": np.full(len(base.trades["symbol"]), EVIL, dtype=object)},
     )  # fmt: skip
     browser.open(write("evil", run_page(made)))
     browser.driver.find_element("id", "charts").send_keys("n")
     browser.wait("return !document.getElementById('tip').hidden")
+    assert EVIL in browser.js("return document.getElementById('tip').textContent")
+    x, y, _ = browser.js("return document.getElementById('mae').spots[0]")
+    browser.move("#mae", x, y)
+    browser.wait("return document.getElementById('tip').textContent.includes('result')")
     assert EVIL in browser.js("return document.getElementById('tip').textContent")
     assert browser.js("return document.images.length") == 0
 
@@ -280,6 +285,14 @@ def test_odd_runs_are_drawn_without_a_word_on_the_console(browser: Any, write: W
     browser.frame()
     browser.js("setView(-0.5, 0.5)")
     browser.frame()
+
+
+def test_a_notebooks_frame_draws_the_same_page(browser: Any, write: Write, spy: q.Run) -> None:
+    browser.driver.get(write("notebook", f"<!doctype html><body>{spy.plot()._repr_html_()}</body>").as_uri())
+    browser.driver.switch_to.frame(0)
+    browser.wait("return document.documentElement.dataset.ready === 'yes'")
+    assert min(browser.js(PAINTED)) > 2
+    browser.driver.switch_to.default_content()
 
 
 def test_a_click_on_a_trade_shows_it_above(browser: Any, page: Path) -> None:

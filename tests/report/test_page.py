@@ -25,7 +25,7 @@ from quant.report import compare_page, document, framed, run_page, sections
 from quant.report.words import moment, number, percent, price
 
 HERE = Path(document.__file__).parent
-EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\"'&"
+EVIL = "<!--<script </script x></script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\"'&"
 
 
 class Parsed(HTMLParser):
@@ -109,6 +109,12 @@ def test_words_of_others_stay_words(run: q.Run) -> None:
     assert inner.tags[0][1]["srcdoc"] == run_page(made)
 
 
+def test_json_is_strict_and_cannot_end_its_element() -> None:
+    made = document.as_json({EVIL: [float("nan"), np.float64("inf"), np.int64(3), None, True, np.array([1.5])]})
+    assert not set(made) & set("<>&\u2028")
+    assert json.loads(made) == {EVIL: [None, None, 3, None, True, [1.5]]}
+
+
 def test_vendored_files_are_those_of_the_note() -> None:
     note = (HERE / "vendor" / "VENDORED.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", note, re.MULTILINE)
@@ -180,6 +186,15 @@ def test_costs_add_up_to_the_metrics(daily: q.Bars, turns: type[q.Strategy]) -> 
         str(len(run.fills)), number((run.fills["quantity"] * run.fills["price"]).abs().sum(), ",.0f"),
         number(m["commission"]), number(m["slippage"]), "0.00",
     )  # fmt: skip
+
+
+def test_costs_of_several_symbols_begin_with_their_sum(daily: q.Bars, turns: type[q.Strategy]) -> None:
+    feeds = [daily, q.synthetic("BBB", "1d", "2020-01-01", "2020-12-31", seed=2)]
+    run = q.backtest(turns, feeds, save=False, costs="percent:0.05")
+    rows = sections.costs(content(run)).rows
+    assert [r[0] for r in rows] == ["All", "AAA", "BBB"]
+    assert rows[0][3] == number(run.metrics["commission"])
+    assert rows[2][3] == number(run.fills.loc[run.fills["symbol"] == "BBB", "commission"].sum())
 
 
 def test_rejected_orders_are_listed_with_their_number(daily: q.Bars) -> None:
@@ -296,3 +311,45 @@ def test_a_comparison_has_figures_side_by_side_and_only_what_differs(run: q.Run,
     names = [name for name, _ in differing(made)]
     assert names == ["params.days", "costs", "bars[AAA].rows", "bars[AAA].first", "bars[AAA].fingerprint"]
     assert percent(other.metrics["total_return"]) in page
+
+
+def test_a_plain_strategy_that_stops_early_is_drawn_up_to_there(daily: q.Bars) -> None:
+    import backtrader as bt
+
+    class Once(bt.Strategy):
+        def next(self) -> None:
+            if len(self) == 5:
+                self.buy(size=10)
+            if len(self) == 30:
+                self.env.runstop()
+
+    run = q.backtest(Once, daily, save=False)
+    page = run_page(content(run))
+    data, blobs = data_of(page), blobs_of(page)
+    assert data["steps"] == len(run.equity) < len(daily)
+    bars = level(data["symbols"][0]["block"]["levels"][0], blobs)
+    assert bars["close"] == daily.close[: data["steps"]].tolist()
+    spec = data["trades"]
+    columns = floats(blobs[spec["blob"]], len(spec["columns"]), spec["rows"])
+    trade = dict(zip(spec["columns"], (c[0] for c in columns), strict=True))
+    held = slice(5, data["steps"])  # bought at the open of bar 5, held to the last bar that the run saw
+    entry = daily.open[5]
+    assert (trade["entry_step"], trade["exit_step"]) == (5, data["steps"] - 1)
+    assert trade["mfe"] == pytest.approx(daily.high[held].max() / entry - 1)
+    assert trade["mae"] == pytest.approx(daily.low[held].min() / entry - 1)
+
+
+def test_stops_and_limits_touched_in_one_bar_are_listed_with_both_outcomes(daily: q.Bars) -> None:
+    class Tight(q.Strategy):
+        params = dict(x=0)
+
+        @staticmethod
+        def signals(bars: q.Bars, p: Any) -> q.Signals:
+            return q.Signals(np.arange(len(bars)) % 3 > 0, bars.close * 0.999, bars.close * 1.001)
+
+    run = q.backtest(Tight, daily, save=False)
+    count = int(run.fills["ambiguous"].sum())
+    assert count > 0
+    assert sections.ambiguous(content(run)).total == count
+    page = run_page(content(run))
+    assert page.count("limit first") == 2  # among the findings, and where the exits are listed

@@ -355,6 +355,7 @@ let screenTheme = "light";
 addEventListener("beforeprint", () => {
   screenTheme = document.documentElement.dataset.theme;
   document.documentElement.classList.add("printing");
+  for (const d of document.querySelectorAll("details")) d.open = true;
   theme("light");
   resize();
 });
