@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quant import indicators, metrics
-    from quant.backtest import Cerebro, Comparison, Run, backtest, compare, feed, load_run, runs
+    from quant.backtest import Cerebro, Comparison, Run, backtest, compare, compare_report, feed, load_run, runs
     from quant.core.bars import Bars
     from quant.core.costs import costs
     from quant.core.instrument import Instrument
@@ -33,6 +33,7 @@ _WHERE = {
     "backtest": "quant.backtest",
     "bars": "quant.store",
     "compare": "quant.backtest",
+    "compare_report": "quant.backtest",
     "costs": "quant.core.costs",
     "feed": "quant.backtest",
     "load_run": "quant.backtest",
@@ -54,6 +55,7 @@ __all__ = [
     "backtest",
     "bars",
     "compare",
+    "compare_report",
     "costs",
     "feed",
     "indicators",

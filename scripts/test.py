@@ -1,6 +1,7 @@
 """Set the project up in .venv (first time only), then run lint, types, layers and tests.
 
-All four run even if the first fails; with arguments only pytest runs and gets them.
+All four run even if the first fails; with arguments only pytest runs and gets them. `--all` alone runs all four and
+insists on what tests need beyond .venv: a browser, and the programs of the extra `exports`, which it installs.
 """
 
 from __future__ import print_function
@@ -15,6 +16,10 @@ import _venv
 def steps(venv, arguments, windows):
     """Return (name, command) of what is to run."""
     python = _venv.program(venv, "python", windows)
+    if arguments == ["--all"]:
+        exports = ("exports", [python, "-m", "pip", "install", "-q", "-e", ".[exports]"])
+        insisting = steps(venv, ["-q", "--browser=require", "--exports=require"], windows)
+        return [exports] + steps(venv, [], windows)[:-1] + insisting
     tests = ("pytest", [python, "-m", "pytest"] + (arguments or ["-q"]))
     if arguments:
         return [tests]

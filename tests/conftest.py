@@ -1,4 +1,4 @@
-"""Settings of hypothesis, which have no place in pyproject.toml, and the options --full and --browser."""
+"""Settings of hypothesis, which have no place in pyproject.toml, and the options --full, --browser and --exports."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ settings.register_profile("quant", derandomize=True, deadline=None)
 settings.load_profile("quant")
 
 
+# What some tests need beyond the project's own environment, by their marker.
+NEEDS = {
+    "browser": "chromium, chromedriver and selenium",
+    "exports": "quantstats and pyfolio (pip install -e .[exports])",
+}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms of fuzz and damage tests")
-    parser.addoption(
-        "--browser", choices=("auto", "require"), default="auto",
-        help="browser tests where chromium, chromedriver or selenium lack: auto leaves them out and says so",
-    )  # fmt: skip
+    for name, needs in NEEDS.items():
+        told = f"{name} tests where {needs} lack: auto leaves them out and says so"
+        parser.addoption(f"--{name}", choices=("auto", "require"), default="auto", help=told)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: needs chromium, chromedriver and selenium; see --browser")
+    for name, needs in NEEDS.items():
+        config.addinivalue_line("markers", f"{name}: needs {needs}; see --{name}")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many browser tests were not run: a skipped test must not read as a passed one."""
-    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "browser" in r.keywords]
-    if skipped:
-        why = str(skipped[0].longrepr[2]).removeprefix("Skipped: ")
-        terminalreporter.write_line(f"not run: {len(skipped)} browser tests ({why})", yellow=True)
+    """Say how many tests were not run: a skipped test must not read as a passed one."""
+    for name in NEEDS:
+        skipped = [r for r in terminalreporter.stats.get("skipped", []) if name in r.keywords]
+        if skipped:
+            why = str(skipped[0].longrepr[2]).removeprefix("Skipped: ")
+            terminalreporter.write_line(f"not run: {len(skipped)} {name} tests ({why})", yellow=True)
 
 
 @pytest.fixture(scope="session")

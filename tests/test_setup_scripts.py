@@ -160,6 +160,13 @@ def test_arguments_go_to_pytest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert command[-2:] == ["-k", "macd"]
 
 
+def test_all_insists_on_what_tests_need_beyond_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    steps = load("test").steps(".venv", ["--all"], False)
+    assert [name for name, _ in steps] == ["exports", "ruff", "mypy", "lint-imports", "pytest"]
+    assert steps[-1][1][-2:] == ["--browser=require", "--exports=require"]
+
+
 @pytest.mark.parametrize("failing", ["ruff", "pytest"])
 def test_every_step_runs_and_one_failure_fails(
     failing: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path

@@ -4,7 +4,19 @@ from quant.backtest.cerebro import Cerebro
 from quant.backtest.compare import Comparison, compare
 from quant.backtest.feed import feed
 from quant.backtest.folder import load_run, prune, runs
+from quant.backtest.reporting import compare_report
 from quant.backtest.result import Run
 from quant.backtest.runner import backtest
 
-__all__ = ["Cerebro", "Comparison", "Run", "backtest", "compare", "feed", "load_run", "prune", "runs"]
+__all__ = [
+    "Cerebro",
+    "Comparison",
+    "Run",
+    "backtest",
+    "compare",
+    "compare_report",
+    "feed",
+    "load_run",
+    "prune",
+    "runs",
+]

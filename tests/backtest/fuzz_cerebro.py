@@ -372,9 +372,10 @@ def play(make: type[bt.Cerebro], seed: int) -> tuple[list[str], str | None]:
     rng = random.Random(seed)
     log: list[Any] = []
     own_broker = rng.random() < 0.1
+    old = {name: rng.random() < 0.2 for name in ("oldbuysell", "oldtrades")}
     cerebro = make(
-        stdstats=rng.random() < 0.5, tradehistory=rng.random() < 0.1, lookahead=rng.choice([0, 0, 0, 2])
-    )
+        stdstats=rng.random() < 0.5, tradehistory=rng.random() < 0.1, lookahead=rng.choice([0, 0, 0, 2]), **old
+    )  # fmt: skip
     if own_broker:
         cerebro.broker = bt.brokers.BackBroker(slip_perc=0.001)
     count = rng.randrange(20, 65)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -259,3 +260,52 @@ def test_a_feed_filled_in_one_go_is_the_feed_loaded_bar_by_bar(
 
     one_by_one = lines(bt.feed.DataBase.preload)
     assert repr(lines(lambda feed: feed.preload())) == repr(one_by_one)
+
+
+def test_a_bar_without_orders_leaves_nothing_in_memory() -> None:
+    bars = q.synthetic("LONG", "1m", "2020-01-01", "2020-01-16", calendar="24/7")
+
+    class Sees(bt.Strategy):
+        def next(self) -> None:
+            if len(self) in (5_000, 20_000):
+                kept.append(tracemalloc.get_traced_memory()[0])
+
+    kept: list[int] = []
+    tracemalloc.start()
+    try:
+        ready(bars, strategy=Sees).run()
+    finally:
+        tracemalloc.stop()
+    assert kept[1] - kept[0] < 15_000 * 12  # a number a bar: the strategy's own line of times
+
+
+def of_backtrader() -> list[type[bt.Indicator]]:
+    """Return backtrader's own indicators that take one feed."""
+    kinds = {k for k in vars(bt.ind).values() if isinstance(k, type) and issubclass(k, bt.Indicator)}
+    return sorted((k for k in kinds if k._mindatas == 1), key=lambda k: k.__name__)
+
+
+def test_every_indicator_of_backtrader_has_the_same_bits(daily: q.Bars) -> None:
+    def values(make: type[bt.Cerebro], kind: type[bt.Indicator]) -> str:
+        class Holds(bt.Strategy):
+            def __init__(self) -> None:
+                self.indicator = kind(self.data)
+                self.more = (self.indicator - self.data.open) * 2 > -self.indicator, self.indicator(-2) / 3.0
+
+            def stop(self) -> None:
+                lines = [*self.indicator.lines, *self.more]
+                found.append(repr([(line.array, line.idx, len(line), len(self)) for line in lines]))
+
+        found: list[str] = []
+        try:
+            ready(daily[:90], make, Holds, stdstats=False).run()
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as e:
+            found.append(f"{type(e).__name__}: {e}")  # it needs parameters
+        return found[0]
+
+    kinds = of_backtrader()
+    assert len(kinds) > 100
+    seen = [(k.__name__, values(bt.Cerebro, k)) for k in kinds]
+    assert sum("nan" in v for _, v in seen) > 90
+    for kind, (name, expected) in zip(kinds, seen, strict=True):
+        assert values(q.Cerebro, kind) == expected, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,16 @@ def spy() -> q.Run:
     return q.backtest("macd", q.bars("SPY", data=ROOT / "data"), params={"short": True}, save=False)
 
 
+@pytest.fixture
+def others(request: pytest.FixtureRequest) -> None:
+    """Leave the test out where the programs are not installed, unless they are required."""
+    absent = [n for n in ("quantstats", "pyfolio") if importlib.util.find_spec(n) is None]
+    if absent and request.config.getoption("--exports") == "auto":
+        pytest.skip(f"not installed: {', '.join(absent)}")
+
+
+@pytest.mark.exports
+@pytest.mark.usefixtures("others")
 def test_quantstats_finds_our_figures(spy: q.Run) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other people's code and its libraries
@@ -33,6 +44,8 @@ def test_quantstats_finds_our_figures(spy: q.Run) -> None:
     assert str(table.loc["End Period"].iloc[0]) == "2018-12-31"
 
 
+@pytest.mark.exports
+@pytest.mark.usefixtures("others")
 def test_pyfolio_finds_our_figures(spy: q.Run) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
