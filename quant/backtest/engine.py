@@ -1,7 +1,8 @@
 """One run through an engine: bars, a strategy class and settings in, a Record out.
 
-`plain` is stock Cerebro, the engine of reference: it decides what is right. `fast` gives the same bits sooner and
-leaves to `plain` what it does not cover.
+`plain` is stock Cerebro, the engine of reference: it decides what is right. `fast` gives the same bits sooner: signals
+from one bar at which anything can happen to the next, all else through our Cerebro's loop, which leaves to stock what
+it does not cover.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 import backtrader as bt
 
 from quant.backtest.broker import Broker, CostFunction, TargetBroker, commission
+from quant.backtest.cerebro import Cerebro
 from quant.backtest.fast import QuietBroker, SkippingCerebro, not_covered
 from quant.backtest.feed import BarsFeed, feed
 from quant.backtest.recorder import Record, Recorder
@@ -48,13 +50,11 @@ class Job:
 def run(job: Job, engine: str) -> Record:
     """Run `job` through an engine of ENGINES. Raises StrategyError with what the strategy raised."""
     recorder = Recorder(job.bars)
-    fell_back = not_covered(job.strategy, job.costs, job.borrow) if engine == "fast" else None
-    fast = engine == "fast" and fell_back is None
-    recorder.record.fell_back = fell_back
-    broker = (QuietBroker if fast else Broker if job.plans is None else TargetBroker)(recorder=recorder)
+    skips = engine == "fast" and not_covered(job.strategy, job.costs, job.borrow) is None
+    broker = (QuietBroker if skips else Broker if job.plans is None else TargetBroker)(recorder=recorder)
     broker.setcash(job.cash)
     _slip(broker, job)
-    cerebro = (SkippingCerebro if fast else bt.Cerebro)(stdstats=False)
+    cerebro = (SkippingCerebro if skips else Cerebro if engine == "fast" else bt.Cerebro)(stdstats=False)
     cerebro.broker = broker
     feeds = _feeds(job.bars)
     for data in feeds:
@@ -74,6 +74,7 @@ def run(job: Job, engine: str) -> Record:
     if not recorder.record.value:  # backtrader takes a strategy that raised StrategySkipError out in silence
         raise StrategyError(job.strategy.__name__, "skipped itself, or stopped the run before its first bar")
     _take_unbooked_interest(broker, recorder, feeds)
+    recorder.record.fell_back = getattr(cerebro, "fell_back", None)
     return recorder.record
 
 

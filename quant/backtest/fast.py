@@ -2,7 +2,7 @@
 
 Between two such bars no order can fill and no target acts, so cash and positions stand still and the account's
 values follow from the closes, in the order of float operations of backtrader's broker. Where a job uses what
-is not covered here, `covers` says so and the plain engine runs it.
+is not covered here, `not_covered` says so, and the loop of q.Cerebro visits every bar.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FIRST_SEARCH: Final = 64  # bars; exits are mostly touched soon, and a search ov
 def not_covered(
     strategy: type[bt.Strategy], costs: Costs | bt.CommInfoBase | CostFunction, borrow: float | None
 ) -> str | None:
-    """Return why a job must run through the plain engine, None where this one gives the same bits."""
+    """Return why a job must visit every bar, None where this loop gives the same bits."""
     if not issubclass(strategy, Strategy):
         return "it is a plain bt.Strategy"
     if isinstance(costs, bt.CommInfoBase):

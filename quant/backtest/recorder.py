@@ -65,7 +65,7 @@ class Record:
     borrowed: list[tuple[int, int, float]] = field(default_factory=list)  # feed, bar, amount charged
     wrong_side: int = 0  # exits that lay on the wrong side of their entry's fill
     entry_touches: int = 0  # exits of a plain strategy touched on their entry's bar, where stock ignores them
-    fell_back: str | None = None  # why `fast` left the run to `plain`
+    fell_back: str | None = None  # why `fast` left the run to stock's loop
     numeric_valid: int = 0  # orders whose `valid` is a number, which stock drops or misreads
     steps: Ints = field(init=False, repr=False)  # all that the feeds have; a strategy may stop the run early
 

@@ -57,7 +57,7 @@ def backtest(
     sizing: "percent:95" (default, shared by the feeds), "cash:10000", "shares:100", "risk:1"; of a plain
     bt.Strategy only "shares:N". slippage: "percent:0.02" or "ticks:1". borrow: yearly rate on shorts (0.03 =
     3 %). engine: "fast", or "plain" = stock Cerebro, with the same bits; what "fast" does not cover it leaves to
-    "plain", and the run says why. start_rule: "first-target", or "next-change" as live starts. save: write a run
+    stock, and the run says why. start_rule: "first-target", or "next-change" as live starts. save: write a run
     folder under `data`.
     Raises ParameterError, StrategyError, DataError; what is refused and what is only noticed: DESIGN §5.5.
     """

@@ -43,7 +43,7 @@ def overriding(name: str) -> type[q.Strategy]:
 @pytest.mark.parametrize(
     "name", ["__init__", "next", "prenext", "nextstart", "start", "stop", "entry_size", "notify_order", "notify_trade"]
 )
-def test_what_a_strategy_does_itself_goes_to_plain(name: str) -> None:
+def test_with_what_a_strategy_does_itself_every_bar_is_visited(name: str) -> None:
     assert name in str(not_covered(overriding(name), NO_COSTS, None))
 
 
@@ -59,11 +59,51 @@ def test_what_is_not_covered_is_named(strategy: type, own: Any, borrow: float | 
     assert not_covered(strategy, own, borrow) is not None
 
 
+class Timed(bt.Strategy):
+    """Uses a timer, which only stock's loop serves."""
+
+    def __init__(self) -> None:
+        self.add_timer(when=bt.timer.SESSION_END)
+
+    def next(self) -> None:
+        if len(self) % 20 == 5:
+            self.buy(size=10)
+        elif len(self) % 20 == 15:
+            self.close()
+
+
+class Untimed(Timed):
+    """The same without it."""
+
+    def __init__(self) -> None:
+        pass
+
+
 def test_the_run_says_that_it_fell_back() -> None:
-    run = q.backtest(Switch, bars(), borrow=0.03, save=False)
-    assert "stock backtrader" in str(run)
-    assert run.settings["fell_back"] is not None
-    assert "stock backtrader" not in str(q.backtest(Switch, bars(), save=False))
+    run = q.backtest(Timed, bars(), save=False)
+    assert "stock backtrader: a timer is in use" in str(run)
+    assert run.settings["fell_back"] == "a timer is in use"
+    assert "stock backtrader" not in str(q.backtest(Untimed, bars(), save=False))
+
+
+@pytest.mark.parametrize("strategy", [Timed, Untimed])
+def test_a_plain_strategy_gives_the_same_run_through_both_engines(strategy: type[bt.Strategy]) -> None:
+    feeds = [bars(1), q.synthetic("Y", "1d", "2018-06-01", "2020-06-30", seed=2)]
+    runs = [q.backtest(strategy, feeds, engine=e, borrow=0.02, save=False) for e in ("plain", "fast")]
+    assert q.compare(*runs).same
+    assert runs[0].equity.equals(runs[1].equity)
+    assert len(runs[0].fills) > 50
+
+
+def test_signals_with_borrow_and_a_size_of_their_own() -> None:
+    class Sized(Switch):
+        def entry_size(self, data: Any, target: float, equity: float, close: float, stop: float) -> int:
+            return len(data) % 50 + 1
+
+    runs = [q.backtest(Sized, bars(), engine=e, borrow=0.05, save=False) for e in ("plain", "fast")]
+    assert q.compare(*runs).same
+    assert runs[0].equity.equals(runs[1].equity)
+    assert runs[0].trades["borrow"].sum() > 0
 
 
 @pytest.mark.parametrize(
