@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quant import indicators, metrics
-    from quant.backtest import Cerebro, Comparison, Run, backtest, compare, compare_report, feed, load_run, runs
+    from quant.backtest import (
+        Cerebro,
+        Comparison,
+        Run,
+        backtest,
+        compare,
+        compare_report,
+        feed,
+        first_difference,
+        load_run,
+        runs,
+    )
     from quant.core.bars import Bars
     from quant.core.costs import costs
     from quant.core.instrument import Instrument
@@ -36,6 +47,7 @@ _WHERE = {
     "compare_report": "quant.backtest",
     "costs": "quant.core.costs",
     "feed": "quant.backtest",
+    "first_difference": "quant.backtest",
     "load_run": "quant.backtest",
     "runs": "quant.backtest",
     "synthetic": "quant.core.synthetic",
@@ -58,6 +70,7 @@ __all__ = [
     "compare_report",
     "costs",
     "feed",
+    "first_difference",
     "indicators",
     "load_run",
     "metrics",

@@ -1,6 +1,6 @@
 """Backtests through backtrader: feeds, broker, recorder, runner and run folders. Knows no IB and no live trading."""
 
-from quant.backtest.cerebro import Cerebro
+from quant.backtest.cerebro import Cerebro, first_difference
 from quant.backtest.compare import Comparison, compare
 from quant.backtest.feed import feed
 from quant.backtest.folder import load_run, prune, runs
@@ -16,6 +16,7 @@ __all__ = [
     "compare",
     "compare_report",
     "feed",
+    "first_difference",
     "load_run",
     "prune",
     "runs",
