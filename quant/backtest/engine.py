@@ -54,7 +54,8 @@ def run(job: Job, engine: str) -> Record:
     broker = (QuietBroker if skips else Broker if job.plans is None else TargetBroker)(recorder=recorder)
     broker.setcash(job.cash)
     _slip(broker, job)
-    cerebro = (SkippingCerebro if skips else Cerebro if engine == "fast" else bt.Cerebro)(stdstats=False)
+    kind: Any = SkippingCerebro if skips else Cerebro if engine == "fast" else bt.Cerebro
+    cerebro = kind(stdstats=False)
     cerebro.broker = broker
     feeds = _feeds(job.bars)
     for data in feeds:

@@ -68,7 +68,8 @@ class Calendar:
             return 365.0
         a, b = (d.astype("datetime64[Y]") for d in (first, last))
         years = int((b - a).astype(int)) + 1
-        inside = (self.dates >= a.astype("datetime64[D]")) & (self.dates < (b + np.timedelta64(1, "Y")).astype("datetime64[D]"))
+        end = (b + np.timedelta64(1, "Y")).astype("datetime64[D]")
+        inside = (self.dates >= a.astype("datetime64[D]")) & (self.dates < end)
         return float(inside.sum()) / years if inside.any() else 252.0
 
 

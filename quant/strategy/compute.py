@@ -121,7 +121,8 @@ def look_ahead(
 ) -> tuple[int, Finding | None]:
     """Compute the signals again on a few prefixes of the bars.
 
-    Return how many prefixes could be compared, and a finding where a row changed. A row that was decided from its own and earlier bars stays what it was when later bars are missing.
+    Return how many prefixes could be compared, and a finding where a row changed. A row that was decided from its
+    own and earlier bars stays what it was when later bars are missing.
     Signals may refuse prefixes that are too short for them, but none that is longer than one that they took.
     """
     length = max(len(b) for b in bars)
