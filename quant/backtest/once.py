@@ -99,7 +99,7 @@ def _by_numpy(action: Any, first: int, last: int) -> bool:
         if any(x is None for x in parts):
             return False
         true = [np.not_equal(x, 0.0) for x in parts]  # NaN is true, as in Python
-        result = (np.logical_and if kind is bt.And else np.logical_or).reduce(true)
+        result = (np.all if kind is bt.And else np.any)(true, axis=0)
     else:
         return False
     np.frombuffer(action.array, dtype=np.float64)[first:last] = result

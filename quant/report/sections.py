@@ -149,12 +149,12 @@ def _spread(found: Bootstrap, name: str, told: str, value: float, text: Any) -> 
     low, high = found.band(name)
     values: Floats = getattr(found, name)
     known = values[~np.isnan(values)]
-    if not len(known) or not known.max() > known.min():
+    if not len(known) or not np.max(known) > np.min(known):
         return Spread(told, text(value), text(low), text(high), [], math.nan, (NONE, NONE))
     begin, end = np.quantile(known, [0.002, 0.998])  # a few far ones would squeeze the rest
     counts, edges = np.histogram(known, BINS, (begin, end))
     middle = (edges[1:] + edges[:-1]) / 2.0
-    heights = [(float(c / counts.max()), bool(low <= x <= high)) for c, x in zip(counts, middle, strict=True)]
+    heights = [(float(int(c) / int(np.max(counts))), bool(low <= x <= high)) for c, x in zip(counts, middle, strict=True)]
     at = (value - begin) / (end - begin)
     return Spread(
         told, text(value), text(low), text(high), heights, float(at) if 0.0 <= at <= 1.0 else math.nan,

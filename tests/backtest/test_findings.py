@@ -40,7 +40,7 @@ def targets(values: Any, **exits: Any) -> type[q.Strategy]:
 
 
 def bars_of(rows: list[tuple[float, float, float, float]], **instrument: Any) -> q.Bars:
-    start = np.array([np.datetime64("2021-01-04", "D") + i for i in range(len(rows))])
+    start = np.array([np.datetime64("2021-01-04", "D") + np.timedelta64(i, "D") for i in range(len(rows))])
     columns = (np.array(c, float) for c in zip(*rows, strict=True))
     return q.Bars(
         q.Instrument("TTT", **instrument), bar_size("1d"), start.astype("datetime64[ns]").view(np.int64),
