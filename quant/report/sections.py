@@ -154,7 +154,8 @@ def _spread(found: Bootstrap, name: str, told: str, value: float, text: Any) -> 
     begin, end = np.quantile(known, [0.002, 0.998])  # a few far ones would squeeze the rest
     counts, edges = np.histogram(known, BINS, (begin, end))
     middle = (edges[1:] + edges[:-1]) / 2.0
-    heights = [(float(int(c) / int(np.max(counts))), bool(low <= x <= high)) for c, x in zip(counts, middle, strict=True)]
+    tallest = int(np.max(counts))
+    heights = [(int(c) / tallest, bool(low <= x <= high)) for c, x in zip(counts, middle, strict=True)]
     at = (value - begin) / (end - begin)
     return Spread(
         told, text(value), text(low), text(high), heights, float(at) if 0.0 <= at <= 1.0 else math.nan,
