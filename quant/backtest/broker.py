@@ -110,7 +110,7 @@ def _touched(order: bt.Order) -> bool:
 
 
 # ---------------------------------------------------------------- commission
-class Commission(bt.CommInfoBase):  # type: ignore[misc]
+class Commission(bt.CommInfoBase):  # type: ignore[misc]  # backtrader has no types
     """Our cost tables, or a function f(quantity, price), as backtrader's commission scheme of stocks.
 
     borrow: yearly rate on shorts. charged: called with the amount of each charge.

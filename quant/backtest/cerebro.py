@@ -137,7 +137,7 @@ def _stamps(datas: Sequence[Any]) -> str | None:
 
 
 # ---------------------------------------------------------------- proof on a script of one's own
-class _Witness(bt.Analyzer):  # type: ignore[misc]
+class _Witness(bt.Analyzer):  # type: ignore[misc]  # backtrader has no types
     """Writes down all that a run tells its analyzers."""
 
     def start(self) -> None:

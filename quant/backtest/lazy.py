@@ -87,7 +87,7 @@ class Children(defaultdict[int, deque[Any]]):
             self.emptied.add(ref)
 
 
-class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]
+class LazyBroker(bt.brokers.BackBroker):  # type: ignore[misc]  # backtrader has no types
     """Stock's broker, bit for bit; inside the fast loop it values the account only when asked."""
 
     _lazy = False  # the fast loop is running, and no close is NaN

@@ -297,16 +297,16 @@ def _moves(strategy: Any, feeds: Sequence[Feed]) -> list[list[LineBuffer]] | Non
     moves: list[list[LineBuffer]] = [[] for _ in feeds]
     seen: set[int] = set()
     for indicator in strategy._lineiterators[LineIterator.IndType]:
-        number = _clock(indicator, clocks)  # type: ignore[assignment]
-        if number is None or type(indicator).advance not in _ADVANCE:
+        clock = _clock(indicator, clocks)
+        if clock is None or type(indicator).advance not in _ADVANCE:
             return None
         lines = [indicator] if isinstance(indicator, LineBuffer) else list(indicator.lines)
         if any(id(line) in seen or len(line) for line in lines):
             return None
         seen.update(map(id, lines))
-        clocks[id(indicator)] = number
-        clocks.update((id(line), number) for line in lines)
-        moves[number].extend(lines)
+        clocks[id(indicator)] = clock
+        clocks.update((id(line), clock) for line in lines)
+        moves[clock].extend(lines)
     return moves
 
 

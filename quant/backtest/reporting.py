@@ -96,7 +96,7 @@ def content(run: Run, *, drawn: bool = True) -> Content:
     """Return the run as plain values. drawn: with its bars and indicators."""
     notes: list[str] = []
     bars = _bars(run, notes) if drawn else ()
-    end = run.equity.index.as_unit("ns").asi8  # type: ignore[attr-defined]
+    end = run.equity.index.as_unit("ns").asi8  # type: ignore[attr-defined]  # the stubs say Index
     facts = run.settings["bars"]
     zones = {f["instrument"]["timezone"] for f in facts}
     zone = zones.pop() if len(zones) == 1 else "UTC"

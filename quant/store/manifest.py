@@ -79,14 +79,20 @@ def dump(manifest: Manifest) -> bytes:
     return _render(content)
 
 
-def load(path: Path) -> Manifest:
-    """Return the manifest at `path`. Raises DamagedData, or FileNotFoundError where there is none."""
+def read_bytes(path: Path) -> bytes:
+    """Return the content of `path`. Raises FileNotFoundError as it is, DamagedData where it cannot be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as e:
         raise DamagedData(str(path), f"it cannot be read ({e.strerror})", MEND) from None
+    return data
+
+
+def load(path: Path) -> Manifest:
+    """Return the manifest at `path`. Raises DamagedData, or FileNotFoundError where there is none."""
+    data = read_bytes(path)
     try:
         content = json.loads(data)
         content.pop("sha256")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from quant.core.bars import COLUMNS
 from quant.errors import DamagedData
-from quant.store.manifest import MEND, File
+from quant.store.manifest import MEND, File, read_bytes
 
 Array = npt.NDArray[Any]
 THREADS_FROM: Final = 1_000_000  # bytes; below it threads take longer to start than they save
@@ -50,12 +50,7 @@ def encode(columns: Mapping[str, Array]) -> bytes:
 
 def verified(path: Path, file: File) -> bytes:
     """Return the bytes at `path`. Raises DamagedData if they are not those that `file` describes."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as e:
-        raise DamagedData(str(path), f"it cannot be read ({e.strerror})", MEND) from None
+    data = read_bytes(path)
     if len(data) != file.bytes:
         raise DamagedData(str(path), f"it has {len(data)} bytes, {file.bytes} were written", MEND)
     if hashlib.sha256(data).hexdigest() != file.sha256:
