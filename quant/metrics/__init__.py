@@ -2,10 +2,11 @@
 
 from quant.metrics.drawdowns import drawdown, max_drawdown, max_drawdown_days
 from quant.metrics.returns import course_sharpe, session_returns
-from quant.metrics.summary import figures
+from quant.metrics.summary import NAMES, figures
 from quant.metrics.trade_list import Fill, Trade, trades, trades_frame
 
 __all__ = [
+    "NAMES",
     "Fill",
     "Trade",
     "course_sharpe",
