@@ -118,6 +118,15 @@ class RunNotFound(DataError, LookupError):
         self.where = where
 
 
+class SweepNotFound(DataError, LookupError):
+    """No saved sweep has the name that was given."""
+
+    def __init__(self, name: str, where: str) -> None:
+        super().__init__(f"no sweep {name} in {where}; `quant sweeps list` shows those that there are")
+        self.name = name
+        self.where = where
+
+
 class EmptyRange(DataError, ValueError):
     """The range that was asked for holds no bars."""
 

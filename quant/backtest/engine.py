@@ -8,43 +8,23 @@ it does not cover.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import backtrader as bt
 
-from quant.backtest.broker import Broker, CostFunction, TargetBroker, commission
+from quant.backtest.broker import Broker, TargetBroker, commission
 from quant.backtest.cerebro import Cerebro
 from quant.backtest.fast import QuietBroker, SkippingCerebro, not_covered
 from quant.backtest.feed import BarsFeed, feed
+from quant.backtest.job import Job
 from quant.backtest.recorder import Record, Recorder
 from quant.core.bars import Bars
-from quant.core.costs import Costs, Slippage
-from quant.core.sizing import Sizing, parse_sizing
-from quant.core.targets import SessionRules, StartRule
+from quant.core.sizing import parse_sizing
 from quant.errors import ParameterError, QuantError, StrategyError
-from quant.strategy import Decisions, Plan
+from quant.strategy import Decisions
 
 ENGINES: Final = ("fast", "plain")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """All of a run but its engine. plans: of a q.Strategy, one a feed; None = a plain bt.Strategy."""
-
-    strategy: type[bt.Strategy]
-    params: Mapping[str, Any]
-    bars: tuple[Bars, ...]
-    plans: tuple[Plan, ...] | None
-    cash: float
-    costs: Costs | bt.CommInfoBase | CostFunction
-    sizing: Sizing | None
-    slippage: Slippage | None
-    borrow: float | None
-    rules: SessionRules
-    start_rule: StartRule
-    limit_first: bool = False
 
 
 def run(job: Job, engine: str) -> Record:
@@ -160,4 +140,4 @@ def _ignore(amount: float) -> None:
     """Take a charge of the user's own commission scheme: it stands in the commissions, as stock books it."""
 
 
-__all__ = ["ENGINES", "Job", "names_of", "run"]
+__all__ = ["ENGINES", "names_of", "run"]

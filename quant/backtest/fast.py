@@ -26,7 +26,9 @@ OWN: Final = frozenset(
     | {"alias", "aliased", "csv", "frompackages", "linealias", "lines", "packages"}
     | {"plotinfo", "plotlabel", "plotlines"}
 )
-FIRST_SEARCH: Final = 64  # bars; exits are mostly touched soon, and a search over all bars for each would be quadratic
+FIRST_SEARCH: Final = (
+    64  # bars; exits are mostly touched soon, and a search over all bars for each would be quadratic
+)
 
 
 def not_covered(
@@ -105,13 +107,21 @@ class Loop:
         self.last = len(record.steps)
         # Per feed the step of each row; (steps, feeds) how many rows are over.
         self.step_of = [np.searchsorted(record.steps, b.end) for b in record.bars]
-        self.rows_by = np.stack([np.searchsorted(b.end, record.steps, side="right") for b in record.bars], axis=1)
+        self.rows_by = np.stack(
+            [np.searchsorted(b.end, record.steps, side="right") for b in record.bars], axis=1
+        )
         # A feed's first bar is visited too: its position takes its place in the account's sum there.
         acts = [s[np.append(0, self._acting(f))] for s, f in zip(self.step_of, self.feeds, strict=True)]
         self.wake, self.due = _by_step(acts)
         moves = [s[_moving(f.plan)] for s, f in zip(self.step_of, self.feeds, strict=True)]
         self.moves = {number: steps for number, steps in enumerate(moves) if len(steps)}
-        names = ("close", "open", "high", "low", "datetime")  # the first one counts the bars; nobody reads others
+        names = (
+            "close",
+            "open",
+            "high",
+            "low",
+            "datetime",
+        )  # the first one counts the bars; nobody reads others
         self.lines = [[getattr(f.data.lines, n) for n in names] for f in self.feeds]
 
     def _acting(self, feed: Any) -> Ints:

@@ -8,7 +8,7 @@ from typing import Final
 import backtrader as bt
 import numpy as np
 
-from quant.backtest.engine import Job
+from quant.backtest.job import Job
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.costs import Costs
@@ -17,7 +17,18 @@ from quant.strategy import Strategy, defaults
 
 # Public names of bt.Strategy that a strategy is meant to give itself.
 _MEANT: Final = frozenset(
-    ["alias", "aliased", "csv", "frompackages", "linealias", "lines", "packages", "params", "plotinfo", "plotlabel"]
+    [
+        "alias",
+        "aliased",
+        "csv",
+        "frompackages",
+        "linealias",
+        "lines",
+        "packages",
+        "params",
+        "plotinfo",
+        "plotlabel",
+    ]
     + ["plotlines", "next", "prenext", "nextstart", "once", "preonce", "oncestart", "start", "stop"]
     + [f"{name}_open" for name in ("next", "prenext", "nextstart")]
     + [f"notify_{what}" for what in ("order", "trade", "cashvalue", "fund", "data", "store", "timer")]
@@ -26,7 +37,7 @@ _MEANT: Final = frozenset(
 
 def before(job: Job, first_costs_day: Costs | None) -> list[Finding]:
     """Return the findings that are known before the run. first_costs_day: the costs as of the first bar."""
-    found = [*_names(job.strategy), *_outside(job.bars)]
+    found = [*names(job.strategy), *_outside(job.bars)]
     if isinstance(job.costs, Costs) and job.costs.kind == "per-order":
         adjusted = [b.symbol for b in job.bars if b.adjusted in ("splits", "all")]
         if adjusted:
@@ -46,7 +57,8 @@ def after(job: Job, record: Record) -> list[Finding]:
     return [*_orders(record), *_exits(job, record), *_positions(job, record)]
 
 
-def _names(strategy: type[bt.Strategy]) -> Iterator[Finding]:
+def names(strategy: type[bt.Strategy]) -> Iterator[Finding]:
+    """Yield a finding for each name of the strategy's own that clashes with one of backtrader's."""
     if "p" in defaults(strategy):
         yield Finding("parameter-p", "a parameter is called p, as backtrader's shorthand for all parameters")
     ours = Strategy if issubclass(strategy, Strategy) else bt.Strategy

@@ -153,7 +153,9 @@ class Recorder:
         return OrderRow(
             order=len(self.record.orders) + 1,
             feed=self.number(order.data),
-            time=int(self.record.steps[len(self.record.value) - 1]),  # of the step that the broker passed last
+            time=int(
+                self.record.steps[len(self.record.value) - 1]
+            ),  # of the step that the broker passed last
             kind=order.getordername().lower(),
             quantity=created.size,
             price=math.nan if market else float(created.price),

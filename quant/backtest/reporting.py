@@ -133,7 +133,9 @@ def _bars(run: Run, notes: list[str]) -> tuple[Bars, ...]:
                 rth=fact["rth"], source=fact["source"], data=data,
             )  # fmt: skip
         except QuantError as e:
-            notes.append(f"Without prices, indicators, and buying and holding, for the bars are not in the store: {e}")
+            notes.append(
+                f"Without prices, indicators, and buying and holding, for the bars are not in the store: {e}"
+            )
             return ()
         if bars.fingerprint != fact["fingerprint"]:
             notes.append(
@@ -300,5 +302,3 @@ def _periods(run: Run, bars: Sequence[Bars]) -> float:
     spread = float(run.returns.std(ddof=1)) if len(run.returns) > 1 else math.nan
     volatility = run.metrics["volatility"]
     return (volatility / spread) ** 2 if spread > 0.0 and math.isfinite(volatility) else 252.0
-
-

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from quant.backtest import source
-from quant.backtest.engine import Job, names_of
+from quant.backtest.engine import names_of
+from quant.backtest.job import Job
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.calendar import Ints
@@ -235,9 +236,7 @@ def _with_borrow(trades: pd.DataFrame, record: Record, names: Sequence[str]) -> 
     return trades
 
 
-def _settings(
-    job: Job, engine: str, fell_back: str | None, look_ahead_ok: bool | None
-) -> dict[str, Any]:
+def _settings(job: Job, engine: str, fell_back: str | None, look_ahead_ok: bool | None) -> dict[str, Any]:
     cls = job.strategy
     return {
         "strategy": {"class": cls.__name__, "module": cls.__module__, "sources": source.hashes(cls)},

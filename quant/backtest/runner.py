@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import date
-from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import backtrader as bt
-import numpy as np
-import pandas as pd
 
 from quant.backtest import engine as engines
 from quant.backtest import findings as noticed
-from quant.backtest.broker import CostFunction
-from quant.backtest.engine import Job
+from quant.backtest.job import AnyCosts, Job, make_job
 from quant.backtest.recorder import Record
 from quant.backtest.result import Run, make_run
 from quant.core import clock
-from quant.core import costs as cost_tables
 from quant.core.bars import Bars
-from quant.core.costs import Costs
 from quant.core.finding import Finding
-from quant.core.sizing import Sizing, parse_sizing
-from quant.core.targets import START_RULES, SessionRules, session_rules
-from quant.errors import BarsError, ParameterError
+from quant.errors import ParameterError
 from quant.store.folder import data_folder
-from quant.strategy import Plan, Strategy, look_ahead, parameters, plans, strategy
-
-AnyCosts: TypeAlias = str | bt.CommInfoBase | CostFunction
+from quant.strategy import look_ahead
 
 
 def backtest(
@@ -61,7 +49,10 @@ def backtest(
     folder under `data`.
     Raises ParameterError, StrategyError, DataError; what is refused and what is only noticed: DESIGN §5.5.
     """
-    job, first_day = _job(strategy, bars, params, cash, costs, sizing, slippage, borrow, start_rule)
+    job, first_day = make_job(
+        strategy, bars, params=params, cash=cash, costs=costs, sizing=sizing, slippage=slippage, borrow=borrow,
+        start_rule=start_rule,
+    )  # fmt: skip
     if engine not in engines.ENGINES:
         raise ParameterError("engine", engine, f"there is {', '.join(engines.ENGINES)}")
     notes = noticed.before(job, first_day)
@@ -79,129 +70,6 @@ def backtest(
 
         run.folder = save_run(run, data_folder(data), clock.now())
     return run
-
-
-def _job(
-    given: str | type[bt.Strategy],
-    bars: Bars | Iterable[Bars],
-    params: Mapping[str, Any] | None,
-    cash: float,
-    costs: AnyCosts,
-    sizing: str | None,
-    slippage: str | None,
-    borrow: float | None,
-    start_rule: str,
-) -> tuple[Job, Costs | None]:
-    """Check every argument; return the job, and the costs as of the first bar where they come from a table."""
-    cls = strategy(given)
-    feeds = _feeds(bars)
-    if not (_is_number(cash) and math.isfinite(cash) and cash > 0):
-        raise ParameterError("cash", cash, "must be a number above 0")
-    if borrow is not None and not (_is_number(borrow) and 0 <= borrow < 10):
-        raise ParameterError("borrow", borrow, "must be a yearly rate, e.g. 0.03 for 3 %")
-    if start_rule not in START_RULES:
-        raise ParameterError("start_rule", start_rule, f"is one of {', '.join(START_RULES)}")
-    resolved, first_day = _costs(costs, feeds)
-    ours = issubclass(cls, Strategy)
-    chosen = parameters(cls, params)
-    size = _sizing(cls, sizing, feeds)
-    wishes = tuple(plans(cls, feeds, chosen)) if ours else None
-    _check_risk(cls, size, wishes)
-    job = Job(
-        strategy=cls, params=chosen, bars=feeds, plans=wishes, cash=float(cash), costs=resolved, sizing=size,
-        slippage=cost_tables.parse_slippage(slippage), borrow=None if borrow is None else float(borrow),
-        rules=_rules(cls, feeds) if ours else SessionRules(),
-        start_rule="first-target" if start_rule == "first-target" else "next-change",
-    )  # fmt: skip
-    return job, first_day
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _feeds(bars: Bars | Iterable[Bars]) -> tuple[Bars, ...]:
-    reason = 'must be Bars: q.bars("SPY") from the store, or q.Bars.from_frame(df, "SPY")'
-    if isinstance(bars, Bars):
-        bars = (bars,)
-    elif not isinstance(bars, Iterable) or isinstance(bars, str | Mapping | pd.DataFrame):
-        raise ParameterError("bars", type(bars).__name__, reason)
-    feeds = tuple(bars)
-    if not feeds:
-        raise ParameterError("bars", "[]", "give at least one Bars")
-    for b in feeds:
-        if not isinstance(b, Bars):
-            raise ParameterError("bars", type(b).__name__, reason)
-        if not len(b):
-            raise BarsError(b.symbol, "there are no bars")
-    currencies = {b.instrument.currency for b in feeds}
-    if len(currencies) > 1:
-        reason = "feeds of several currencies need exchange rates, which are not supported: run them apart"
-        raise ParameterError("bars", sorted(currencies), reason)
-    return feeds
-
-
-def _costs(
-    given: AnyCosts, feeds: tuple[Bars, ...]
-) -> tuple[Costs | bt.CommInfoBase | CostFunction, Costs | None]:
-    if isinstance(given, bt.CommInfoBase):
-        return given, None
-    for b in feeds:
-        if b.instrument.multiplier != 1.0 or b.instrument.price_magnifier != 1:
-            reason = (
-                f"{b.symbol} has multiplier {b.instrument.multiplier:g} and price magnifier "
-                f"{b.instrument.price_magnifier}; give a bt.CommissionInfo(commission=, margin=, mult=) for it"
-            )
-            raise ParameterError("costs", given, reason)
-    if callable(given):
-        return given, None
-    market = feeds[0].instrument.market
-    first: date = min(b.session[0] for b in feeds).item()
-    last: date = max(b.session[-1] for b in feeds).item()
-    resolved = cost_tables.costs(given, market, last)
-    other = next((b.instrument for b in feeds if b.instrument.sec_type != "STK"), None)
-    if resolved.kind == "per-order" and other is not None:
-        reason = f"its table is for stocks and {other.symbol} is {other.sec_type}; give percent:x or a function"
-        raise ParameterError("costs", given, reason)
-    return resolved, cost_tables.costs(given, market, first)
-
-
-def _sizing(cls: type[bt.Strategy], text: str | None, feeds: tuple[Bars, ...]) -> Sizing | None:
-    ours = issubclass(cls, Strategy)
-    if text is None and not ours:
-        return None
-    sizing = parse_sizing(text, len(feeds))
-    if not ours and (sizing.kind != "shares" or sizing.amount != int(sizing.amount)):
-        reason = "a plain bt.Strategy sizes its own orders; only shares:N (a fixed stake) can be set for it"
-        raise ParameterError("sizing", text, reason)
-    if ours and sizing.kind != "shares":
-        for b in feeds:
-            row = np.flatnonzero(b.close <= 0.0)
-            if len(row):
-                reason = f"{b.symbol} closes at {b.close[row[0]]} at bar {row[0]}, where no size follows; use shares:N"
-                raise ParameterError("sizing", text if text is not None else str(sizing), reason)
-    return sizing
-
-
-def _check_risk(cls: type[bt.Strategy], sizing: Sizing | None, wishes: tuple[Plan, ...] | None) -> None:
-    """Refuse sizes from the distance to stops that the strategy never gives: each would be 0, in silence."""
-    if sizing is None or sizing.kind != "risk" or wishes is None or cls.entry_size is not Strategy.entry_size:
-        return
-    if any(w.stop is None or np.isnan(w.stop).all() for w in wishes):
-        reason = f"its sizes follow from stops, and {cls.__name__} gives none; return Signals(target, stop=...)"
-        raise ParameterError("sizing", str(sizing), reason)
-
-
-def _rules(cls: type[Strategy], feeds: tuple[Bars, ...]) -> SessionRules:
-    rules = session_rules(cls.session)
-    for b in feeds:
-        if rules.any and b.calendar is None:
-            reason = f"needs the session's close, but {b.symbol} has no calendar; import or build it with one"
-            raise ParameterError("session", dict(cls.session), reason)
-        if rules.flat_before_close is not None and not b.bar.intraday:
-            reason = f"flat_before_close needs intraday bars, {b.symbol} has {b.bar}"
-            raise ParameterError("session", dict(cls.session), reason)
-    return rules
 
 
 def _ambiguous(job: Job, record: Record, engine: str) -> list[Finding]:

@@ -9,7 +9,7 @@ from cases import Case
 from oracle import simulate
 
 from quant.backtest import engine
-from quant.backtest.engine import Job
+from quant.backtest.job import Job
 from quant.backtest.recorder import Record
 from quant.core.costs import costs, parse_slippage
 from quant.core.sizing import parse_sizing

@@ -18,7 +18,7 @@ from engines import ENGINES
 from oracle import simulate
 from random_cases import random_case
 
-from quant.backtest.engine import Job
+from quant.backtest.job import Job
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.barsize import bar_size
