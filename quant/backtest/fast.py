@@ -41,11 +41,16 @@ def not_covered(
         return "it has a commission scheme of its own"
     if borrow is not None:
         return "a borrow rate is charged day by day"
+    written = overridden(strategy)
+    return f"{strategy.__name__} overrides {', '.join(written)}" if written else None
+
+
+def overridden(strategy: type[Strategy]) -> list[str]:
+    """Return what of q.Strategy's own a subclass replaces, beyond signals, parameters and the like."""
     own = strategy.__mro__[: strategy.__mro__.index(Strategy)]
     # backtrader writes its bookkeeping (_indcol, ...) into every class; what a person writes is public or __init__.
     written = {n for c in own for n in vars(c) if n == "__init__" or not n.startswith("_")}
-    overridden = sorted(written & set(dir(Strategy)) - OWN)
-    return f"{strategy.__name__} overrides {', '.join(overridden)}" if overridden else None
+    return sorted(written & set(dir(Strategy)) - OWN)
 
 
 class QuietBroker(TargetBroker):

@@ -1,0 +1,69 @@
+"""How the compiled code is made: numba, without the GIL, cached on disk in a folder of the user's.
+
+No fastmath and no fused multiply-add: the order of the float operations is the contract with backtrader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numba
+from numba import types
+from platformdirs import user_cache_path
+
+from quant.kernel import layout
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FLOATS: Final = types.Array(types.float64, 1, "C")
+GIVEN: Final = types.Array(types.float64, 1, "C", readonly=True)  # what a caller owns is never written to
+GIVEN_INTS: Final = types.Array(types.int64, 1, "C", readonly=True)
+INTS: Final = types.Array(types.int64, 1, "C")
+FLAGS: Final = types.Array(types.boolean, 1, "C")
+SETTINGS: Final = types.Array(numba.from_dtype(layout.SETTINGS), 1, "C", readonly=True)
+ORDERS: Final = types.Array(numba.from_dtype(layout.ORDER), 1, "C")
+FILLS: Final = types.Array(numba.from_dtype(layout.FILL), 1, "C")
+CHARGES: Final = types.Array(numba.from_dtype(layout.CHARGE), 1, "C")
+
+
+@cache
+def sources() -> str:
+    """Return the sha256 of the kernel's source files: what a result was computed with."""
+    folder = Path(__file__).parent
+    text = b"\0".join(p.name.encode() + b"\0" + p.read_bytes() for p in sorted(folder.glob("*.py")))
+    return hashlib.sha256(text).hexdigest()
+
+
+@cache
+def cache_folder() -> Path:
+    """Return where compiled code is kept: its name holds the sources, for numba looks at one file at a time."""
+    return user_cache_path("quant") / f"kernel-{sources()[:16]}"
+
+
+def is_compiled() -> bool:
+    """True where some of the code was compiled before, so that loading takes no compiler."""
+    return any(cache_folder().rglob("*.nbi"))
+
+
+def compiled(signature: Any) -> Callable[[F], F]:
+    """Return a decorator that compiles a function for one signature, or loads it from the cache."""
+
+    def decorate(function: F) -> F:
+        before = numba.config.CACHE_DIR
+        # Only for this function: other code of the process keeps its own cache. A folder that the user chose for
+        # numba (NUMBA_CACHE_DIR) stays.
+        numba.config.CACHE_DIR = before or str(cache_folder())
+        try:
+            made: F = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
+        finally:
+            numba.config.CACHE_DIR = before
+        return made
+
+    return decorate
+
+
+inline: Final = numba.njit(inline="always", error_model="numpy")

@@ -1,0 +1,156 @@
+"""One feed ready for compiled runs: its arrays and settings, checked and laid out once for all combinations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.core.bars import Bars
+from quant.core.calendar import Ints
+from quant.core.costs import Costs, Slippage
+from quant.core.sessions import Floats
+from quant.core.sizing import Sizing
+from quant.core.targets import SessionRules, StartRule
+from quant.errors import ParameterError
+from quant.kernel import layout
+from quant.kernel.figures import PARTS, figures
+from quant.kernel.simulate import simulate
+from quant.kernel.targets import acting
+from quant.metrics import NAMES
+
+NOTHING: Final = np.empty(0)
+NO_ORDERS: Final = np.empty(0, dtype=layout.ORDER)
+
+
+class Feed:
+    """One instrument's bars and the settings of a run, as the compiled code reads them."""
+
+    def __init__(
+        self,
+        bars: Bars,
+        *,
+        cash: float,
+        costs: Costs,
+        sizing: Sizing,
+        slippage: Slippage | None,
+        borrow: float | None,
+        day: Ints | None,
+        rules: SessionRules,
+        start_rule: StartRule,
+        limit_first: bool = False,
+    ) -> None:
+        """Lay out the arrays. day: (n,) calendar day of each bar on the feed's clock, needed with borrow.
+
+        Raises ParameterError where slippage in ticks meets an instrument without one.
+        """
+        self.prices = tuple(np.ascontiguousarray(getattr(bars, c)) for c in ("open", "high", "low", "close"))
+        self.size = len(bars)
+        self.minutes_to_close = bars.minutes_to_close if rules.any else NOTHING
+        self.end = bars.end
+        self.day = np.empty(0, dtype=np.int64) if borrow is None or day is None else day
+        session = bars.session
+        last = np.append(session[1:] != session[:-1], True)
+        self.last_of_session: Ints = np.flatnonzero(last)
+        s = np.zeros(1, dtype=layout.SETTINGS)
+        s["cash"] = cash
+        s["sizing"], s["amount"], s["cap"] = layout.SIZINGS.index(sizing.kind), sizing.amount, sizing.cap
+        s["costs"], s["rate"] = layout.COSTS.index(costs.kind), costs.rate
+        s["per_share"], s["minimum"], s["fee_cap"] = costs.per_share, costs.minimum, costs.cap
+        if slippage is not None:
+            s["slippage"] = layout.SLIPPAGES.index(slippage.kind)
+            s["slip"] = slippage.rate if slippage.kind == "percent" else _ticks(bars, slippage)
+        s["borrow_a_day"] = 0.0 if borrow is None else borrow / 365.0
+        s["next_change"], s["limit_first"] = start_rule == "next-change", limit_first
+        s["bar_minutes"] = bars.bar.minutes
+        s["no_entry_last"] = np.nan if rules.no_entry_last is None else rules.no_entry_last
+        s["flat_before_close"] = np.nan if rules.flat_before_close is None else rules.flat_before_close
+        s["periods_per_year"] = bars.periods_per_year
+        first = float(bars.close[0])
+        s["buy_hold_return"] = float(bars.close[-1]) / first - 1.0 if first > 0.0 else np.nan
+        self.settings = s
+
+
+def _ticks(bars: Bars, slippage: Slippage) -> float:
+    tick = bars.instrument.tick
+    if tick is None:
+        reason = f"needs a known tick, and {bars.symbol} has none. Give the instrument a tick, or use percent:x"
+        raise ParameterError("slippage", slippage.name, reason)
+    return slippage.amount * tick
+
+
+class Scratch:
+    """The memory that runs over one feed write to; one a thread, used again for each combination."""
+
+    def __init__(self, feed: Feed) -> None:
+        n = feed.size
+        self.rows = np.empty(n, dtype=np.int64)
+        self.wishes, self.closed = np.empty(n), np.empty(n, dtype=np.bool_)
+        self.value = np.empty(n)
+        self.parts = np.empty(3 * PARTS)
+        self.charges = np.empty(n if len(feed.day) else 0, dtype=layout.CHARGE)
+        self.room_for(0, len(feed.last_of_session))
+
+    def room_for(self, acts: int, sessions: int) -> None:
+        """Make room for the fills of so many acting rows."""
+        most = 3 * acts + 1
+        self.fills = np.empty(most, dtype=layout.FILL)
+        self.pnl, self.scratch = np.empty(most), np.empty(max(most, sessions))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traced:
+    """All that happened in a run. cash, value: (n,) at each bar's END. fills, orders, charges: of the layout."""
+
+    fills: NDArray[np.void]
+    orders: NDArray[np.void]
+    charges: NDArray[np.void]
+    cash: Floats
+    value: Floats
+
+
+def row(
+    feed: Feed, target: Floats, stop: Floats | None, limit: Floats | None, follow: bool, scratch: Scratch
+) -> tuple[Floats, Floats]:
+    """Return the figures, in the order of quant.metrics.NAMES, and the return of each session.
+
+    target, stop, limit: (n,) float64 of a checked plan. Runs without the GIL but for a few calls.
+    """
+    acts = acting(feed.settings, target, feed.minutes_to_close, scratch.rows, scratch.wishes, scratch.closed)
+    if 3 * acts + 1 > len(scratch.fills):
+        scratch.room_for(acts + acts // 4, len(feed.last_of_session))
+    last_cash = np.empty(1)
+    counts = simulate(
+        feed.settings, *feed.prices, feed.day, _given(stop), _given(limit), follow, acts, scratch.rows, scratch.wishes,
+        scratch.closed, scratch.value, last_cash, scratch.fills, NO_ORDERS, scratch.charges,
+    )  # fmt: skip
+    n_fills, _, n_rejected, n_charges, n_held = counts
+    returns, found = np.empty(len(feed.last_of_session)), np.empty(len(NAMES))
+    figures(
+        feed.settings, scratch.value, feed.size, feed.end, feed.last_of_session, scratch.fills, n_fills, n_rejected,
+        n_held, scratch.charges, n_charges, last_cash[0], scratch.pnl, scratch.scratch, scratch.parts, returns, found,
+    )  # fmt: skip
+    return found, returns
+
+
+def trace(feed: Feed, target: Floats, stop: Floats | None, limit: Floats | None, follow: bool) -> Traced:
+    """Run and return every order, fill and the account at each bar."""
+    scratch = Scratch(feed)
+    acts = acting(feed.settings, target, feed.minutes_to_close, scratch.rows, scratch.wishes, scratch.closed)
+    scratch.room_for(acts, 0)
+    cash = np.empty(feed.size)
+    # A new target sends at most four orders, a moved exit two.
+    orders = np.empty(4 * acts + (2 * feed.size if follow else 0), dtype=layout.ORDER)
+    n_fills, n_orders, _, n_charges, _ = simulate(
+        feed.settings, *feed.prices, feed.day, _given(stop), _given(limit), follow, acts, scratch.rows, scratch.wishes,
+        scratch.closed, scratch.value, cash, scratch.fills, orders, scratch.charges,
+    )  # fmt: skip
+    return Traced(
+        scratch.fills[:n_fills], orders[:n_orders], scratch.charges[:n_charges], cash, scratch.value
+    )
+
+
+def _given(prices: Floats | None) -> Floats:
+    return NOTHING if prices is None else prices
