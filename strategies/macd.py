@@ -28,9 +28,9 @@ class MacdCross(q.Strategy):
     @staticmethod
     def signals(bars: q.Bars, p: Any) -> ArrayLike:
         """Return +1 above the signal line, 0 or -1 elsewhere; NaN while there is no MACD yet."""
-        line, signal, _ = macd(bars.close, p.fast, p.slow, p.signal)
+        found = macd(bars.close, p.fast, p.slow, p.signal)
         below = -1.0 if p.short else 0.0
-        return np.where(np.isnan(signal), np.nan, np.where(line > signal, 1.0, below))
+        return np.where(np.isnan(found.signal), np.nan, np.where(found.line > found.signal, 1.0, below))
 
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:

@@ -74,7 +74,7 @@ def run(job: Job) -> Record:
                 layout.STATUSES[status],
             )
         )  # fmt: skip  # backtrader gives an order without a limit price its price as one
-    for bar, quantity, price, fee, worse, order, reason, ambiguous, wrong_side in traced.fills.tolist():
+    for quantity, price, fee, worse, bar, order, reason, ambiguous, wrong_side in traced.fills.tolist():
         record.fills.append(
             FillRow(order, 0, bar, quantity, price, fee, layout.REASONS[reason], worse, ambiguous)
         )

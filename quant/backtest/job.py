@@ -96,11 +96,14 @@ def prepare(
     return job, first_day
 
 
-def decide(job: Job, params: Mapping[str, Any]) -> Job:
-    """Return the job with all its parameters and, of a q.Strategy, the plans that they give."""
+def decide(job: Job, params: Mapping[str, Any], *, copied: bool = True) -> Job:
+    """Return the job with all its parameters and, of a q.Strategy, the plans that they give.
+
+    copied: the plans have arrays of their own; without, the job must be used before the strategy is asked again.
+    """
     if not issubclass(job.strategy, Strategy):
         return replace(job, params=params)
-    wishes = tuple(plans(job.strategy, job.bars, params))
+    wishes = tuple(plans(job.strategy, job.bars, params, copied=copied))
     _check_risk(job.strategy, job.sizing, wishes)
     return replace(job, params=params, plans=wishes)
 

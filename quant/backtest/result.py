@@ -20,6 +20,7 @@ from quant.core.bars import Bars
 from quant.core.calendar import Ints
 from quant.core.costs import Costs
 from quant.core.finding import Finding
+from quant.core.sessions import Floats
 from quant.core.version import versions
 from quant.metrics import Fill, figures, session_returns, trades, trades_frame
 from quant.strategy import Strategy
@@ -111,15 +112,8 @@ def make_run(
     """Return the Run that `record` makes of `job`."""
     names = names_of(job.bars)
     positions = record.positions()
-    fills = [
-        Fill(
-            int(job.bars[f.feed].start[f.bar]), names[f.feed], f.quantity, f.price, f.commission, f.reason, f.bar,
-            _multiplier(job, f.feed),
-        )
-        for f in record.fills
-    ]  # fmt: skip
-    closes = dict(zip(names, _last_closes(record), strict=True))
-    table = _with_borrow(trades_frame(trades(fills, closes)), record, names)
+    fills = _booked(job, record, names)
+    table = _trades(record, names, fills)
     end = record.end
     returns, dates = session_returns(np.array(record.value), record.session, job.cash)
     return Run(
@@ -139,6 +133,29 @@ def make_run(
         bars=job.bars,
         strategy=job.strategy,
     )
+
+
+def measured(job: Job, record: Record) -> tuple[dict[str, float], Floats]:
+    """Return the metrics of a run and the return of each session, without its tables."""
+    names = names_of(job.bars)
+    table = _trades(record, names, _booked(job, record, names))
+    returns, _ = session_returns(np.array(record.value), record.session, job.cash)
+    return _figures(job, record, record.positions(), table), returns
+
+
+def _booked(job: Job, record: Record, names: Sequence[str]) -> list[Fill]:
+    return [
+        Fill(
+            int(job.bars[f.feed].start[f.bar]), names[f.feed], f.quantity, f.price, f.commission, f.reason, f.bar,
+            _multiplier(job, f.feed),
+        )
+        for f in record.fills
+    ]  # fmt: skip
+
+
+def _trades(record: Record, names: Sequence[str], fills: Sequence[Fill]) -> pd.DataFrame:
+    closes = dict(zip(names, _last_closes(record), strict=True))
+    return _with_borrow(trades_frame(trades(fills, closes)), record, names)
 
 
 def _last_closes(record: Record) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-LIBRARIES = ("backtrader", "TA-Lib", "numpy", "pandas", "pyarrow", "exchange_calendars", "ibapi-stable")
+LIBRARIES = ("backtrader", "TA-Lib", "numpy", "pandas", "pyarrow", "numba", "exchange_calendars", "ibapi-stable")
 
 
 def version() -> str:

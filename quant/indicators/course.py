@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike
 
 from quant.indicators.inputs import Floats, PriceBars, before_gap, floats, high_low_close, period_of
 from quant.indicators.standard import Macd, Stochastic
+from quant.indicators.shared import shared
 
 
+@shared
 def macd_course(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> Macd:
     """Return MACD with ewm(span=n, adjust=True, min_periods=n) for each of its three averages.
 
@@ -29,11 +31,12 @@ def macd_course(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 
     def over(rows: Floats) -> tuple[Floats, ...]:
         line = _ewm(rows, (fast - 1) / 2, fast) - _ewm(rows, (slow - 1) / 2, slow)  # span n is com (n - 1)/2
         average = _ewm(line, (signal - 1) / 2, signal)
-        return line, average, line - average
+        return line, average
 
     return Macd(*before_gap(over, floats("close", close)))
 
 
+@shared
 def rsi_course(close: ArrayLike, period: int = 14) -> Floats:
     """Return RSI with ewm(alpha=1/n, min_periods=n) of gains and losses, from row period - 1 on.
 
@@ -55,6 +58,7 @@ def rsi_course(close: ArrayLike, period: int = 14) -> Floats:
     return before_gap(over, floats("close", close))[0]
 
 
+@shared
 def atr_course(bars: PriceBars, period: int = 14) -> Floats:
     """Return ATR with ewm(com=n, min_periods=n) of the true range, in price units, from row `period` on.
 
@@ -71,6 +75,7 @@ def atr_course(bars: PriceBars, period: int = 14) -> Floats:
     return before_gap(over, *high_low_close(bars))[0]
 
 
+@shared
 def stochastic_course(bars: PriceBars, k: int = 20, d: int = 3) -> Stochastic:
     """Return the course's stochastic: raw %K = 100 (C - LL)/(HH - LL) over `k` bars, %D = SMA(d).
 
@@ -88,6 +93,7 @@ def stochastic_course(bars: PriceBars, k: int = 20, d: int = 3) -> Stochastic:
     return Stochastic(*before_gap(over, *high_low_close(bars)))
 
 
+@shared
 def slope(values: ArrayLike, period: int = 5) -> Floats:
     """Return the angle in degrees of a least-squares line through the last `period` values.
 

@@ -41,6 +41,7 @@ from numpy.typing import ArrayLike, NDArray
 from quant.errors import ParameterError
 from quant.indicators.inputs import Floats, PriceBars, floats, high_low_close, period_of
 from quant.indicators.standard import atr
+from quant.indicators.shared import shared
 
 Ints = NDArray[np.int64]
 Source = Literal["close", "high-low"]
@@ -81,6 +82,7 @@ class Renko:
     size: float
 
 
+@shared
 def renko(
     bars: PriceBars,
     size: float | ArrayLike,
@@ -140,6 +142,7 @@ def bricks(
     )
 
 
+@shared
 def atr_size(bars: PriceBars, period: int = 120, factor: float = 1.0) -> Floats:
     """Return factor x ATR(period) as known before each bar: row i holds the ATR of bars up to i - 1.
 

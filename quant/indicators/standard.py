@@ -16,6 +16,9 @@ formulas: TA-Lib's C code, ta-lib.org; the books are named below.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,18 +28,33 @@ from talib import get_unstable_period  # type: ignore[attr-defined]  # missing i
 
 from quant.errors import ParameterError
 from quant.indicators.inputs import Floats, PriceBars, before_gap, floats, high_low_close, period_of
+from quant.indicators.shared import shared
 
 UNSTABLE = ("EMA", "RSI", "ATR", "ADX")  # functions used here that heed TA-Lib's unstable periods
 
 SIMPLE = 0  # TA-Lib's MA_Type.SMA
 
 
-class Macd(NamedTuple):
-    """MACD line, its signal line, and line - signal; (n,) float64 each, in price units."""
+@dataclass(frozen=True, eq=False)
+class Macd:
+    """MACD line, its signal line, and line - signal; (n,) float64 each, in price units. Unpacks as these three."""
 
     line: Floats
     signal: Floats
-    histogram: Floats
+
+    @cached_property
+    def histogram(self) -> Floats:
+        """Line - signal; made when it is asked for, since crossings need only the two."""
+        return self.line - self.signal
+
+    def __iter__(self) -> Iterator[Floats]:
+        return iter((self.line, self.signal, self.histogram))
+
+    def __getitem__(self, index: int) -> Floats:
+        return (self.line, self.signal, self.histogram)[index]
+
+    def __len__(self) -> int:
+        return 3
 
 
 class Stochastic(NamedTuple):
@@ -68,9 +86,31 @@ def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> M
     signal = period_of("signal", signal, 1)
     if fast >= slow:
         raise ParameterError("fast", fast, f"wants fewer bars than slow = {slow}")
-    return Macd(*_talib(talib.MACD, (fast, slow, signal), floats("close", close)))
+    line = _macd_line(close, fast, slow)
+    average = ema(line, signal)
+    line = line.copy()
+    line[: _first_number(average)] = np.nan
+    return Macd(line, average)
 
 
+@shared
+def _macd_line(close: ArrayLike, fast: int, slow: int) -> Floats:
+    """Return TA-Lib's EMA(fast) - EMA(slow) from row slow - 1 on: with any signal period it is the same.
+
+    In three parts and not by TA_MACD, so that a sweep over signal periods makes it once; the bits are the same.
+    """
+
+    def over(rows: Floats) -> tuple[Floats, ...]:
+        start = _first_number(rows)
+        late = np.full(len(rows), np.nan)
+        late[start + slow - fast :] = talib.EMA(rows[start + slow - fast :], fast)
+        return (late - talib.EMA(rows, slow),)
+
+    _check_unstable()
+    return before_gap(over, floats("close", close))[0]
+
+
+@shared
 def rsi(close: ArrayLike, period: int = 14) -> Floats:
     """Return Wilder's relative strength index, 0 to 100, from row `period` on; period >= 2.
 
@@ -82,6 +122,7 @@ def rsi(close: ArrayLike, period: int = 14) -> Floats:
     return _talib(talib.RSI, (period,), floats("close", close))[0]
 
 
+@shared
 def atr(bars: PriceBars, period: int = 14) -> Floats:
     """Return Wilder's average true range in price units, from row `period` on; period >= 1.
 
@@ -93,6 +134,7 @@ def atr(bars: PriceBars, period: int = 14) -> Floats:
     return _talib(talib.ATR, (period,), *high_low_close(bars))[0]
 
 
+@shared
 def ema(values: ArrayLike, period: int) -> Floats:
     """Return the exponential moving average, alpha = 2/(period + 1), from row period - 1 on; period >= 1.
 
@@ -102,6 +144,7 @@ def ema(values: ArrayLike, period: int) -> Floats:
     return _talib(talib.EMA, (period,), floats("values", values))[0]
 
 
+@shared
 def sma(values: ArrayLike, period: int) -> Floats:
     """Return the mean of the last `period` values, from row period - 1 on; period >= 1.
 
@@ -111,6 +154,7 @@ def sma(values: ArrayLike, period: int) -> Floats:
     return _talib(talib.SMA, (period,), floats("values", values))[0]
 
 
+@shared
 def stochastic(bars: PriceBars, k: int = 14, d: int = 3, smooth: int = 3) -> Stochastic:
     """Return the slow stochastic: %K = SMA(smooth) of 100 (C - LL)/(HH - LL), %D = SMA(d) of %K.
 
@@ -125,6 +169,7 @@ def stochastic(bars: PriceBars, k: int = 14, d: int = 3, smooth: int = 3) -> Sto
     return Stochastic(*_talib(talib.STOCH, (k, smooth, SIMPLE, d, SIMPLE), *high_low_close(bars)))
 
 
+@shared
 def bbands(values: ArrayLike, period: int = 20, width: float = 2.0) -> Bands:
     """Return Bollinger bands: SMA(period), and `width` population standard deviations (ddof=0) about it.
 
@@ -139,6 +184,7 @@ def bbands(values: ArrayLike, period: int = 20, width: float = 2.0) -> Bands:
     return Bands(*_talib(talib.BBANDS, options, floats("values", values)))
 
 
+@shared
 def adx(bars: PriceBars, period: int = 14) -> Floats:
     """Return Wilder's average directional index, 0 to 100, from row 2 x period - 1 on; period >= 2.
 
@@ -152,15 +198,26 @@ def adx(bars: PriceBars, period: int = 14) -> Floats:
 
 def _talib(function: Any, options: tuple[float, ...], *inputs: Floats) -> tuple[Floats, ...]:
     """Call a TA-Lib function on `inputs` and its options by position; always a tuple of arrays."""
-    changed = [name for name in UNSTABLE if get_unstable_period(name) != 0]
-    if changed:
-        reason = (
-            "this process set TA-Lib's unstable period of these, which moves where values start; set it to 0"
-        )
-        raise ParameterError("talib", changed, reason)
+    _check_unstable()
 
     def over(*rows: Floats) -> tuple[Floats, ...]:
         results = function(*rows, *options)
         return results if isinstance(results, tuple) else (results,)
 
     return before_gap(over, *inputs)
+
+
+def _first_number(values: Floats) -> int:
+    """Return the row of the first number, the length where there is none."""
+    for row in range(0, len(values), 1024):  # in parts: as a rule it is among the first
+        found = np.flatnonzero(~np.isnan(values[row : row + 1024]))
+        if len(found):
+            return row + int(found[0])
+    return len(values)
+
+
+def _check_unstable() -> None:
+    changed = [name for name in UNSTABLE if get_unstable_period(name) != 0]
+    if changed:
+        reason = "this process set TA-Lib's unstable period of these, which moves where values start; set it to 0"
+        raise ParameterError("talib", changed, reason)

@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 
 from quant.kernel import layout
 
+settings: Any = numba.config  # numba makes its names when it is loaded
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLOATS: Final = types.Array(types.float64, 1, "C")
@@ -53,14 +54,14 @@ def compiled(signature: Any) -> Callable[[F], F]:
     """Return a decorator that compiles a function for one signature, or loads it from the cache."""
 
     def decorate(function: F) -> F:
-        before = numba.config.CACHE_DIR
+        before = settings.CACHE_DIR
         # Only for this function: other code of the process keeps its own cache. A folder that the user chose for
         # numba (NUMBA_CACHE_DIR) stays.
-        numba.config.CACHE_DIR = before or str(cache_folder())
+        settings.CACHE_DIR = before or str(cache_folder())
         try:
             made: F = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
         finally:
-            numba.config.CACHE_DIR = before
+            settings.CACHE_DIR = before
         return made
 
     return decorate

@@ -1,6 +1,7 @@
 """The figures of a run, compiled: quant.metrics.figures over what `simulate` wrote, the same to the last bit.
 
-Each part names its model in quant/metrics, where formula and source stand.
+Of turnover alone to 1e-12: the mean of all bars' values is summed beside the search for drawdowns. Each part names its
+model in quant/metrics, where formula and source stand.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from quant.kernel.compiling import CHARGES, FILLS, FLOATS, GIVEN, GIVEN_INTS, SETTINGS, compiled, inline
+from quant.kernel.compiling import CHARGES, FILLS, FLOATS, GIVEN_INTS, SETTINGS, compiled, inline
 from quant.kernel.sums import add_exactly, pairwise, rounded
 
 NAN = np.nan
@@ -36,17 +37,19 @@ def deviation(x: Any, n: int, ddof: int, scratch: Any) -> float:
     return math.sqrt(pairwise(scratch, 0, n) / (n - ddof))
 
 
-@compiled(types.UniTuple(types.float64, 2)(FLOATS, types.int64, GIVEN_INTS, types.float64))
-def drawdowns(value: Any, n: int, end: Any, cash: float) -> tuple[float, float]:
-    """Return max_drawdown and max_drawdown_days. Models: metrics/drawdowns.py."""
+@compiled(types.UniTuple(types.float64, 3)(FLOATS, types.int64, GIVEN_INTS, types.float64))
+def account_figures(value: Any, n: int, end: Any, cash: float) -> tuple[float, float, float]:
+    """Return max_drawdown, max_drawdown_days and the mean value. Models: metrics/drawdowns.py; np.mean to 1e-13."""
     peak, deepest, floor = cash, 0.0, cash
     high_at, longest = -1, 0
+    total = 0.0
     i = 0
     while i < n:
         if i + BLOCK <= n:
-            # Eight running extremes, so that one comparison need not wait for the one before.
+            # Running extremes and sums side by side, so that one operation need not wait for the one before.
             a = b = c = d = value[i]
             e = f = g = h = value[i]
+            p = q = r = s = 0.0
             for j in range(i, i + BLOCK, 4):
                 a = max(a, value[j])
                 b = max(b, value[j + 1])
@@ -56,9 +59,17 @@ def drawdowns(value: Any, n: int, end: Any, cash: float) -> tuple[float, float]:
                 f = min(f, value[j + 1])
                 g = min(g, value[j + 2])
                 h = min(h, value[j + 3])
+                p += value[j]
+                q += value[j + 1]
+                r += value[j + 2]
+                s += value[j + 3]
+            total += (p + q) + (r + s)
             if max(max(a, b), max(c, d)) < peak and min(min(e, f), min(g, h)) >= floor:
                 i += BLOCK
                 continue
+        else:
+            for j in range(i, n):
+                total += value[j]
         for j in range(i, min(i + BLOCK, n)):
             v = value[j]
             if v >= peak:
@@ -77,7 +88,7 @@ def drawdowns(value: Any, n: int, end: Any, cash: float) -> tuple[float, float]:
         i = min(i + BLOCK, n)
     if high_at < n - 1:
         longest = max(longest, end[n - 1] - end[max(high_at, 0)])
-    return deepest, longest / DAY_NS
+    return deepest, longest / DAY_NS, total / n
 
 
 @compiled(types.int64(FILLS, types.int64, CHARGES, types.int64, FLOATS, FLOATS))
@@ -208,14 +219,13 @@ def figures(
         before = now
     final = value[n - 1]
     return_figures(s, returns, m, final, scratch, out)
-    deepest, days = drawdowns(value, n, end, s.cash)
+    deepest, days, middle = account_figures(value, n, end, s.cash)
     out[5] = out[1] / abs(deepest) if deepest < 0.0 else NAN
     out[6], out[7] = deepest, days
     out[8] = n_held / n
     for k in range(n_fills):
         scratch[k] = abs(fills[k].quantity) * fills[k].price
     years = m / s.periods_per_year
-    middle = mean(value, n)
     out[9] = pairwise(scratch, 0, n_fills) / years / middle if middle > 0.0 and years > 0.0 else NAN
     count = closed_trades(fills, n_fills, charges, n_charges, pnl, parts)
     out[10] = count

@@ -44,16 +44,17 @@ SETTINGS: Final = np.dtype(
 # order: its number in the run, from 1. ambiguous: both exits were touched and the open settles nothing.
 FILL: Final = np.dtype(
     [
-        ("bar", np.int64),
         ("quantity", np.float64),
         ("price", np.float64),
         ("commission", np.float64),
         ("slippage", np.float64),  # price units lost, >= 0
-        ("order", np.int64),
-        ("reason", np.int64),
+        ("bar", np.int32),
+        ("order", np.int32),
+        ("reason", np.int8),
         ("ambiguous", np.bool_),
         ("wrong_side", np.bool_),  # an exit that its own entry's open had reached
-    ]
+    ],
+    align=True,
 )
 
 # bar: at whose close it was decided. price: of an exit, NaN for a market order.

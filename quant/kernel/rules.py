@@ -5,6 +5,7 @@ Each is a few lines that the loop takes in; the models in Python are core/costs,
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -86,19 +87,32 @@ def value_of(cash: float, size: float, average: float, close: float) -> float:
 
 
 @inline
+def floor_divide(a: float, b: float) -> float:
+    """Return a // b as Python gives it, which takes an exact remainder and so a hundred cycles.
+
+    Where the quotient lies clear of a whole number, rounding it down is the same.
+    """
+    quotient = a / b
+    down = math.floor(quotient)
+    if abs(quotient) < 1e9 and 1e-6 < quotient - down < 1.0 - 1e-6:
+        return float(down)
+    return a // b
+
+
+@inline
 def entry_size(s: Any, target: float, equity: float, close: float, stop: float) -> float:
     """Return the unsigned units of an entry from flat. Model: Sizing.entry."""
     t = abs(target)
     if s.sizing == SHARES:
         return np.trunc(s.amount * t)
     if s.sizing == PERCENT:
-        return s.amount / 100.0 * t * equity // close
+        return floor_divide(s.amount / 100.0 * t * equity, close)
     if s.sizing == CASH:
-        return s.amount * t // close
+        return floor_divide(s.amount * t, close)
     distance = abs(close - stop)
     if distance != distance:
         return 0.0
-    most = s.cap * equity // close
+    most = floor_divide(s.cap * equity, close)
     return most if distance == 0.0 else min(np.trunc(s.amount / 100.0 * t * equity / distance), most)
 
 
@@ -111,4 +125,4 @@ def change_of(s: Any, size: float, target: float, equity: float, close: float) -
     if wanted == 0.0:
         return -size
     have = size * close
-    return (wanted - have) // close if wanted > have else -((have - wanted) // close)
+    return floor_divide(wanted - have, close) if wanted > have else -floor_divide(have - wanted, close)

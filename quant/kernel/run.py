@@ -46,7 +46,8 @@ class Feed:
 
         Raises ParameterError where slippage in ticks meets an instrument without one.
         """
-        self.prices = tuple(np.ascontiguousarray(getattr(bars, c)) for c in ("open", "high", "low", "close"))
+        self.open, self.high = np.ascontiguousarray(bars.open), np.ascontiguousarray(bars.high)
+        self.low, self.close = np.ascontiguousarray(bars.low), np.ascontiguousarray(bars.close)
         self.size = len(bars)
         self.minutes_to_close = bars.minutes_to_close if rules.any else NOTHING
         self.end = bars.end
@@ -76,7 +77,9 @@ class Feed:
 def _ticks(bars: Bars, slippage: Slippage) -> float:
     tick = bars.instrument.tick
     if tick is None:
-        reason = f"needs a known tick, and {bars.symbol} has none. Give the instrument a tick, or use percent:x"
+        reason = (
+            f"needs a known tick, and {bars.symbol} has none. Give the instrument a tick, or use percent:x"
+        )
         raise ParameterError("slippage", slippage.name, reason)
     return slippage.amount * tick
 
@@ -123,8 +126,8 @@ def row(
         scratch.room_for(acts + acts // 4, len(feed.last_of_session))
     last_cash = np.empty(1)
     counts = simulate(
-        feed.settings, *feed.prices, feed.day, _given(stop), _given(limit), follow, acts, scratch.rows, scratch.wishes,
-        scratch.closed, scratch.value, last_cash, scratch.fills, NO_ORDERS, scratch.charges,
+        feed.settings, feed.open, feed.high, feed.low, feed.close, feed.day, _given(stop), _given(limit), follow,
+        acts, scratch.rows, scratch.wishes, scratch.closed, scratch.value, last_cash, scratch.fills, NO_ORDERS, scratch.charges,
     )  # fmt: skip
     n_fills, _, n_rejected, n_charges, n_held = counts
     returns, found = np.empty(len(feed.last_of_session)), np.empty(len(NAMES))
@@ -144,8 +147,8 @@ def trace(feed: Feed, target: Floats, stop: Floats | None, limit: Floats | None,
     # A new target sends at most four orders, a moved exit two.
     orders = np.empty(4 * acts + (2 * feed.size if follow else 0), dtype=layout.ORDER)
     n_fills, n_orders, _, n_charges, _ = simulate(
-        feed.settings, *feed.prices, feed.day, _given(stop), _given(limit), follow, acts, scratch.rows, scratch.wishes,
-        scratch.closed, scratch.value, cash, scratch.fills, orders, scratch.charges,
+        feed.settings, feed.open, feed.high, feed.low, feed.close, feed.day, _given(stop), _given(limit), follow,
+        acts, scratch.rows, scratch.wishes, scratch.closed, scratch.value, cash, scratch.fills, orders, scratch.charges,
     )  # fmt: skip
     return Traced(
         scratch.fills[:n_fills], orders[:n_orders], scratch.charges[:n_charges], cash, scratch.value

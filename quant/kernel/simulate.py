@@ -9,8 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from quant.kernel.compiling import CHARGES, FILLS, FLAGS, FLOATS, GIVEN, GIVEN_INTS, INTS, ORDERS, SETTINGS, compiled, inline
+from quant.kernel.compiling import (
+    CHARGES,
+    FILLS,
+    FLAGS,
+    FLOATS,
+    GIVEN,
+    GIVEN_INTS,
+    INTS,
+    ORDERS,
+    SETTINGS,
+    compiled,
+    inline,
+)
 from quant.kernel.rules import (
     change_of,
     commission,
@@ -20,7 +33,6 @@ from quant.kernel.rules import (
     stop_price,
     value_of,
 )
-from numba import types
 
 NAN = np.nan
 MARKET, STOP_ORDER, LIMIT_ORDER = range(3)  # layout.KINDS
@@ -51,7 +63,15 @@ def settle(orders: Any, number: int, status: int) -> None:
 
 @inline
 def write_fill(
-    fills: Any, n: int, bar: int, quantity: float, price: float, fee: float, worse: float, order: int, reason: int
+    fills: Any,
+    n: int,
+    bar: int,
+    quantity: float,
+    price: float,
+    fee: float,
+    worse: float,
+    order: int,
+    reason: int,
 ) -> None:
     """Write a fill."""
     f = fills[n]
@@ -106,7 +126,12 @@ def simulate(
     follow = follow and exits
     charging = day.size > 0
     cash, size, average = s.cash, 0.0, 0.0
-    change, entry, by_change, by_entry = 0.0, 0.0, 0, 0  # orders that wait for the next open, and their numbers
+    change, entry, by_change, by_entry = (
+        0.0,
+        0.0,
+        0,
+        0,
+    )  # orders that wait for the next open, and their numbers
     stop_at, limit_at, by_stop, by_limit = NAN, NAN, 0, 0  # the living exits
     n_fills, n_orders, n_rejected, n_charges, n_held = 0, 0, 0, 0, 0
     entered = -1
@@ -131,7 +156,9 @@ def simulate(
                 cash = cash - fee
                 size += change
                 worse = price - open_[at] if change > 0.0 else open_[at] - price
-                write_fill(fills, n_fills, at, change, price, fee, worse, by_change, CLOSE if size == 0.0 else REDUCE)
+                write_fill(
+                    fills, n_fills, at, change, price, fee, worse, by_change, CLOSE if size == 0.0 else REDUCE
+                )
                 settle(orders, by_change, FILLED)
                 n_fills += 1
                 if size == 0.0:
@@ -183,15 +210,15 @@ def simulate(
                         cash = cash + (size * average + size * (price - average))
                         cash = cash - fee
                         asked = stop_at if fills_stop else limit_at
-                        if (size > 0.0) == fills_stop:  # a long's stop, a short's limit: the lower of the two
-                            reference = min(o, asked)
-                        else:
-                            reference = max(o, asked)
+                        # Of a long's stop and a short's limit the lower of the two, else the higher.
+                        reference = min(o, asked) if (size > 0.0) == fills_stop else max(o, asked)
                         worse = reference - price if size > 0.0 else price - reference
                         number, reason = (by_stop, STOP) if fills_stop else (by_limit, LIMIT)
                         write_fill(fills, n_fills, at, -size, price, fee, worse, number, reason)
                         fills[n_fills].ambiguous = stopped and limited and not (stop_at_open or limit_at_open)
-                        fills[n_fills].wrong_side = entered == at and (stop_at_open if fills_stop else limit_at_open)
+                        fills[n_fills].wrong_side = entered == at and (
+                            stop_at_open if fills_stop else limit_at_open
+                        )
                         n_fills += 1
                         settle(orders, number, FILLED)
                         settle(orders, by_limit if fills_stop else by_stop, CANCELLED)

@@ -74,8 +74,13 @@ def _is_number(value: Any) -> bool:
 
 
 # ---------------------------------------------------------------- signals
-def plans(strategy: type[Strategy], bars: Sequence[Bars], params: Mapping[str, Any]) -> list[Plan]:
-    """Return the checked plan of each feed. Raises SignalsError, and what the strategy raises as StrategyError."""
+def plans(
+    strategy: type[Strategy], bars: Sequence[Bars], params: Mapping[str, Any], *, copied: bool = True
+) -> list[Plan]:
+    """Return the checked plan of each feed. Raises SignalsError, and what the strategy raises as StrategyError.
+
+    copied: see `plan`.
+    """
     p = SimpleNamespace(**params)
     name = strategy.__name__
     try:
@@ -90,7 +95,7 @@ def plans(strategy: type[Strategy], bars: Sequence[Bars], params: Mapping[str, A
         raise
     except Exception as e:  # the strategy is the user's code; whatever it raises is named
         raise StrategyError(name, f"signals raised {type(e).__name__}: {e}") from e
-    return [plan(name, b, r) for b, r in zip(bars, results, strict=True)]
+    return [plan(name, b, r, copied=copied) for b, r in zip(bars, results, strict=True)]
 
 
 def _columns(strategy: str, panel: Panel, result: Any) -> list[Signals]:

@@ -44,23 +44,26 @@ class Plan:
         return self.stop is not None or self.limit is not None
 
 
-def plan(strategy: str, bars: Bars, signals: Any) -> Plan:
+def plan(strategy: str, bars: Bars, signals: Any, *, copied: bool = True) -> Plan:
     """Return the checked plan of what `signals` returned for `bars`.
 
+    copied: with arrays of its own, whatever the strategy does to its own later; a plan that is used at once can do
+    without.
     Raises SignalsError: not one value per bar, infinite, an exit price that is not a price, or, with exits,
     a target that changes its size without passing 0 or changing its sign.
     """
     if signals is None:
         raise SignalsError(strategy, "signals returned nothing; return the targets, or Signals")
     given = signals if isinstance(signals, Signals) else Signals(signals)
-    target = _column(strategy, bars, "target", given.target)
-    bad = np.flatnonzero(np.isinf(target))
-    if len(bad):
-        raise SignalsError(strategy, f"target is infinite at bar {bad[0]}; use NaN for no opinion")
+    target = _column(strategy, bars, "target", given.target, copied)
+    infinite = np.isinf(target)
+    if infinite.any():
+        bar = np.flatnonzero(infinite)[0]
+        raise SignalsError(strategy, f"target is infinite at bar {bar}; use NaN for no opinion")
     found = Plan(
         target,
-        _prices(strategy, bars, "stop", given.stop),
-        _prices(strategy, bars, "limit", given.limit),
+        _prices(strategy, bars, "stop", given.stop, copied),
+        _prices(strategy, bars, "limit", given.limit, copied),
         bool(given.follow_stop),
     )
     if found.follow_stop and not found.exits:
@@ -70,10 +73,10 @@ def plan(strategy: str, bars: Bars, signals: Any) -> Plan:
     return found
 
 
-def _prices(strategy: str, bars: Bars, name: str, values: Any) -> Floats | None:
+def _prices(strategy: str, bars: Bars, name: str, values: Any, copied: bool) -> Floats | None:
     if values is None:
         return None
-    prices = _column(strategy, bars, name, values)
+    prices = _column(strategy, bars, name, values, copied)
     bad = np.flatnonzero(~(np.isnan(prices) | ((prices > 0.0) & np.isfinite(prices))))
     if len(bad):
         got = prices[bad[0]]
@@ -94,9 +97,9 @@ def _sizes_stay(strategy: str, target: Floats) -> None:
         raise SignalsError(strategy, reason)
 
 
-def _column(strategy: str, bars: Bars, name: str, values: Any) -> Floats:
+def _column(strategy: str, bars: Bars, name: str, values: Any, copied: bool) -> Floats:
     try:
-        column = np.array(values, dtype=np.float64)
+        column = np.array(values, dtype=np.float64) if copied else np.ascontiguousarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise SignalsError(strategy, f"{name} holds {type(values).__name__} that are not numbers") from None
     if column.shape != (len(bars),):
