@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from quant.core.instrument import Instrument
     from quant.core.synthetic import synthetic
     from quant.core.version import version
+    from quant.research import Sweep, stats, sweep
     from quant.store import bars
     from quant.strategy import Panel, Signals, Strategy
 
@@ -41,6 +42,7 @@ _WHERE = {
     "Run": "quant.backtest",
     "Signals": "quant.strategy",
     "Strategy": "quant.strategy",
+    "Sweep": "quant.research",
     "backtest": "quant.backtest",
     "bars": "quant.store",
     "compare": "quant.backtest",
@@ -50,10 +52,11 @@ _WHERE = {
     "first_difference": "quant.backtest",
     "load_run": "quant.backtest",
     "runs": "quant.backtest",
+    "sweep": "quant.research",
     "synthetic": "quant.core.synthetic",
     "version": "quant.core.version",
 }
-_MODULES = ("indicators", "metrics")
+_MODULES = {"indicators": "quant.indicators", "metrics": "quant.metrics", "stats": "quant.research.stats"}
 
 __all__ = [
     "Bars",
@@ -64,6 +67,7 @@ __all__ = [
     "Run",
     "Signals",
     "Strategy",
+    "Sweep",
     "backtest",
     "bars",
     "compare",
@@ -75,6 +79,8 @@ __all__ = [
     "load_run",
     "metrics",
     "runs",
+    "stats",
+    "sweep",
     "synthetic",
     "version",
 ]
@@ -82,7 +88,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"quant.{name}")
+        return importlib.import_module(_MODULES[name])
     if name not in _WHERE:
         raise AttributeError(f"module 'quant' has no attribute {name!r}")
     value = getattr(importlib.import_module(_WHERE[name]), name)

@@ -77,6 +77,16 @@ class LookAheadOrder(StrategyError):
     """An order that could fill in a bar that began before the order was decided."""
 
 
+class ParityError(StrategyError):
+    """A sweep's row that backtrader does not give: a fault of ours, or a strategy that is not the same twice."""
+
+    def __init__(self, strategy: str, combination: str, difference: str) -> None:
+        told = f"{combination}: run again by backtrader it differs: {difference}. Nothing of this sweep can be trusted"
+        super().__init__(strategy, f"{told}; `quant check` tells whether the signals are the same twice")
+        self.combination = combination
+        self.difference = difference
+
+
 # ---------------------------------------------------------------- data, 4
 class DataError(QuantError):
     """Bars that are missing, invalid or damaged."""

@@ -1,4 +1,4 @@
-"""Settings of hypothesis, which have no place in pyproject.toml, and the options --full, --browser and --exports."""
+"""Settings of hypothesis, which have no place in pyproject.toml, and the options --full, --browser, --exports, --arch, --cluster and --optuna."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ settings.load_profile("quant")
 NEEDS = {
     "browser": "chromium, chromedriver and selenium",
     "exports": "quantstats and pyfolio (pip install -e .[exports])",
+    "arch": "arch (pip install -e .[stats])",
+    "cluster": "dask.distributed (pip install -e .[cluster])",
+    "optuna": "optuna (pip install -e .[optuna])",
 }
 
 

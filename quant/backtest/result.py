@@ -259,7 +259,7 @@ def _settings(job: Job, engine: str, fell_back: str | None, look_ahead_ok: bool 
         "strategy": {"class": cls.__name__, "module": cls.__module__, "sources": source.hashes(cls)},
         "params": dict(job.params),
         "cash": job.cash,
-        "costs": _costs_text(job),
+        "costs": costs_text(job),
         "sizing": None if job.sizing is None else str(job.sizing),
         "slippage": None if job.slippage is None else job.slippage.name,
         "borrow": job.borrow,
@@ -268,19 +268,25 @@ def _settings(job: Job, engine: str, fell_back: str | None, look_ahead_ok: bool 
         "start_rule": job.start_rule,
         "session": dict(cls.session) if issubclass(cls, Strategy) else {},
         "look_ahead_ok": look_ahead_ok,
-        "bars": [_bars_facts(b, n) for b, n in zip(job.bars, names_of(job.bars), strict=True)],
+        "bars": bars_facts(job.bars),
         "versions": versions(),
     }
 
 
-def _costs_text(job: Job) -> str:
+def costs_text(job: Job) -> str:
+    """Return the job's costs as a run keeps them: a table's name, or where the scheme is defined."""
     if isinstance(job.costs, Costs):
         return job.costs.name
     kind = type(job.costs).__name__
     return f"{getattr(job.costs, '__module__', '')}.{getattr(job.costs, '__qualname__', kind)}"
 
 
-def _bars_facts(bars: Bars, name: str) -> dict[str, Any]:
+def bars_facts(bars: Sequence[Bars]) -> list[dict[str, Any]]:
+    """Return what says which bars these were: instrument, size, span and fingerprint of each feed."""
+    return [_facts_of(b, n) for b, n in zip(bars, names_of(bars), strict=True)]
+
+
+def _facts_of(bars: Bars, name: str) -> dict[str, Any]:
     return {
         "name": name, "instrument": bars.instrument.to_dict(), "bar": bars.bar.name, "what": bars.what,
         "rth": bars.rth, "source": bars.source, "adjusted": bars.adjusted, "rows": len(bars),

@@ -127,7 +127,8 @@ def row(
     last_cash = np.empty(1)
     counts = simulate(
         feed.settings, feed.open, feed.high, feed.low, feed.close, feed.day, _given(stop), _given(limit), follow,
-        acts, scratch.rows, scratch.wishes, scratch.closed, scratch.value, last_cash, scratch.fills, NO_ORDERS, scratch.charges,
+        acts, scratch.rows, scratch.wishes, scratch.closed, scratch.value, last_cash,
+        scratch.fills, NO_ORDERS, scratch.charges,
     )  # fmt: skip
     n_fills, _, n_rejected, n_charges, n_held = counts
     returns, found = np.empty(len(feed.last_of_session)), np.empty(len(NAMES))

@@ -1,8 +1,22 @@
-"""Runs as pages: one self-contained HTML file each, from plain values. Knows no engine, no files and no network."""
+"""Runs, sweeps and walk-forwards as pages: one self-contained HTML file each, from plain values. Knows no engine,
+no files and no network.
+"""
 
 from quant.report.compare import compare_page
 from quant.report.content import Content, Symbol
 from quant.report.document import framed
 from quant.report.page import run_page
+from quant.report.sweep import sweep_page, walk_forward_page
+from quant.report.sweep_content import SweepContent, WalkForwardContent
 
-__all__ = ["Content", "Symbol", "compare_page", "framed", "run_page"]
+__all__ = [
+    "Content",
+    "SweepContent",
+    "Symbol",
+    "WalkForwardContent",
+    "compare_page",
+    "framed",
+    "run_page",
+    "sweep_page",
+    "walk_forward_page",
+]

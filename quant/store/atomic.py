@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,8 @@ def put(path: Path, data: bytes) -> None:
 
     Raises OSError; then the old content is there and the temporary file is not.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    # A name of its own: two processes may write the same file.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -39,7 +39,7 @@ def parameters(strategy: type[bt.Strategy], given: Mapping[str, Any] | None) -> 
     for name, value in ({} if given is None else given).items():
         if name not in known:
             raise ParameterError(name, value, f"{strategy.__name__} has no such parameter; {_listed(known)}")
-        merged[name] = _typed(strategy, name, value, known[name])
+        merged[name] = typed(strategy, name, value, known[name])
     if issubclass(strategy, Strategy) and not strategy.valid(SimpleNamespace(**merged)):
         chosen = ", ".join(f"{k}={v!r}" for k, v in merged.items())
         raise ParameterError("params", chosen, f"{strategy.__name__}.valid refuses this combination")
@@ -50,8 +50,8 @@ def _listed(known: Mapping[str, Any]) -> str:
     return "it has " + (", ".join(known) if known else "none")
 
 
-def _typed(strategy: type[bt.Strategy], name: str, value: Any, default: Any) -> Any:
-    """Return `value` as the default's type; whole numbers may be written as floats."""
+def typed(strategy: type[bt.Strategy], name: str, value: Any, default: Any) -> Any:
+    """Return `value` as the default's type; whole numbers may be written as floats. Raises ParameterError."""
     if isinstance(value, np.generic):
         value = value.item()
     # Of a plain strategy a default says little (period=None, a callable): only ours are checked.

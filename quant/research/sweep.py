@@ -1,0 +1,368 @@
+"""q.sweep: every combination of a grid over the same bars, resumable, and checked against backtrader.
+
+What is decided here: which engine, what makes a sweep this sweep (its key), what is held already, and in which order
+results come together. Rows are computed in task.py, chunks are kept by chunks.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import backtrader as bt
+
+from quant.backtest import compiled, parity, source
+from quant.backtest.folder import runs
+from quant.backtest.job import AnyCosts, Job, prepare
+from quant.backtest.result import bars_facts, costs_text
+from quant.core import clock
+from quant.core.bars import Bars
+from quant.core.finding import Finding
+from quant.core.version import versions
+from quant.errors import DataError, ParameterError
+from quant.kernel.compiling import sources
+from quant.research import chunks as files
+from quant.research import ledger, processes, threads
+from quant.research.grid import Combinations, combinations
+from quant.research.progress import Progress, no_progress
+from quant.research.result import Sweep
+from quant.research.task import Row, Task, evaluate
+from quant.research.verify import SHARPE, Verification, verified
+from quant.store.folder import data_folder
+from quant.strategy import Strategy
+from quant.strategy import strategy as find
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+ENGINES: Final = ("auto", "compiled", "fast", "plain")
+Combos = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A sweep before it runs. key: of all but the combinations. parts: the chunks."""
+
+    task: Task
+    combos: Combinations
+    parts: list[range]
+    key: str
+    facts: dict[str, Any]
+    folder: Path | None
+    data: Path | None
+    findings: tuple[Finding, ...]
+
+    def combos_of(self, part: range) -> Combos:
+        """Return the combinations of a chunk."""
+        return self.combos.rows[part.start : part.stop]
+
+
+def sweep(
+    strategy: str | type[bt.Strategy],
+    bars: Bars | Iterable[Bars] | Mapping[str, Bars],
+    grid: Mapping[str, Any],
+    *,
+    cash: float = 100_000.0,
+    costs: AnyCosts = "ib-fixed",
+    sizing: str | None = None,
+    slippage: str | None = None,
+    borrow: float | None = None,
+    start_rule: str = "first-target",
+    engine: str = "auto",
+    workers: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    verify: str | int = "auto",
+    folder: str | Path | None = None,
+    client: Client | None = None,
+    save: bool = True,
+    data: str | Path | None = None,
+    progress: Progress = no_progress,
+) -> Sweep:
+    """Run every combination of `grid` and return a table with a row for each.
+
+    grid: name -> values; what `valid` refuses is dropped and counted. bars: one Bars; a list = one joint account; a
+    dict symbol -> Bars = one sweep each. samples: so many random combinations instead of all, by `seed`. cash ...
+    start_rule: as in q.backtest. engine: "auto" = "compiled" where it covers the strategy, else "fast" in processes.
+    workers: threads or processes, None = one a core. verify: "auto", how many combinations are run again in
+    backtrader, or 0. folder: where chunks are kept, by default in the data folder's sweeps/, under a name that only
+    the same sweep has: called again it goes on where it was. client: of dask.distributed. save: False keeps nothing
+    on disk. progress: called with (combinations done, all).
+    A combination that fails has its error in the table. Raises ParameterError, StrategyError, DataError; ParityError
+    where a row is not what backtrader gives.
+    """
+    settings: dict[str, Any] = {
+        "cash": cash, "costs": costs, "sizing": sizing, "slippage": slippage, "borrow": borrow,
+        "start_rule": start_rule,
+    }  # fmt: skip
+    _check(engine, workers, verify)
+    root = data_folder(data) if save else None
+    if isinstance(bars, Mapping):
+        if not bars:
+            raise ParameterError("bars", {}, "give at least one symbol and its Bars")
+        of = {
+            symbol: _plan(strategy, b, grid, settings, engine, samples, seed, root, None) for symbol, b in bars.items()
+        }  # fmt: skip
+        if folder is not None:
+            of = {s: replace(p, folder=Path(folder) / s if save else None) for s, p in of.items()}
+    else:
+        place = None if folder is None else Path(folder)
+        of = {"": _plan(strategy, bars, grid, settings, engine, samples, seed, root, place)}
+    total = sum(len(p.combos.rows) for p in of.values())
+    found, before = {}, 0
+    for symbol, plan in of.items():
+        count = _Counter(progress, before, total)
+        found[symbol] = run_plan(plan, workers=workers, verify=verify, client=client, progress=count)
+        before += len(plan.combos.rows)
+    return found[""] if "" in found else Sweep.joined(found)
+
+
+class _Counter:
+    """Progress of one symbol as part of all."""
+
+    def __init__(self, progress: Progress, before: int, total: int) -> None:
+        self.progress, self.before, self.total = progress, before, total
+
+    def __call__(self, done: int, total: int) -> None:
+        self.progress(self.before + done, self.total)
+
+
+def _check(engine: str, workers: int | None, verify: str | int) -> None:
+    if engine not in ENGINES:
+        raise ParameterError("engine", engine, f"there is {', '.join(ENGINES)}")
+    whole = isinstance(workers, int) and not isinstance(workers, bool)
+    if workers is not None and not (whole and workers >= 1):
+        raise ParameterError("workers", workers, "must be a whole number, 1 or more")
+    count = isinstance(verify, int) and not isinstance(verify, bool) and verify >= 0
+    if verify != "auto" and not count:
+        raise ParameterError("verify", verify, 'is "auto" or how many combinations are run again, 0 for none')
+
+
+def plan_sweep(
+    strategy: str | type[bt.Strategy],
+    bars: Bars | Iterable[Bars],
+    grid: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    engine: str = "auto",
+    samples: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Return the plan of a sweep that is kept nowhere; what sweeps inside other research are made of."""
+    return _plan(strategy, bars, grid, settings, engine, samples, seed, None, None)
+
+
+def _plan(
+    given: str | type[bt.Strategy],
+    bars: Bars | Iterable[Bars],
+    grid: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    engine: str,
+    samples: int | None,
+    seed: int,
+    root: Path | None,
+    place: Path | None,
+) -> Plan:
+    cls = find(given)
+    job, _ = prepare(cls, bars, **settings)
+    combos = combinations(cls, grid, samples=samples, seed=seed)
+    name, why_not = _engine(job, engine)
+    facts = _facts(job, name)
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    longest = max(job.bars, key=len)
+    sessions = len(set(longest.session.tolist())) if len(longest) else 0
+    parts = files.plan_chunks(len(combos.rows), sum(len(b) for b in job.bars), engine=name, sessions=sessions)
+    facts |= {"grid": {n: list(_values(combos, n)) for n in combos.names}, "combinations": len(combos.rows)}
+    facts |= {"dropped": combos.dropped, "samples": samples, "seed": seed if samples is not None else None}
+    folder = place
+    if root is not None and place is None:
+        identity = {"key": key, "combos": [files.chunk_name(key, combos.rows)]}
+        folder = files.sweep_folder(root, cls.__name__, identity)
+    findings = combos.findings if why_not is None else (*combos.findings, why_not)
+    return Plan(Task(job, name), combos, parts, key, facts, folder, root, findings)
+
+
+def _values(combos: Combinations, name: str) -> Iterable[Any]:
+    """Return the values that a parameter takes, each once, in their order."""
+    return dict.fromkeys(row[name] for row in combos.rows)
+
+
+def _engine(job: Job, wanted: str) -> tuple[str, Finding | None]:
+    """Return the engine that runs, and a finding where it is not the one that a person would expect."""
+    if wanted in ("fast", "plain"):
+        return wanted, None
+    reason = compiled.not_covered(job)
+    if wanted == "compiled":
+        if reason is not None:
+            raise ParameterError("engine", "compiled", f'{reason}. Use "fast" or "auto"')
+        parity.require()
+        return "compiled", None
+    if reason is None:
+        reason = parity.difference_here()
+        if reason is not None:
+            reason = f"it differs from backtrader on this machine: {reason}"
+    if reason is None:
+        return "compiled", None
+    return "fast", Finding(
+        "not-compiled", f"by backtrader in processes, not compiled: {reason}", level="note"
+    )
+
+
+def _facts(job: Job, engine: str) -> dict[str, Any]:
+    """Return all that decides a row but its combination. Code without a source file never equals any other."""
+    hashes = source.hashes(job.strategy) or {"unknown": uuid.uuid4().hex}
+    cls = job.strategy
+    return {
+        "strategy": {"class": cls.__name__, "module": cls.__module__, "sources": hashes},
+        "cash": job.cash, "costs": costs_text(job), "sizing": None if job.sizing is None else str(job.sizing),
+        "slippage": None if job.slippage is None else job.slippage.name, "borrow": job.borrow,
+        "start_rule": job.start_rule, "session": dict(cls.session) if issubclass(cls, Strategy) else {},
+        "engine": engine, "kernel": sources() if engine == "compiled" else None,
+        "bars": bars_facts(job.bars), "versions": versions(),
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- running
+def run_plan(
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    verify: str | int = 0,
+    client: Client | None = None,
+    progress: Progress = no_progress,
+) -> Sweep:
+    """Run what is not held yet, keep it, and return the sweep."""
+    started = clock.now()
+    rows: dict[int, list[Row]] = {}
+    findings = list(plan.findings)
+    if plan.folder is not None:
+        files.save_sweep_facts(plan.folder, {**plan.facts, "created": started.isoformat(), "done": False})
+    todo = []
+    for number, part in enumerate(plan.parts):
+        held = _held(plan, part)
+        if isinstance(held, list):
+            rows[number] = held
+        else:
+            todo.append(number)
+        if isinstance(held, files.Damage):
+            findings.append(Finding("damaged-chunk", f"{held.path.name}: {held.reason}; computed again"))
+    resumed = len(rows)
+    done = sum(len(r) for r in rows.values())
+    progress(done, len(plan.combos.rows))
+    for place, found in _work(plan, todo, workers, client):
+        number = todo[place]
+        combos = plan.combos_of(plan.parts[number])
+        if plan.folder is not None:
+            files.write_chunk(plan.folder, files.chunk_name(plan.key, combos), combos, found)
+        rows[number] = found
+        done += len(found)
+        progress(done, len(plan.combos.rows))
+    if resumed:
+        findings.append(Finding("resumed", "chunks that were held already", resumed, level="note"))
+    seconds = (clock.now() - started).total_seconds()
+    ordered = [row for number in sorted(rows) for row in rows[number]]
+    if plan.data is not None:
+        findings += record_trials(plan, ordered, started)
+    checked = Verification() if verify == 0 else verified(plan.task, plan.combos.rows, ordered, verify)
+    facts = plan.facts | {"trials": _trials(plan)}
+    made = Sweep.of(
+        plan.task, plan.combos, ordered, facts, tuple(findings), checked, seconds, plan.folder, plan.data
+    )
+    if plan.folder is not None:
+        done_facts = {
+            "created": started.isoformat(),
+            "done": True,
+            "seconds": seconds,
+            "verified": asdict(checked),
+        }
+        names = [files.chunk_name(plan.key, plan.combos_of(part)) for part in plan.parts]
+        told = {
+            "chunks": names,
+            "findings": [f.to_dict() for f in made.findings],
+            "dropped": plan.combos.dropped,
+        }
+        files.save_sweep_facts(plan.folder, {**facts, **told, **done_facts})
+    return made
+
+
+def record_trials(plan: Plan, rows: Sequence[Row], created: datetime) -> list[Finding]:
+    """Write every combination into the ledger of trials; a ledger that cannot be written is a finding."""
+    if plan.data is None:
+        return []
+    job = plan.task.job
+    first = job.bars[0]
+    year = math.sqrt(min(job.bars, key=lambda b: b.bar.ns).periods_per_year)
+    name = "" if plan.folder is None else plan.folder.name
+    tried = [
+        ledger.Trial(
+            strategy=_strategy_name(job), params=params, instrument=_instruments(job),
+            symbol=", ".join(b.symbol for b in job.bars), bar=first.bar.name, what=first.what, rth=first.rth,
+            sharpe=math.nan if row.figures is None else float(row.figures[SHARPE]) / year,
+            periods=0 if row.returns is None else len(row.returns), first=str(first.session[0]),
+            last=str(first.session[-1]), created=created, sweep=name,
+        )
+        for params, row in zip(plan.combos.rows, rows, strict=True)
+    ]  # fmt: skip
+    try:
+        ledger.record(plan.data / "sweeps" / ledger.NAME, tried)
+    except DataError as e:
+        return [Finding("trials-not-counted", f"the ledger of trials was not written: {e}")]
+    return []
+
+
+def _trials(plan: Plan) -> int:
+    """Return how many combinations were ever tried of this strategy on this instrument and bar."""
+    if plan.data is None:
+        return len(plan.combos.rows)
+    job = plan.task.job
+    path = plan.data / "sweeps" / ledger.NAME
+    try:
+        known = ledger.counts(
+            path, _strategy_name(job), _instruments(job), job.bars[0].bar.name, runs=runs(plan.data)
+        )
+    except DataError:
+        return len(plan.combos.rows)
+    return max(known.count, len(plan.combos.rows))
+
+
+def _strategy_name(job: Job) -> str:
+    return f"{job.strategy.__module__}:{job.strategy.__name__}"
+
+
+def _instruments(job: Job) -> str:
+    return ledger.instrument_key([b.instrument for b in job.bars])
+
+
+def _held(plan: Plan, part: range) -> list[Row] | files.Damage | None:
+    if plan.folder is None:
+        return None
+    combos = plan.combos_of(part)
+    name = files.chunk_name(plan.key, combos)
+    return files.read_chunk(files.chunk_path(plan.folder, name), name, combos)
+
+
+def _work(
+    plan: Plan, todo: Sequence[int], workers: int | None, client: Client | None
+) -> Iterator[tuple[int, list[Row]]]:
+    """Yield (place in `todo`, rows) as chunks are completed."""
+    if not todo:
+        return
+    chunks = [plan.combos_of(plan.parts[n]) for n in todo]
+    if client is not None:
+        from quant.research import cluster
+
+        yield from cluster.run(evaluate, plan.task, chunks, client=client, workers=workers)
+        return
+    count = min(workers or os.cpu_count() or 1, len(chunks))
+    run: Callable[..., Iterator[tuple[int, list[Row]]]] = (
+        threads.run if plan.task.engine == "compiled" else processes.run
+    )
+    yield from run(evaluate, plan.task, chunks, workers=count)
