@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from quant.core.synthetic import synthetic
     from quant.core.version import version
     from quant.research import Sweep, stats, sweep
+    from quant.research.check import Check, check
     from quant.store import bars
     from quant.strategy import Panel, Signals, Strategy
 
 _WHERE = {
     "Bars": "quant.core.bars",
     "Cerebro": "quant.backtest",
+    "Check": "quant.research.check",
     "Comparison": "quant.backtest",
     "Instrument": "quant.core.instrument",
     "Panel": "quant.strategy",
@@ -45,6 +47,7 @@ _WHERE = {
     "Sweep": "quant.research",
     "backtest": "quant.backtest",
     "bars": "quant.store",
+    "check": "quant.research.check",
     "compare": "quant.backtest",
     "compare_report": "quant.backtest",
     "costs": "quant.core.costs",
@@ -61,6 +64,7 @@ _MODULES = {"indicators": "quant.indicators", "metrics": "quant.metrics", "stats
 __all__ = [
     "Bars",
     "Cerebro",
+    "Check",
     "Comparison",
     "Instrument",
     "Panel",
@@ -70,6 +74,7 @@ __all__ = [
     "Sweep",
     "backtest",
     "bars",
+    "check",
     "compare",
     "compare_report",
     "costs",

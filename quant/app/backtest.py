@@ -65,7 +65,7 @@ def backtest(
     """  # fmt: skip
     if report and no_save:
         raise click.UsageError("--report writes into the run folder, so leave --no-save out.")
-    words = [_pair(p) for p in params]
+    words = [pair(p) for p in params]
     layers = {f"backtest.{name}": value for name, value in given.items()}
     settings = config.load({**layers, "project.data": None if data is None else str(data)})
 
@@ -74,14 +74,14 @@ def backtest(
     from quant.strategy import strategy as find_strategy
 
     cls = find_strategy(strategy)
-    chosen = _parameters(cls, strategy, settings, words)
+    chosen = parameters(cls, strategy, settings, words)
     feeds = [bars(s, bar, start, end, what=what, rth=rth, source=source, data=settings.data) for s in symbols]
     try:
         run = run_backtest(
             cls, feeds, params=chosen, **settings.section("backtest"), save=not no_save, data=settings.data
         )
     except ParameterError as e:
-        raise _with_origin(e, settings, strategy) from None
+        raise with_origin(e, settings, strategy) from None
     tables = [name for name, wanted in (("orders", orders), ("trades", trades)) if wanted]
     parts = [*shown(run, tables), *_next(run)]
     code, told = int(run.settings["look_ahead_ok"] is False), document(run, tables)
@@ -103,14 +103,15 @@ def _with_report(
 
 
 # ---------------------------------------------------------------- parameters
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """Return name and value of NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise click.BadParameter(f"{text!r}: write NAME=VALUE, e.g. -p fast=10", param_hint="-p")
     return name.strip(), value.strip()
 
 
-def _parameters(
+def parameters(
     cls: type, strategy: str, settings: config.Settings, words: list[tuple[str, str]]
 ) -> dict[str, Any]:
     """Return the parameters that settings and the command line give, as values of the right type."""
@@ -167,7 +168,7 @@ def _numbers(text: str) -> list[float]:
     return []
 
 
-def _with_origin(e: ParameterError, settings: config.Settings, strategy: str) -> ParameterError | ConfigError:
+def with_origin(e: ParameterError, settings: config.Settings, strategy: str) -> ParameterError | ConfigError:
     """Return the error with the file and line that set the value, where a file or variable did."""
     named = {
         f"params.{strategy}.{e.name}": settings.params.get(strategy, {}).get(e.name),

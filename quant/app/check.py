@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quant.app import config
-from quant.app.backtest import _pair, _parameters, _with_origin
+from quant.app.backtest import pair, parameters, with_origin
 from quant.app.command import command, data_option, range_options, series_options
 from quant.app.output import Result
 from quant.errors import ParameterError
@@ -45,7 +45,7 @@ def check(
       quant check macd SPY
       quant check opening_range SPY --bar 1m -p minutes=15 --json
     """  # fmt: skip
-    words = [_pair(p) for p in params]
+    words = [pair(p) for p in params]
     settings = config.load({"project.data": None if data is None else str(data)})
 
     from quant.research.check import check as run_check
@@ -53,10 +53,10 @@ def check(
     from quant.strategy import strategy as find_strategy
 
     cls = find_strategy(strategy)
-    chosen = _parameters(cls, strategy, settings, words)
+    chosen = parameters(cls, strategy, settings, words)
     feeds = [bars(s, bar, start, end, what=what, rth=rth, source=source, data=settings.data) for s in symbols]
     try:
         found = run_check(cls, feeds, chosen, seed=seed)
     except ParameterError as e:
-        raise _with_origin(e, settings, strategy) from None
+        raise with_origin(e, settings, strategy) from None
     return Result(found.to_dict(), [str(found)], int(not found.ok))

@@ -79,10 +79,10 @@ def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> M
     the first `slow` closes, the fast one as the mean of the last `fast` of these, the signal as the mean of
     the first `signal` line values. backtrader's bt.ind.MACD seeds the fast EMA with the *first* `fast`
     closes: other values for the first 100 bars or so, and other trades. The course's is `macd_course`.
-    1 <= fast < slow (TA-Lib would silently exchange them), signal >= 1; in bars.
+    2 <= fast < slow (TA-Lib would silently exchange them), signal >= 1; in bars.
     Source: G. Appel, Technical Analysis (2005); TA_MACD.
     """
-    fast, slow = period_of("fast", fast, 1), period_of("slow", slow, 2)
+    fast, slow = period_of("fast", fast, 2), period_of("slow", slow, 2)
     signal = period_of("signal", signal, 1)
     if fast >= slow:
         raise ParameterError("fast", fast, f"wants fewer bars than slow = {slow}")

@@ -67,4 +67,4 @@ def compiled(signature: Any) -> Callable[[F], F]:
     return decorate
 
 
-inline: Final = numba.njit(inline="always", error_model="numpy")
+inline: Final = numba.njit(error_model="numpy")

@@ -133,7 +133,7 @@ def expanding_score(b: q.Bars) -> Any:
 
 def hourly_asof(b: q.Bars) -> Any:
     hours = b.resample("1h")
-    line = talib.SMA(hours.close, 3) if len(hours) > 3 else np.full(len(hours), np.nan)
+    line = talib.SMA(hours.close, 3) if len(hours) >= 3 else np.full(len(hours), np.nan)
     return sign(b.asof(hours, line) - b.close)
 
 

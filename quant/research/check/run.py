@@ -13,12 +13,13 @@ from quant.backtest import engine as engines
 from quant.backtest.engine import names_of
 from quant.backtest.findings import names
 from quant.backtest.job import Job
+from quant.backtest.records import difference
 from quant.core.bars import Bars
 from quant.core.finding import Finding
 from quant.errors import ParameterError
 from quant.research.check.determinism import determinism, random_numbers
 from quant.research.check.edges import edges
-from quant.research.check.engines import difference, equal_engines, job_of
+from quant.research.check.engines import equal_engines, job_of
 from quant.research.check.look_ahead import look_ahead
 from quant.research.check.result import Check, Part
 from quant.research.check.subject import Subject

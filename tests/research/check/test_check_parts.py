@@ -14,10 +14,11 @@ from cheats import Honest, Remembers, Rule, SetOrder, ruled
 import quant as q
 from quant.backtest import engine as engines
 from quant.backtest.recorder import Record
+from quant.backtest.records import difference
 from quant.errors import BarsError, ParameterError
 from quant.research.check.determinism import determinism
 from quant.research.check.edges import at_edges, edges
-from quant.research.check.engines import difference, equal_engines, job_of, recent
+from quant.research.check.engines import equal_engines, job_of, recent
 from quant.research.check.second import Unreachable, second_process
 from quant.research.check.subject import Subject
 
