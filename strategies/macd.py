@@ -29,8 +29,10 @@ class MacdCross(q.Strategy):
     def signals(bars: q.Bars, p: Any) -> ArrayLike:
         """Return +1 above the signal line, 0 or -1 elsewhere; NaN while there is no MACD yet."""
         found = macd(bars.close, p.fast, p.slow, p.signal)
-        below = -1.0 if p.short else 0.0
-        return np.where(np.isnan(found.signal), np.nan, np.where(found.line > found.signal, 1.0, below))
+        above = (found.line > found.signal).astype(float)
+        target = 2.0 * above - 1.0 if p.short else above
+        target[np.isnan(found.signal)] = np.nan
+        return target
 
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:

@@ -37,7 +37,9 @@ class Memo:
         self.seen: set[Any] = set()
         self.results: OrderedDict[Any, tuple[Any, list[Any]]] = OrderedDict()
 
-    def call(self, function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    def call(
+        self, function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any], at_once: bool
+    ) -> R:
         """Return what the function gives, from the memo where it is there."""
         key = self._key(function, args, kwargs)
         if key is None:
@@ -48,7 +50,7 @@ class Memo:
             return kept
         result = function(*args, **kwargs)
         # Kept from the second call on: what is asked for once would only drive out what is shared.
-        if key in self.seen:
+        if at_once or key in self.seen:
             self._keep(key, result)
         self.seen.add(key)
         return result
@@ -109,12 +111,15 @@ def sharing(*roots: object, limit: int) -> Iterator[None]:
         _here.memo = before
 
 
-def shared(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the indicator with its results shared inside `sharing`."""
+def shared(function: Callable[P, R], *, at_once: bool = False) -> Callable[P, R]:
+    """Return the indicator with its results shared inside `sharing`.
+
+    at_once: kept from the first call on, for parts that are made to be shared.
+    """
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         memo: Memo | None = getattr(_here, "memo", None)
-        return function(*args, **kwargs) if memo is None else memo.call(function, args, kwargs)
+        return function(*args, **kwargs) if memo is None else memo.call(function, args, kwargs, at_once)
 
     return call

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> M
     return Macd(line, average)
 
 
-@shared
+@partial(shared, at_once=True)
 def _macd_line(close: ArrayLike, fast: int, slow: int) -> Floats:
     """Return TA-Lib's EMA(fast) - EMA(slow) from row slow - 1 on: with any signal period it is the same.
 

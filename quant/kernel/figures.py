@@ -91,65 +91,73 @@ def account_figures(value: Any, n: int, end: Any, cash: float) -> tuple[float, f
     return deepest, longest / DAY_NS, total / n
 
 
-@compiled(types.int64(FILLS, types.int64, CHARGES, types.int64, FLOATS, FLOATS))
-def closed_trades(fills: Any, n_fills: int, charges: Any, n_charges: int, pnl: Any, parts: Any) -> int:
-    """Write the profit of each closed trade, net of commission and borrow; return their number.
-
-    parts: 3 * PARTS long. Model: metrics/trade_list.py for one symbol; a fill never crosses zero here.
-    """
+@inline
+def exact_profit(fills: Any, first: int, last: int, parts: Any) -> float:
+    """Return the profit of the trade of fills[first : last + 1], each sum rounded once. Model: metrics/trade_list.py."""
     paid, got, fees = parts[:PARTS], parts[PARTS : 2 * PARTS], parts[2 * PARTS :]
-    size, side, n_paid, n_got, n_fees = 0.0, 0.0, 0, 0, 0
-    count, charge, charged_from = 0, 0, 0
-    for k in range(n_fills):
+    side = 1.0 if fills[first].quantity > 0.0 else -1.0
+    n_paid, n_got, n_fees = 0, 0, 0
+    for k in range(first, last + 1):
         f = fills[k]
-        if size == 0.0:
-            side = 1.0 if f.quantity > 0.0 else -1.0
-            n_paid, n_got, n_fees = 0, 0, 0
-            charged_from = charge
         amount = abs(f.quantity) * f.price
         if (f.quantity > 0.0) == (side > 0.0):
             n_paid = add_exactly(paid, n_paid, amount)
         else:
             n_got = add_exactly(got, n_got, amount)
         n_fees = add_exactly(fees, n_fees, f.commission)
-        size += f.quantity
-        while charge < n_charges and charges[charge].bar <= f.bar:
-            charge += 1
+    return side * (rounded(got, n_got) - rounded(paid, n_paid)) - rounded(fees, n_fees)
+
+
+@compiled(types.int64(FILLS, types.int64, CHARGES, types.int64, FLOATS, FLOATS))
+def closed_trades(fills: Any, n_fills: int, charges: Any, n_charges: int, pnl: Any, parts: Any) -> int:
+    """Write the profit of each closed trade, net of commission and borrow; return their number.
+
+    parts: 3 * PARTS long. A fill never crosses zero here, and there is one symbol.
+    """
+    count, charge, charged_from, first, size = 0, 0, 0, 0, 0.0
+    for k in range(n_fills):
         if size == 0.0:
-            made = side * (rounded(got, n_got) - rounded(paid, n_paid)) - rounded(fees, n_fees)
-            for j in range(charged_from, charge):
-                made -= charges[j].amount
-            pnl[count] = made
-            count += 1
+            first = k
+            charged_from = charge
+        size += fills[k].quantity
+        while charge < n_charges and charges[charge].bar <= fills[k].bar:
+            charge += 1
+        if size != 0.0:
+            continue
+        if k == first + 1:  # in and out: two terms need no exact sum
+            entry, leaving = fills[first], fills[k]
+            side = 1.0 if entry.quantity > 0.0 else -1.0
+            gross = abs(leaving.quantity) * leaving.price - abs(entry.quantity) * entry.price
+            made = side * gross - (entry.commission + leaving.commission)
+        else:
+            made = exact_profit(fills, first, k, parts)
+        for j in range(charged_from, charge):
+            made -= charges[j].amount
+        pnl[count] = made
+        count += 1
     return count
 
 
 @inline
 def trade_figures(pnl: Any, count: int, scratch: Any, out: Any) -> None:
     """Write win_rate, profit_factor, avg_trade, best_trade, worst_trade and sqn. Models: metrics/activity.py."""
-    won = 0
+    won, lost = 0, 0
     best, worst = -np.inf, np.inf
     for i in range(count):
-        won += pnl[i] > 0.0
         best = max(best, pnl[i])
         worst = min(worst, pnl[i])
-    k = 0
+        scratch[lost] = pnl[i]  # kept where it is a loss; which a branch would guess wrong half the time
+        lost += pnl[i] < 0.0
+    loss = -pairwise(scratch, 0, lost)
     for i in range(count):
-        if pnl[i] < 0.0:
-            scratch[k] = pnl[i]
-            k += 1
-    lost = -pairwise(scratch, 0, k)
-    k = 0
-    for i in range(count):
-        if pnl[i] > 0.0:
-            scratch[k] = pnl[i]
-            k += 1
-    gained = pairwise(scratch, 0, k)
+        scratch[won] = pnl[i]
+        won += pnl[i] > 0.0
+    gain = pairwise(scratch, 0, won)
     for i in range(6):
         out[11 + i] = NAN
     if count > 0:
         out[11] = won / count
-        out[12] = gained / lost if lost > 0.0 else NAN
+        out[12] = gain / loss if loss > 0.0 else NAN
         out[13] = mean(pnl, count)
         out[14] = best
         out[15] = worst
@@ -233,9 +241,11 @@ def figures(
     for k in range(n_fills):
         scratch[k] = fills[k].commission
     out[17] = pairwise(scratch, 0, n_fills)
-    for k in range(n_fills):
-        scratch[k] = abs(fills[k].quantity) * fills[k].slippage
-    out[18] = pairwise(scratch, 0, n_fills)
+    out[18] = 0.0
+    if s.slippage != 0:
+        for k in range(n_fills):
+            scratch[k] = abs(fills[k].quantity) * fills[k].slippage
+        out[18] = pairwise(scratch, 0, n_fills)
     out[19] = n_rejected
     out[20] = s.buy_hold_return
     out[21] = final

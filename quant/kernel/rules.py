@@ -50,9 +50,11 @@ def slip_down(s: Any, price: float, least: float) -> float:
 
 
 @inline
-def market_price(s: Any, o: float, h: float, low: float, quantity: float) -> float:
-    """Return the price of a market order at the open."""
-    return slip_up(s, o, h) if quantity > 0.0 else slip_down(s, o, low)
+def market_price(s: Any, open_: Any, high: Any, low: Any, bar: int, quantity: float) -> float:
+    """Return the price of a market order at the open of `bar`."""
+    if s.slippage == NO_SLIPPAGE:  # high and low are not even read: they are far away in memory
+        return open_[bar]
+    return slip_up(s, open_[bar], high[bar]) if quantity > 0.0 else slip_down(s, open_[bar], low[bar])
 
 
 @inline

@@ -150,7 +150,7 @@ def simulate(
                     n_charges += 1
             charged = at
             if change != 0.0:
-                price = market_price(s, open_[at], high[at], low[at], change)
+                price = market_price(s, open_, high, low, at, change)
                 fee = commission(s, change, price)
                 cash = cash + ((-change) * average + (-change) * (price - average))
                 cash = cash - fee
@@ -165,7 +165,7 @@ def simulate(
                     average = 0.0
                 change = 0.0
             if entry != 0.0:
-                price = market_price(s, open_[at], high[at], low[at], entry)
+                price = market_price(s, open_, high, low, at, entry)
                 fee = commission(s, entry, price)
                 left = cash - entry * price
                 left = left - fee

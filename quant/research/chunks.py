@@ -166,6 +166,27 @@ def read_chunk(path: Path, name: str, combos: Sequence[Mapping[str, Any]]) -> li
     A file that is not the whole chunk `name` with just these combinations gives its Damage. The rows' arrays are
     views that cannot be written.
     """
+    table = _read(path, name)
+    if table is None or isinstance(table, Damage):
+        return table
+    if table["params"].to_pylist() != [params_text(c) for c in combos]:
+        return Damage(path, "it holds other combinations")
+    return _rows(table)
+
+
+def read_whole(path: Path, name: str) -> tuple[list[dict[str, Any]], list[Row]] | Damage | None:
+    """Return the combinations of the chunk `name`, as its file has them, and their rows; else as `read_chunk`.
+
+    A combination is what its JSON says: a tuple comes back as a list, a class as its name.
+    """
+    table = _read(path, name)
+    if table is None or isinstance(table, Damage):
+        return table
+    return [json.loads(text) for text in table["params"].to_pylist()], _rows(table)
+
+
+def _read(path: Path, name: str) -> Any:
+    """Return the table that the file holds, its Damage, or None if there is no file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -174,12 +195,12 @@ def read_chunk(path: Path, name: str, combos: Sequence[Mapping[str, Any]]) -> li
         return Damage(path, f"it cannot be read ({e.strerror or e})")
     if not _is_sealed(data):
         return Damage(path, f"its {len(data):,} bytes do not match their checksum")
-    found = _decode(data, name, [params_text(c) for c in combos])
+    found = _decode(data, name)
     return Damage(path, found) if isinstance(found, str) else found
 
 
-def _decode(data: bytes, name: str, texts: list[str]) -> list[Row] | str:
-    """Return the rows, or why the file is not the one that was asked for."""
+def _decode(data: bytes, name: str) -> Any:
+    """Return the table, or why the file is not the one that was asked for."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -195,9 +216,7 @@ def _decode(data: bytes, name: str, texts: list[str]) -> list[Row] | str:
         return f"it is the chunk {metadata.get('name')}"
     if table.column_names != ["params", *NAMES, "error", "returns"]:
         return "it has other columns"
-    if table["params"].to_pylist() != texts:
-        return "it holds other combinations"
-    return _rows(table)
+    return table
 
 
 def _rows(table: Any) -> list[Row]:

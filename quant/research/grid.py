@@ -61,9 +61,9 @@ def combinations(
     more than 5 million combinations; StrategyError where `valid` itself fails.
     """
     _check_samples(samples, seed)
-    values = _grid_values(strategy, grid)
+    values = grid_values(strategy, grid)
     total = math.prod(len(v) for v in values.values())
-    valid = _validator(strategy)
+    valid = validator(strategy)
     if samples is None and total > MOST:
         reason = f"more than {MOST:,}; give fewer values, or samples=1000 for as many random ones"
         raise ParameterError("grid", f"{total:,} combinations", reason)
@@ -118,7 +118,7 @@ def _fewer(samples: int | None, found: int, looked_at: int, total: int) -> tuple
 
 
 # ---------------------------------------------------------------- the values of a grid
-def _grid_values(strategy: type[bt.Strategy], grid: Mapping[str, Any]) -> dict[str, list[Any]]:
+def grid_values(strategy: type[bt.Strategy], grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the typed values of each name. Raises ParameterError."""
     if not isinstance(grid, Mapping):
         raise ParameterError("grid", grid, 'must be a dict, e.g. {"fast": range(5, 30, 5)}')
@@ -192,7 +192,7 @@ def _check_named(name: str, value: Any) -> None:
 
 
 # ---------------------------------------------------------------- valid
-def _validator(strategy: type[bt.Strategy]) -> Valid | None:
+def validator(strategy: type[bt.Strategy]) -> Valid | None:
     """Return the strategy's `valid` as a function of the parameters, None where there is nothing to ask."""
     if not issubclass(strategy, Strategy) or strategy.valid is Strategy.valid:
         return None
@@ -230,7 +230,7 @@ def _drawn(
     names, columns = tuple(values), tuple(values.values())
     found: list[tuple[tuple[int, ...], dict[str, Any]]] = []
     dropped = 0
-    for places in _places([len(c) for c in columns], samples, seed):
+    for places in places_of([len(c) for c in columns], samples, seed):
         row = dict(base)
         row.update((name, column[k]) for name, column, k in zip(names, columns, places, strict=True))
         if valid is None or valid(row):
@@ -244,7 +244,7 @@ def _drawn(
     return [row for _, row in found], dropped
 
 
-def _places(sizes: Sequence[int], samples: int, seed: int) -> Iterator[tuple[int, ...]]:
+def places_of(sizes: Sequence[int], samples: int, seed: int) -> Iterator[tuple[int, ...]]:
     """Yield distinct places in the product at random: all there are, or enough draws of a large product."""
     rng = np.random.default_rng(seed)
     total = math.prod(sizes)
