@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from quant.core.instrument import Instrument
     from quant.core.synthetic import synthetic
     from quant.core.version import version
-    from quant.research import Sweep, stats, sweep
+    from quant.research import Sweep, load_sweep, stats, sweep, sweeps
     from quant.research.check import Check, check
     from quant.store import bars
     from quant.strategy import Panel, Signals, Strategy
@@ -54,8 +54,10 @@ _WHERE = {
     "feed": "quant.backtest",
     "first_difference": "quant.backtest",
     "load_run": "quant.backtest",
+    "load_sweep": "quant.research",
     "runs": "quant.backtest",
     "sweep": "quant.research",
+    "sweeps": "quant.research",
     "synthetic": "quant.core.synthetic",
     "version": "quant.core.version",
 }
@@ -82,10 +84,12 @@ __all__ = [
     "first_difference",
     "indicators",
     "load_run",
+    "load_sweep",
     "metrics",
     "runs",
     "stats",
     "sweep",
+    "sweeps",
     "synthetic",
     "version",
 ]

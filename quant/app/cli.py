@@ -55,6 +55,19 @@ COMMANDS: Table = {
         },
         "Saved backtests.",
     ),
+    "sweep": ("quant.app.sweep:sweep", "Run a strategy with many sets of parameters."),
+    "sweeps": (
+        {
+            "list": ("quant.app.sweeps:list_", "List the saved sweeps."),
+            "show": ("quant.app.sweeps:show", "Show a saved sweep."),
+            "report": ("quant.app.sweeps:report", "Write the HTML page of a saved sweep."),
+            "run": ("quant.app.sweeps:run", "Make a saved backtest of one combination."),
+            "remove": ("quant.app.sweeps:remove", "Remove saved sweeps."),
+        },
+        "Saved sweeps.",
+    ),
+    "walkforward": ("quant.app.walkforward:walkforward", "Choose parameters on the past, trade what follows."),
+    "check": ("quant.app.check:check", "Check a strategy for look-ahead and other faults."),
     "config": (
         {"show": ("quant.app.config_show:show", "Show every setting and where it came from.")},
         "Settings of quant.toml.",

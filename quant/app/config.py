@@ -28,7 +28,7 @@ PARAMS: Final = "params"  # [params.macd]: parameters of one strategy, checked w
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A setting. kind: float or str. optional: "none" stands for no value. help: what it means."""
+    """A setting. kind: float, int or str. optional: "none" stands for no value. help: what it means."""
 
     section: str
     name: str
@@ -43,7 +43,7 @@ class Key:
         return f"{self.section}.{self.name}"
 
 
-# Defaults are those of q.backtest; a test holds the two together.
+# Defaults are those of q.backtest and q.sweep; a test holds the two together.
 KEYS: Final = (
     Key("project", "data", str, "data", "folder of bars, runs and sweeps; relative to the file that sets it"),
     Key("backtest", "cash", float, 100_000.0, "starting cash"),
@@ -60,6 +60,10 @@ KEYS: Final = (
     Key("backtest", "borrow", float, None, "yearly rate on shorts, 0.03 = 3 %", True),
     Key("backtest", "engine", str, "fast", "fast, or plain = stock backtrader; the same bits"),
     Key("backtest", "start_rule", str, "first-target", "first-target, or next-change as live starts"),
+    Key("sweep", "engine", str, "auto", "auto, compiled, fast or plain; the same bits"),
+    Key("sweep", "workers", int, None, "threads or processes at a time; none = one a core", True),
+    Key("sweep", "verify", str, "auto", "combinations run again in backtrader: auto, or how many, in quotes"),
+    Key("sweep", "metric", str, "sharpe", "what the best is chosen by: a column of the table"),
 )
 _BY_NAME: Final = {key.full: key for key in KEYS}
 
@@ -173,9 +177,11 @@ def _typed(key: Key, value: Any, origin: str) -> Any:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if math.isfinite(number):
-        return number
-    raise ConfigError(origin, key.full, f"must be a number ({key.help}), not {value!r}")
+    whole = key.kind is int
+    if math.isfinite(number) and (not whole or number == int(number)):
+        return int(number) if whole else number
+    kind = "a whole number" if whole else "a number"
+    raise ConfigError(origin, key.full, f"must be {kind} ({key.help}), not {value!r}")
 
 
 def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:

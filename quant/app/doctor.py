@@ -23,6 +23,12 @@ PYTHON: Final = ((3, 11), (3, 14))  # from, below; pyproject.toml names the same
 BACKTRADER: Final = "1.9.78.123"  # the engine of reference: another release may fill differently
 VERIFIED: Final = 5_000_000  # bars whose checksums are compared here; the rest is left to `quant data check`
 LITTLE_DISK, NO_DISK = 2**30, 2**26  # bytes
+# package -> (extra, what it gives)
+EXTRAS: Final = {
+    "distributed": ("cluster", "sweeps on several machines"),
+    "arch": ("stats", "reality check and SPA"),
+    "optuna": ("optuna", "a search that learns from what it tried"),
+}
 STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -40,7 +46,7 @@ class Line:
 @data_option
 def doctor(data: Path | None) -> Result:
     """Check this installation and project. Ends with 1 if something fails."""
-    lines = [*_python(), *_libraries(), *_ibapi(), *_zones(), *_project(data)]
+    lines = [*_python(), *_libraries(), *_extras(), *_ibapi(), *_zones(), *_engine(), *_project(data)]
     failed = any(line.status == "fail" for line in lines)
     checks = [{"name": x.name, "status": x.status, "message": x.told, "mend": x.mend or None} for x in lines]
     parts: list[Any] = []
@@ -84,6 +90,35 @@ def _libraries() -> Iterator[Line]:
 
 def _install(name: str) -> str:
     return f'python -m pip install "{name}"'
+
+
+def _extras() -> Iterator[Line]:
+    """What a sweep can use but does not need."""
+    for name, (extra, gives) in EXTRAS.items():
+        try:
+            told = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            told = f"not installed; {_install(f'quant-ib[{extra}]')} gives {gives}"
+        yield Line("ok", name, told)
+
+
+def _engine() -> Iterator[Line]:
+    """The compiled engine: whether it is made, where it lies, and whether it equals backtrader here."""
+    from quant.kernel.compiling import cache_folder, is_compiled
+
+    if not is_compiled():
+        told = f"not compiled yet: the first sweep does it, once, into {cache_folder()}"
+        yield Line("ok", "compiled engine", told)
+        return
+    from quant.backtest import parity
+
+    differs = parity.difference_here()
+    if differs is None:
+        told = f"equals backtrader here in {parity.CASES} runs; in {cache_folder()}"
+        yield Line("ok", "compiled engine", told)
+    else:
+        mend = "none is needed, as sweeps take the fast engine instead; please report it with these lines"
+        yield Line("warn", "compiled engine", f"switched off here, where it differs from backtrader: {differs}", mend)
 
 
 def _ibapi() -> Iterator[Line]:

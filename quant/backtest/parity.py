@@ -34,7 +34,7 @@ from quant.strategy import Signals, Strategy
 from quant.strategy.signals import plan
 
 CASES: Final = 20
-BARS: Final = 400
+BARS: Final = 200
 
 
 @cache

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from quant.indicators.inputs import Floats, PriceBars, before_gap, floats, high_low_close, period_of
-from quant.indicators.standard import Macd, Stochastic
 from quant.indicators.shared import shared
+from quant.indicators.standard import Macd, Stochastic
 
 
 @shared

@@ -85,18 +85,23 @@ def before_gap(function: Callable[..., tuple[Floats, ...]], *inputs: Floats) -> 
     return tuple(np.concatenate([r, np.full(size - end, np.nan)]) for r in results)
 
 
+def first_number(values: Floats) -> int:
+    """Return the row of the first number, the length where there is none."""
+    for row in range(0, len(values), 1024):  # in parts: as a rule it is among the first
+        found = np.flatnonzero(~np.isnan(values[row : row + 1024]))
+        if len(found):
+            return row + int(found[0])
+    return len(values)
+
+
 def _first_gap(inputs: tuple[Floats, ...], size: int) -> int:
+    start = max((first_number(values) for values in inputs), default=0)
     with np.errstate(all="ignore"):
         # A finite sum has finite terms; several times faster than to look at each.
-        if all(math.isfinite(np.sum(values)) for values in inputs):
+        if all(math.isfinite(np.sum(values[start:])) for values in inputs):
             return size
-    missing = np.zeros(size, dtype=bool)
     wrong = np.zeros(size, dtype=bool)
     for values in inputs:
-        missing |= np.isnan(values)
         wrong |= ~np.isfinite(values)
-    if not wrong.any():
-        return size
-    start = int(np.argmin(missing)) if not missing.all() else size
     gaps = np.flatnonzero(wrong[start:])
     return start + int(gaps[0]) if len(gaps) else size

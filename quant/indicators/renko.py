@@ -40,8 +40,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant.errors import ParameterError
 from quant.indicators.inputs import Floats, PriceBars, floats, high_low_close, period_of
-from quant.indicators.standard import atr
 from quant.indicators.shared import shared
+from quant.indicators.standard import atr
 
 Ints = NDArray[np.int64]
 Source = Literal["close", "high-low"]

@@ -27,7 +27,15 @@ from numpy.typing import ArrayLike
 from talib import get_unstable_period  # type: ignore[attr-defined]  # missing in the stubs of TA-Lib 0.8.2
 
 from quant.errors import ParameterError
-from quant.indicators.inputs import Floats, PriceBars, before_gap, floats, high_low_close, period_of
+from quant.indicators.inputs import (
+    Floats,
+    PriceBars,
+    before_gap,
+    first_number,
+    floats,
+    high_low_close,
+    period_of,
+)
 from quant.indicators.shared import shared
 
 UNSTABLE = ("EMA", "RSI", "ATR", "ADX")  # functions used here that heed TA-Lib's unstable periods
@@ -89,7 +97,7 @@ def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> M
     line = _macd_line(close, fast, slow)
     average = ema(line, signal)
     line = line.copy()
-    line[: _first_number(average)] = np.nan
+    line[: first_number(average)] = np.nan
     return Macd(line, average)
 
 
@@ -101,10 +109,11 @@ def _macd_line(close: ArrayLike, fast: int, slow: int) -> Floats:
     """
 
     def over(rows: Floats) -> tuple[Floats, ...]:
-        start = _first_number(rows)
-        late = np.full(len(rows), np.nan)
-        late[start + slow - fast :] = talib.EMA(rows[start + slow - fast :], fast)
-        return (late - talib.EMA(rows, slow),)
+        start = first_number(rows)
+        skipped = start + slow - fast
+        line = talib.EMA(rows, slow)
+        np.subtract(talib.EMA(rows[skipped:], fast), line[skipped:], out=line[skipped:])
+        return (line,)
 
     _check_unstable()
     return before_gap(over, floats("close", close))[0]
@@ -205,15 +214,6 @@ def _talib(function: Any, options: tuple[float, ...], *inputs: Floats) -> tuple[
         return results if isinstance(results, tuple) else (results,)
 
     return before_gap(over, *inputs)
-
-
-def _first_number(values: Floats) -> int:
-    """Return the row of the first number, the length where there is none."""
-    for row in range(0, len(values), 1024):  # in parts: as a rule it is among the first
-        found = np.flatnonzero(~np.isnan(values[row : row + 1024]))
-        if len(found):
-            return row + int(found[0])
-    return len(values)
 
 
 def _check_unstable() -> None:

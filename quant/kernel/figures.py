@@ -93,7 +93,7 @@ def account_figures(value: Any, n: int, end: Any, cash: float) -> tuple[float, f
 
 @inline
 def exact_profit(fills: Any, first: int, last: int, parts: Any) -> float:
-    """Return the profit of the trade of fills[first : last + 1], each sum rounded once. Model: metrics/trade_list.py."""
+    """Return the profit of the trade of fills[first : last + 1], each sum rounded once. Model: metrics/trade_list."""
     paid, got, fees = parts[:PARTS], parts[PARTS : 2 * PARTS], parts[2 * PARTS :]
     side = 1.0 if fills[first].quantity > 0.0 else -1.0
     n_paid, n_got, n_fees = 0, 0, 0

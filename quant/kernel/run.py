@@ -16,7 +16,8 @@ from quant.core.sizing import Sizing
 from quant.core.targets import SessionRules, StartRule
 from quant.errors import ParameterError
 from quant.kernel import layout
-from quant.kernel.figures import PARTS, figures
+from quant.kernel.figures import PARTS
+from quant.kernel.rows import run_row
 from quant.kernel.simulate import simulate
 from quant.kernel.targets import acting
 from quant.metrics import NAMES
@@ -119,24 +120,19 @@ def row(
 ) -> tuple[Floats, Floats]:
     """Return the figures, in the order of quant.metrics.NAMES, and the return of each session.
 
-    target, stop, limit: (n,) float64 of a checked plan. Runs without the GIL but for a few calls.
+    target, stop, limit: (n,) float64 of a checked plan. Nearly all of it runs without the GIL.
     """
-    acts = acting(feed.settings, target, feed.minutes_to_close, scratch.rows, scratch.wishes, scratch.closed)
-    if 3 * acts + 1 > len(scratch.fills):
-        scratch.room_for(acts + acts // 4, len(feed.last_of_session))
-    last_cash = np.empty(1)
-    counts = simulate(
-        feed.settings, feed.open, feed.high, feed.low, feed.close, feed.day, _given(stop), _given(limit), follow,
-        acts, scratch.rows, scratch.wishes, scratch.closed, scratch.value, last_cash,
-        scratch.fills, NO_ORDERS, scratch.charges,
-    )  # fmt: skip
-    n_fills, _, n_rejected, n_charges, n_held = counts
     returns, found = np.empty(len(feed.last_of_session)), np.empty(len(NAMES))
-    figures(
-        feed.settings, scratch.value, feed.size, feed.end, feed.last_of_session, scratch.fills, n_fills, n_rejected,
-        n_held, scratch.charges, n_charges, last_cash[0], scratch.pnl, scratch.scratch, scratch.parts, returns, found,
-    )  # fmt: skip
-    return found, returns
+    while True:
+        acts = run_row(
+            feed.settings, feed.open, feed.high, feed.low, feed.close, feed.minutes_to_close, feed.day, feed.end,
+            feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows, scratch.wishes,
+            scratch.closed, scratch.value, scratch.fills, NO_ORDERS, scratch.charges, scratch.pnl, scratch.scratch,
+            scratch.parts, returns, found,
+        )  # fmt: skip
+        if not acts:
+            return found, returns
+        scratch.room_for(acts + acts // 4, len(feed.last_of_session))
 
 
 def trace(feed: Feed, target: Floats, stop: Floats | None, limit: Floats | None, follow: bool) -> Traced:

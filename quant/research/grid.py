@@ -60,7 +60,7 @@ def combinations(
     Raises ParameterError for what cannot be used, for a grid of which nothing is valid, and without samples for
     more than 5 million combinations; StrategyError where `valid` itself fails.
     """
-    _check_samples(samples, seed)
+    check_samples(samples, seed)
     values = grid_values(strategy, grid)
     total = math.prod(len(v) for v in values.values())
     valid = validator(strategy)
@@ -80,7 +80,8 @@ def combinations(
     return Combinations(tuple(values), rows, dropped, total, findings)
 
 
-def _check_samples(samples: int | None, seed: int) -> None:
+def check_samples(samples: int | None, seed: int) -> None:
+    """Raise ParameterError for numbers that cannot be used."""
     whole = not isinstance(seed, bool) and isinstance(seed, int | np.integer)
     if not whole or seed < 0:
         raise ParameterError("seed", seed, "must be a whole number, 0 or more")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ from quant.backtest.runner import backtest
 from quant.core.costs import Costs
 from quant.core.finding import Finding
 from quant.core.sessions import Floats
-from quant.errors import ParameterError, StrategyError
+from quant.errors import ParameterError
 from quant.metrics import NAMES
 from quant.research.grid import Combinations
 from quant.research.task import Row, Task
@@ -27,12 +28,14 @@ from quant.research.verify import Verification
 if TYPE_CHECKING:
     from quant.backtest.result import Run
 
-# Of these the lowest is the best; of all others the highest.
-LOW_IS_GOOD: Final = frozenset(
-    {"volatility", "max_drawdown_days", "commission", "slippage", "rejected", "turnover", "exposure"}
-)
+# Of these the lowest is the best; of all others the highest. The page says the same (report/sweep.py).
+LOW_IS_GOOD: Final = frozenset({"volatility", "max_drawdown_days", "commission", "slippage", "rejected"})
 SHOWN: Final = 5  # rows of the best in the text
 WHOLE: Final = ("trades", "rejected")
+FAILED: Final = "failed-combinations"  # code of that finding
+WIDTH: Final = 100  # columns of a paragraph
+MOST_BARS: Final = 3  # feeds or symbols that the text names
+FIGURES: Final = ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor")  # in the text
 
 
 @dataclass(eq=False, repr=False)
@@ -42,8 +45,9 @@ class Sweep:
     parameters: names that vary. table: a row a combination: these parameters, the metrics of q.backtest, `error` (None
     where nothing failed) and, of a dict of bars, `symbol`. returns: (sessions, rows) float64, the simple return of each
     session, NaN where one failed. settings: all that made it. dropped: combinations that `valid` refused. verified:
-    what was run again in backtrader. seconds: of computing, without what was run again. folder: where it is kept.
-    data: the data folder that runs are saved in. sweeps: of a dict of bars, each symbol's own.
+    what was run again in backtrader. seconds: of computing, without what was run again. folder: where it is kept,
+    of a dict of bars None: each symbol has its own. data: the data folder that runs are saved in. task: what ran,
+    None of a loaded one. sweeps: of a dict of bars, each symbol's own.
     """
 
     settings: dict[str, Any]
@@ -63,7 +67,7 @@ class Sweep:
     @classmethod
     def of(
         cls,
-        task: Task,
+        task: Task | None,
         combos: Combinations,
         rows: Sequence[Row],
         facts: Mapping[str, Any],
@@ -77,7 +81,7 @@ class Sweep:
         failed = sum(row.error is not None for row in rows)
         if failed:
             first = next(row.error for row in rows if row.error is not None)
-            findings = (*findings, Finding("failed-combinations", f"failed; the first: {first}", failed))
+            findings = (*findings, Finding(FAILED, f"failed; the first: {first}", failed))
         figures = np.full((len(rows), len(NAMES)), math.nan)
         longest = max((len(row.returns) for row in rows if row.returns is not None), default=0)
         returns = np.full((longest, len(rows)), math.nan)
@@ -112,10 +116,14 @@ class Sweep:
             max(s.verified.plain_bars for s in every), sum(s.verified.orders for s in every),
             sum(s.verified.seconds for s in every),
         )  # fmt: skip
+        dropped = sum(s.dropped for s in every)
+        settings = every[0].settings | {
+            "bars": [b for s in every for b in s.settings["bars"]], "combinations": len(table), "dropped": dropped,
+            "trials": sum(s.trials for s in every),
+        }  # fmt: skip
         return cls(
-            every[0].settings, every[0].parameters, table, np.hstack(returns), [c for s in every for c in s.combos],
-            every[0].dropped, tuple(f for s in every for f in s.findings), checked, sum(s.seconds for s in every),
-            every[0].folder, every[0].data, None, sweeps,
+            settings, every[0].parameters, table, np.hstack(returns), [c for s in every for c in s.combos], dropped,
+            _together(sweeps), checked, sum(s.seconds for s in every), None, every[0].data, None, sweeps,
         )  # fmt: skip
 
     # ------------------------------------------------------------ asking
@@ -124,34 +132,47 @@ class Sweep:
 
         symbol: of a dict of bars, whose. Raises ParameterError where no row has that metric.
         """
-        row = self.best_row(metric, symbol)
-        return dict(self.combos[row])
+        if self.sweeps and symbol is None:
+            raise ParameterError("symbol", None, f"parameters are one symbol's; name {', '.join(self.sweeps)}")
+        return dict(self.combos[self.best_row(metric, symbol)])
 
     def best_row(self, metric: str = "sharpe", symbol: str | None = None) -> int:
-        """Return the number of the best row of the table by a metric; the first of equals."""
+        """Return the number of the best row of the table by a metric; the first of equals.
+
+        symbol: of a dict of bars, whose; None = of all. Raises ParameterError where no row has that metric.
+        """
         values = self._column(metric)
-        if self.sweeps:
+        if symbol is not None:
             if symbol not in self.sweeps:
-                raise ParameterError("symbol", symbol, f"name one of {', '.join(self.sweeps)}")
+                has = f"name one of {', '.join(self.sweeps)}" if self.sweeps else "the sweep is of one symbol"
+                raise ParameterError("symbol", symbol, has)
             values = np.where(self.table["symbol"] == symbol, values, math.nan)
-        if not np.isfinite(values).any():
-            raise ParameterError("metric", metric, "no combination has it: none traded, or all failed")
         usable = np.where(np.isfinite(values), values, math.nan)
+        if np.isnan(usable).all():
+            raise ParameterError("metric", metric, "no combination has it: none traded, or all failed")
         return int(np.nanargmin(usable) if metric in LOW_IS_GOOD else np.nanargmax(usable))
+
+    def top(self, metric: str = "sharpe", rows: int = SHOWN) -> pd.DataFrame:
+        """Return the best rows of the table by a metric, the best first; those without it are left out."""
+        values = self._column(metric)
+        known = np.flatnonzero(np.isfinite(values))
+        ordered = known[np.argsort(values[known] if metric in LOW_IS_GOOD else -values[known], kind="stable")]
+        return self.table.iloc[ordered[:rows]]
 
     def heatmap(self, x: str, y: str, metric: str = "sharpe") -> pd.DataFrame:
         """Return the metric by two parameters, the best over all others: rows y, columns x."""
+        has = [*self.parameters, *(["symbol"] if self.sweeps else [])]
         for name, value in (("x", x), ("y", y)):
-            if value not in self.parameters and not (value == "symbol" and self.sweeps):
-                raise ParameterError(
-                    name, value, f"is no parameter of the sweep; it has {', '.join(self.parameters)}"
-                )
-        frame = self.table[[x, y]].assign(value=self._column(metric))
+            if value not in has:
+                raise ParameterError(name, value, f"is no parameter of the sweep; it has {', '.join(has)}")
+        if x == y:
+            raise ParameterError("y", y, "is x already; a map needs two parameters")
+        frame = pd.DataFrame({"x": self.table[x], "y": self.table[y], "value": self._column(metric)})
         best = "min" if metric in LOW_IS_GOOD else "max"
         found: pd.DataFrame = frame.pivot_table(
-            index=y, columns=x, values="value", aggfunc=best, dropna=False
+            index="y", columns="x", values="value", aggfunc=best, dropna=False
         )
-        return found
+        return found.rename_axis(index=y, columns=x)
 
     def _column(self, metric: str) -> Floats:
         if metric not in NAMES:
@@ -159,32 +180,41 @@ class Sweep:
         return self.table[metric].to_numpy(dtype=np.float64)
 
     def verdict(self, metric: str = "sharpe") -> Verdict:
-        """Return what the search proves about its best row. Counts every trial that the ledger knows."""
-        if self.sweeps:
-            raise ParameterError(
-                "sweep", ", ".join(self.sweeps), "ask each symbol's own: sweep.sweeps[symbol].verdict()"
-            )
-        return self._verdicts(metric)
+        """Return what the search proves about its best row. Counts every trial that the ledger knows.
 
-    def _verdicts(self, metric: str) -> Verdict:
+        Of a dict of bars: about the best row of all symbols, with the trials of all of them.
+        """
+        own = self.sweeps[self.best_symbol(metric)] if self.sweeps else self
+        return own._judged(metric, self.trials)
+
+    def best_symbol(self, metric: str = "sharpe") -> str:
+        """Return, of a dict of bars, the symbol of the best row; the first where no row has the metric."""
+        if not np.isfinite(self._column(metric)).any():
+            return next(iter(self.sweeps))
+        return str(self.table["symbol"].iloc[self.best_row(metric)])
+
+    def _judged(self, metric: str, trials: int) -> Verdict:
         known = self.__dict__.setdefault("_told", {})
-        if metric not in known:
-            periods = self._periods_per_year
+        if (metric, trials) not in known:
             values = self._column(metric)
-            known[metric] = verdict(
-                self.returns, periods_per_year=periods,
+            # All failed, or one session: nothing can be judged, and the verdict says that of NaN.
+            whole = len(self.returns) > 1
+            known[metric, trials] = verdict(
+                self.returns if whole else np.full((2, len(self.table)), math.nan), periods_per_year=self.periods_per_year,
                 parameters={n: self.table[n].to_numpy() for n in self.parameters}, metric=metric,
-                values=None if metric == "sharpe" else -values if metric in LOW_IS_GOOD else values,
-                trials=self.trials,
+                values=None if metric == "sharpe" else -values if metric in LOW_IS_GOOD else values, trials=trials,
             )  # fmt: skip
-        found: Verdict = known[metric]
+        found: Verdict = known[metric, trials]
         return found
 
     @cached_property
-    def _periods_per_year(self) -> float:
+    def periods_per_year(self) -> float:
+        """Return how many returns a year has: as Bars.periods_per_year, of the finest feed."""
         if self.task is not None:
             return min(self.task.job.bars, key=lambda b: b.bar.ns).periods_per_year
-        return float(self.settings["periods_per_year"])
+        from quant.research.saved import periods_per_year
+
+        return periods_per_year(self.settings["bars"])
 
     @property
     def trials(self) -> int:
@@ -195,34 +225,46 @@ class Sweep:
     def run(
         self, row: int | Mapping[str, Any] | str = "best", *, metric: str = "sharpe", save: bool = True
     ) -> Run:
-        """Run one combination as q.backtest does, and save it: a row's number, its parameters, or "best"."""
-        if self.task is None:
-            raise StrategyError(
-                "of the sweep", "is not loaded; give q.backtest the parameters of sweep.best()"
-            )
+        """Run one combination as q.backtest does, and save it: a row's number, its parameters, or "best".
+
+        Of a loaded sweep, strategy and bars are looked up by name. Raises ParameterError; StrategyError and
+        DataError where they are gone or have changed.
+        """
         if isinstance(row, str):
             if row != "best":
                 raise ParameterError("row", row, 'is a number of the table, parameters, or "best"')
             row = self.best_row(metric)
         if isinstance(row, Mapping):
-            chosen: Mapping[str, Any] = row
-        elif not 0 <= row < len(self.combos):
+            if self.sweeps:
+                reason = "parameters are run on one symbol: sweep.sweeps[symbol].run(...)"
+                raise ParameterError("row", dict(row), reason)
+            return self._run(row, save)
+        if isinstance(row, bool) or not isinstance(row, int | np.integer) or not 0 <= row < len(self.combos):
             raise ParameterError("row", row, f"the table has rows 0 to {len(self.combos) - 1}")
+        own = self.sweeps[str(self.table["symbol"].iloc[row])] if self.sweeps else self
+        return own._run(self.combos[row], save)
+
+    def _run(self, params: Mapping[str, Any], save: bool) -> Run:
+        if self.task is None:
+            from quant.research.saved import found_again
+
+            strategy, bars, settings = found_again(self.settings, self.data)
         else:
-            chosen = self.combos[row]
-        job = self.task.job
-        return backtest(
-            job.strategy, job.bars, params=chosen, cash=job.cash,
-            costs=job.costs.name if isinstance(job.costs, Costs) else job.costs,
-            sizing=None if job.sizing is None else str(job.sizing),
-            slippage=None if job.slippage is None else job.slippage.name, borrow=job.borrow, start_rule=job.start_rule,
-            save=save, data=self.data,
-        )  # fmt: skip
+            job = self.task.job
+            strategy, bars = job.strategy, job.bars
+            settings = {
+                "cash": job.cash, "costs": job.costs.name if isinstance(job.costs, Costs) else job.costs,
+                "sizing": None if job.sizing is None else str(job.sizing),
+                "slippage": None if job.slippage is None else job.slippage.name, "borrow": job.borrow,
+                "start_rule": job.start_rule,
+            }  # fmt: skip
+        return backtest(strategy, bars, params=params, **settings, save=save, data=self.data)
 
     def report(self, path: str | Path | None = None, *, metric: str = "sharpe") -> Path:
         """Write the sweep as one HTML page and return where: `path`, by default report.html in its folder.
 
-        Raises WriteFailed.
+        metric: the one that the page ranks and judges by; its reader may look at the others. The page needs no
+        network. It is derived, so it may be written again. Raises WriteFailed.
         """
         from quant.research.reporting import write_sweep_report
 
@@ -230,42 +272,58 @@ class Sweep:
 
     # ------------------------------------------------------------ as text
     def __repr__(self) -> str:
-        return "\n".join([*self._head(), self._shown().to_string(index=False), *self._tail()])
+        return self.text()
+
+    def text(self, metric: str = "sharpe", rows: int = SHOWN) -> str:
+        """Return the sweep as text: what it was, the best rows by a metric, and what they prove."""
+        shown = self._shown(metric, rows)
+        table = f"no combination has a {metric}" if shown.empty else shown.to_string(index=False)
+        return "\n".join([*self._head(), table, *self._tail(metric)])
 
     def _repr_html_(self) -> str:
         head, tail = (
-            "<br>".join(html.escape(line) for line in part) for part in (self._head(), self._tail())
+            "<br>".join(html.escape(line) for line in part) for part in (self._head(), self._tail("sharpe"))
         )
-        return f"<p>{head}</p>{self._shown().to_html(index=False)}<p>{tail}</p>"
+        return f"<p>{head}</p>{self._shown('sharpe', SHOWN).to_html(index=False)}<p>{tail}</p>"
 
     def _head(self) -> list[str]:
         known = self.settings
-        bars = ", ".join(f"{b['name']} {b['bar']} {b['first']} … {b['last']}" for b in known["bars"])
-        if self.sweeps:
-            bars = ", ".join(self.sweeps)
+        bars = ", ".join(f"{_bars_text(b)} {b['first']} … {b['last']}" for b in known["bars"][:MOST_BARS])
+        more = len(known["bars"]) - MOST_BARS
         count = f"{len(self.table):,} combinations of {', '.join(self.parameters)}"
         dropped = f", {self.dropped:,} refused by valid" if self.dropped else ""
         return [
-            f"{known['strategy']['class']} · {bars}",
+            f"{known['strategy']['class']} · {bars}" + (f" and {more:,} more" if more > 0 else ""),
             f"{count}{dropped} · {known['engine']} · {self.seconds:.1f} s",
         ]
 
-    def _shown(self) -> pd.DataFrame:
-        """Return the best rows by Sharpe ratio, with the figures that most people look at first."""
+    def _shown(self, metric: str, rows: int) -> pd.DataFrame:
+        """Return the best rows with the figures that most people look at first."""
         names = [*(["symbol"] if self.sweeps else []), *self.parameters]
-        metrics = ["total_return", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor"]
-        table = self.table[[*names, *(m for m in metrics if m not in names)]]
-        best: pd.DataFrame = table.nlargest(SHOWN, "sharpe").round(4)
-        return best
+        figures = [m for m in dict.fromkeys((metric, *FIGURES)) if m not in names]
+        return self.top(metric, rows)[[*names, *figures]].round(4).reset_index(names="row")
 
-    def _tail(self) -> list[str]:
+    def _tail(self, metric: str) -> list[str]:
         lines = [f"verified: {self.verified}"]
         lines += [
             f"{f.level}: {f.message}" + (f" ({f.count:,})" if f.count != 1 else "") for f in self.findings
         ]
-        if not self.sweeps and self.returns.size:
-            found = self._verdicts("sharpe")
-            lines += [f"verdict: {found.word}. {found.text}"]
-        if self.folder is not None:
-            lines += [f"saved: {self.folder}"]
-        return lines
+        whose = f" of {self.best_symbol(metric)}, the best of {len(self.sweeps)}" if self.sweeps else ""
+        lines += [textwrap.fill(f"verdict{whose}: {self.verdict(metric).text}", WIDTH, subsequent_indent="  ")]
+        kept = [s.folder for s in (self.sweeps.values() if self.sweeps else (self,)) if s.folder is not None]
+        return [*lines, *(f"saved: {folder}" for folder in kept)]
+
+
+def _bars_text(fact: Mapping[str, Any]) -> str:
+    return str(fact["name"]) if fact["bar"] in fact["name"] else f"{fact['name']} {fact['bar']}"
+
+
+def _together(sweeps: Mapping[str, Sweep]) -> tuple[Finding, ...]:
+    """Return the findings of all symbols; one that several have is told once, with its count of all."""
+    found: dict[tuple[str, str], Finding] = {}
+    for name, sweep in sweeps.items():
+        for f in sweep.findings:
+            message = f"{name}: {f.message}" if f.code == FAILED else f.message
+            before = found.get((f.code, message))
+            found[f.code, message] = replace(f, message=message, count=f.count + (before.count if before else 0))
+    return tuple(found.values())

@@ -18,11 +18,11 @@ import backtrader as bt
 
 from quant.errors import ParameterError
 from quant.metrics import NAMES
-from quant.research.grid import Valid, grid_values, places_of, validator
+from quant.research.grid import Valid, check_samples, grid_values, places_of, validator
 from quant.strategy.compute import defaults
 
 BATCH: Final = 32  # combinations asked for before any of them is told; part of what a seed means
-MISSES: Final = 50  # suggestions in a row that are known or invalid, until one is drawn at random instead
+MISSES: Final = 10  # suggestions in a row that are known or invalid, until one is drawn at random instead
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ class Search:
         return Study(self)
 
 
-def search(
+def search_of(
     strategy: type[bt.Strategy],
     grid: Mapping[str, Any],
     *,
@@ -68,7 +68,8 @@ def search(
     if metric not in NAMES:
         raise ParameterError("metric", metric, f"there is {', '.join(NAMES)}")
     if samples is None:
-        raise ParameterError("samples", None, 'a search needs to know how many to try, e.g. samples=200')
+        raise ParameterError("samples", None, "a search needs to know how many to try, e.g. samples=200")
+    check_samples(samples, seed)
     values = grid_values(strategy, grid)
     return Search(values, defaults(strategy), validator(strategy), metric, lowest, int(samples), int(seed))
 
@@ -98,7 +99,8 @@ class Study:
             # multivariate: parameters of a strategy act together. constant_liar: a batch is asked for before any of
             # it is told, and should not be one point over and over.
             sampler = optuna.samplers.TPESampler(seed=search.seed, multivariate=True, constant_liar=True)
-            direction = "minimize" if search.lowest else "maximize"
+            directions = optuna.study.StudyDirection
+            direction = directions.MINIMIZE if search.lowest else directions.MAXIMIZE
             self._study = optuna.create_study(sampler=sampler, direction=direction)
 
     def ask(self, count: int) -> list[dict[str, Any]]:

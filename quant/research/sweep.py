@@ -25,18 +25,22 @@ from quant.backtest.job import AnyCosts, Job, prepare
 from quant.backtest.result import bars_facts, costs_text
 from quant.core import clock
 from quant.core.bars import Bars
+from quant.core.costs import Costs
 from quant.core.finding import Finding
 from quant.core.version import versions
 from quant.errors import DataError, ParameterError
 from quant.kernel.compiling import sources
+from quant.metrics import NAMES
 from quant.research import chunks as files
 from quant.research import ledger, processes, threads
 from quant.research.grid import Combinations, combinations
 from quant.research.progress import Progress, no_progress
-from quant.research.result import Sweep
+from quant.research.result import LOW_IS_GOOD, Sweep
+from quant.research.search import BATCH, Search, search_of
+from quant.research.shipping import pack
 from quant.research.task import Row, Task, evaluate
 from quant.research.verify import SHARPE, Verification, verified
-from quant.store.folder import data_folder
+from quant.store.folder import data_folder, quote
 from quant.strategy import Strategy
 from quant.strategy import strategy as find
 
@@ -44,12 +48,17 @@ if TYPE_CHECKING:
     from distributed import Client
 
 ENGINES: Final = ("auto", "compiled", "fast", "plain")
+SEARCHES: Final = ("grid", "optuna")
+COLUMNS: Final = frozenset({"error", "symbol"})  # of the table, which no parameter may take
 Combos = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A sweep before it runs. key: of all but the combinations. parts: the chunks."""
+    """A sweep before it runs. key: of all but the combinations. parts: the chunks.
+
+    search: what finds the combinations while it runs, until then there are none; None = all are known.
+    """
 
     task: Task
     combos: Combinations
@@ -59,6 +68,12 @@ class Plan:
     folder: Path | None
     data: Path | None
     findings: tuple[Finding, ...]
+    search: Search | None = None
+
+    @property
+    def count(self) -> int:
+        """How many combinations are run."""
+        return len(self.combos.rows) if self.search is None else self.search.samples
 
     def combos_of(self, part: range) -> Combos:
         """Return the combinations of a chunk."""
@@ -80,6 +95,8 @@ def sweep(
     workers: int | None = None,
     samples: int | None = None,
     seed: int = 0,
+    search: str = "grid",
+    metric: str = "sharpe",
     verify: str | int = "auto",
     folder: str | Path | None = None,
     client: Client | None = None,
@@ -90,12 +107,13 @@ def sweep(
     """Run every combination of `grid` and return a table with a row for each.
 
     grid: name -> values; what `valid` refuses is dropped and counted. bars: one Bars; a list = one joint account; a
-    dict symbol -> Bars = one sweep each. samples: so many random combinations instead of all, by `seed`. cash ...
-    start_rule: as in q.backtest. engine: "auto" = "compiled" where it covers the strategy, else "fast" in processes.
-    workers: threads or processes, None = one a core. verify: "auto", how many combinations are run again in
-    backtrader, or 0. folder: where chunks are kept, by default in the data folder's sweeps/, under a name that only
-    the same sweep has: called again it goes on where it was. client: of dask.distributed. save: False keeps nothing
-    on disk. progress: called with (combinations done, all).
+    dict symbol -> Bars = one sweep each. samples: so many random combinations instead of all, by `seed`. search:
+    "optuna" = so many that optuna picks for the best `metric`, 32 at a time, each by what those before gave; for some
+    hundreds, as each pick takes it some milliseconds. cash ... start_rule: as in q.backtest. engine: "auto" =
+    "compiled" where it covers the strategy, else "fast" in processes. workers: threads or processes, None = one a
+    core. verify: "auto", how many combinations are run again in backtrader, or 0. folder: where chunks are kept, by
+    default in the data folder's sweeps/, under a name that only the same sweep has: called again it goes on where it
+    was. client: of dask.distributed. save: False keeps nothing on disk. progress: called with (combinations done, all).
     A combination that fails has its error in the table. Raises ParameterError, StrategyError, DataError; ParityError
     where a row is not what backtrader gives.
     """
@@ -103,26 +121,28 @@ def sweep(
         "cash": cash, "costs": costs, "sizing": sizing, "slippage": slippage, "borrow": borrow,
         "start_rule": start_rule,
     }  # fmt: skip
-    _check(engine, workers, verify)
+    _check(engine, workers, verify, search)
+    by = metric if search == "optuna" else None
     root = data_folder(data) if save else None
     if isinstance(bars, Mapping):
         if not bars:
             raise ParameterError("bars", {}, "give at least one symbol and its Bars")
         of = {
-            symbol: _plan(strategy, b, grid, settings, engine, samples, seed, root, None) for symbol, b in bars.items()
+            symbol: _plan(strategy, b, grid, settings, engine, samples, seed, by, root, None)
+            for symbol, b in bars.items()
         }  # fmt: skip
         if folder is not None:
-            of = {s: replace(p, folder=Path(folder) / s if save else None) for s, p in of.items()}
+            of = {s: replace(p, folder=Path(folder) / quote(str(s)) if save else None) for s, p in of.items()}
     else:
         place = None if folder is None else Path(folder)
-        of = {"": _plan(strategy, bars, grid, settings, engine, samples, seed, root, place)}
-    total = sum(len(p.combos.rows) for p in of.values())
+        of = {"": _plan(strategy, bars, grid, settings, engine, samples, seed, by, root, place)}
+    total = sum(p.count for p in of.values())
     found, before = {}, 0
     for symbol, plan in of.items():
         count = _Counter(progress, before, total)
         found[symbol] = run_plan(plan, workers=workers, verify=verify, client=client, progress=count)
-        before += len(plan.combos.rows)
-    return found[""] if "" in found else Sweep.joined(found)
+        before += plan.count
+    return Sweep.joined(found) if isinstance(bars, Mapping) else found[""]
 
 
 class _Counter:
@@ -135,7 +155,7 @@ class _Counter:
         self.progress(self.before + done, self.total)
 
 
-def _check(engine: str, workers: int | None, verify: str | int) -> None:
+def _check(engine: str, workers: int | None, verify: str | int, search: str) -> None:
     if engine not in ENGINES:
         raise ParameterError("engine", engine, f"there is {', '.join(ENGINES)}")
     whole = isinstance(workers, int) and not isinstance(workers, bool)
@@ -144,6 +164,8 @@ def _check(engine: str, workers: int | None, verify: str | int) -> None:
     count = isinstance(verify, int) and not isinstance(verify, bool) and verify >= 0
     if verify != "auto" and not count:
         raise ParameterError("verify", verify, 'is "auto" or how many combinations are run again, 0 for none')
+    if search not in SEARCHES:
+        raise ParameterError("search", search, f"there is {', '.join(SEARCHES)}")
 
 
 def plan_sweep(
@@ -157,7 +179,7 @@ def plan_sweep(
     seed: int = 0,
 ) -> Plan:
     """Return the plan of a sweep that is kept nowhere; what sweeps inside other research are made of."""
-    return _plan(strategy, bars, grid, settings, engine, samples, seed, None, None)
+    return _plan(strategy, bars, grid, settings, engine, samples, seed, None, None, None)
 
 
 def _plan(
@@ -168,31 +190,51 @@ def _plan(
     engine: str,
     samples: int | None,
     seed: int,
+    metric: str | None,
     root: Path | None,
     place: Path | None,
 ) -> Plan:
+    """Return the plan. metric: that a search looks at, None = the grid as it is."""
     cls = find(given)
     job, _ = prepare(cls, bars, **settings)
-    combos = combinations(cls, grid, samples=samples, seed=seed)
+    search = None
+    if metric is None:
+        combos = combinations(cls, grid, samples=samples, seed=seed)
+    else:
+        search = search_of(cls, grid, metric=metric, lowest=metric in LOW_IS_GOOD, samples=samples, seed=seed)
+        combos = Combinations(tuple(search.values), [], 0, search.total)
+    for parameter in COLUMNS.intersection(combos.names):
+        reason = "the table has a column of that name; give the parameter of the strategy another one"
+        raise ParameterError(parameter, grid[parameter], reason)
     name, why_not = _engine(job, engine)
     facts = _facts(job, name)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-    longest = max(job.bars, key=len)
-    sessions = len(set(longest.session.tolist())) if len(longest) else 0
-    parts = files.plan_chunks(len(combos.rows), sum(len(b) for b in job.bars), engine=name, sessions=sessions)
-    facts |= {"grid": {n: list(_values(combos, n)) for n in combos.names}, "combinations": len(combos.rows)}
-    facts |= {"dropped": combos.dropped, "samples": samples, "seed": seed if samples is not None else None}
+    facts |= {"grid": _values(combos) if search is None else dict(search.values)}
+    facts |= {"combinations": len(combos.rows), "dropped": combos.dropped}
+    facts |= {"samples": samples, "seed": seed if samples is not None else None}
+    identity: dict[str, Any] = {"key": key, "combos": [files.chunk_name(key, combos.rows)]}
+    if search is not None:  # not `samples`: who asks for more goes on where it was
+        facts |= {"search": "optuna", "metric": metric}
+        identity |= {"search": facts["grid"], "metric": metric, "seed": seed}
     folder = place
     if root is not None and place is None:
-        identity = {"key": key, "combos": [files.chunk_name(key, combos.rows)]}
         folder = files.sweep_folder(root, cls.__name__, identity)
     findings = combos.findings if why_not is None else (*combos.findings, why_not)
-    return Plan(Task(job, name), combos, parts, key, facts, folder, root, findings)
+    task = Task(job, name)
+    return Plan(task, combos, _parts(task, len(combos.rows)), key, facts, folder, root, findings, search)
 
 
-def _values(combos: Combinations, name: str) -> Iterable[Any]:
-    """Return the values that a parameter takes, each once, in their order."""
-    return dict.fromkeys(row[name] for row in combos.rows)
+def _parts(task: Task, count: int) -> list[range]:
+    """Return the chunks of so many combinations."""
+    bars = task.job.bars
+    sessions = len(set(max(bars, key=len).session.tolist()))
+    return files.plan_chunks(count, sum(map(len, bars)), engine=task.engine, sessions=sessions)
+
+
+def _values(combos: Combinations) -> dict[str, list[Any]]:
+    """Return the values that each parameter takes, each once, in their order."""
+    # Rows share the objects of the grid, which may be lists: these have no hash.
+    return {n: list({id(row[n]): row[n] for row in combos.rows}.values()) for n in combos.names}
 
 
 def _engine(job: Job, wanted: str) -> tuple[str, Finding | None]:
@@ -222,12 +264,22 @@ def _facts(job: Job, engine: str) -> dict[str, Any]:
     cls = job.strategy
     return {
         "strategy": {"class": cls.__name__, "module": cls.__module__, "sources": hashes},
-        "cash": job.cash, "costs": costs_text(job), "sizing": None if job.sizing is None else str(job.sizing),
+        "cash": job.cash, "costs": costs_text(job), "own_costs": _own_costs(job),
+        "sizing": None if job.sizing is None else str(job.sizing),
         "slippage": None if job.slippage is None else job.slippage.name, "borrow": job.borrow,
         "start_rule": job.start_rule, "session": dict(cls.session) if issubclass(cls, Strategy) else {},
         "engine": engine, "kernel": sources() if engine == "compiled" else None,
         "bars": bars_facts(job.bars), "versions": versions(),
     }  # fmt: skip
+
+
+def _own_costs(job: Job) -> str | None:
+    """Return a hash of costs that are code of the user's: it, what it refers to, and its modules' sources."""
+    if isinstance(job.costs, Costs):
+        return None
+    sent = pack(job.costs, job.strategy.__name__)
+    sources = sorted((name, s.text) for name, s in sent.sources.items())
+    return hashlib.sha256(sent.payload + repr(sources).encode()).hexdigest()
 
 
 # ---------------------------------------------------------------- running
@@ -241,34 +293,17 @@ def run_plan(
 ) -> Sweep:
     """Run what is not held yet, keep it, and return the sweep."""
     started = clock.now()
-    rows: dict[int, list[Row]] = {}
-    findings = list(plan.findings)
+    findings: list[Finding] = []
     if plan.folder is not None:
         files.save_sweep_facts(plan.folder, {**plan.facts, "created": started.isoformat(), "done": False})
-    todo = []
-    for number, part in enumerate(plan.parts):
-        held = _held(plan, part)
-        if isinstance(held, list):
-            rows[number] = held
-        else:
-            todo.append(number)
-        if isinstance(held, files.Damage):
-            findings.append(Finding("damaged-chunk", f"{held.path.name}: {held.reason}; computed again"))
-    resumed = len(rows)
-    done = sum(len(r) for r in rows.values())
-    progress(done, len(plan.combos.rows))
-    for place, found in _work(plan, todo, workers, client):
-        number = todo[place]
-        combos = plan.combos_of(plan.parts[number])
-        if plan.folder is not None:
-            files.write_chunk(plan.folder, files.chunk_name(plan.key, combos), combos, found)
-        rows[number] = found
-        done += len(found)
-        progress(done, len(plan.combos.rows))
+    if plan.search is None:
+        ordered, resumed = _computed(plan, workers, client, findings, progress)
+    else:
+        plan, ordered, resumed = _searched(plan, plan.search, workers, client, findings, progress)
+    findings = [*plan.findings, *findings]
     if resumed:
         findings.append(Finding("resumed", "chunks that were held already", resumed, level="note"))
     seconds = (clock.now() - started).total_seconds()
-    ordered = [row for number in sorted(rows) for row in rows[number]]
     if plan.data is not None:
         findings += record_trials(plan, ordered, started)
     checked = Verification() if verify == 0 else verified(plan.task, plan.combos.rows, ordered, verify)
@@ -291,6 +326,74 @@ def run_plan(
         }
         files.save_sweep_facts(plan.folder, {**facts, **told, **done_facts})
     return made
+
+
+def _computed(
+    plan: Plan, workers: int | None, client: Client | None, findings: list[Finding], progress: Progress
+) -> tuple[list[Row], int]:
+    """Return the rows of all chunks and how many chunks were held; keep the others as they are completed."""
+    rows: dict[int, list[Row]] = {}
+    todo = []
+    for number, part in enumerate(plan.parts):
+        held = _held(plan, part)
+        if isinstance(held, list):
+            rows[number] = held
+        else:
+            todo.append(number)
+        if isinstance(held, files.Damage):
+            findings.append(Finding("damaged-chunk", f"{held.path.name}: {held.reason}; computed again"))
+    resumed = len(rows)
+    done = sum(len(r) for r in rows.values())
+    progress(done, len(plan.combos.rows))
+    for place, found in _work(plan, todo, workers, client):
+        number = todo[place]
+        combos = plan.combos_of(plan.parts[number])
+        if plan.folder is not None:
+            files.write_chunk(plan.folder, files.chunk_name(plan.key, combos), combos, found)
+        rows[number] = found
+        done += len(found)
+        progress(done, len(plan.combos.rows))
+    return [row for number in sorted(rows) for row in rows[number]], resumed
+
+
+def _searched(
+    plan: Plan,
+    search: Search,
+    workers: int | None,
+    client: Client | None,
+    findings: list[Finding],
+    progress: Progress,
+) -> tuple[Plan, list[Row], int]:
+    """Return the plan with the combinations that the search tried, their rows, and how many chunks were held."""
+    study, figure = search.start(), NAMES.index(search.metric)
+    combos: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    parts: list[range] = []
+    resumed = 0
+
+    def of_all(done: int, _: int) -> None:
+        progress(len(rows) + done, search.samples)
+
+    while batch := study.ask(min(BATCH, search.samples - len(rows))):
+        part = replace(
+            plan, combos=replace(plan.combos, rows=batch), parts=_parts(plan.task, len(batch)), search=None
+        )
+        found, held = _computed(part, workers, client, findings, of_all)
+        study.tell([math.nan if r.figures is None else float(r.figures[figure]) for r in found])
+        parts += [range(len(rows) + p.start, len(rows) + p.stop) for p in part.parts]
+        combos, rows, resumed = combos + batch, rows + found, resumed + held
+    if not rows:
+        told = f"{plan.task.strategy.__name__}.valid refuses every combination that was looked at"
+        raise ParameterError(
+            "grid", ", ".join(search.values), f"{told}; see its rule, and give values that keep it"
+        )
+    if len(rows) < search.samples:
+        told = f"no more than {len(rows):,} valid combinations were found; samples={search.samples:,} were asked for"
+        findings.append(Finding("fewer-samples", told, level="note"))
+        progress(len(rows), len(rows))
+    tried = replace(plan.combos, rows=combos, dropped=study.dropped)
+    facts = plan.facts | {"combinations": len(combos), "dropped": study.dropped}
+    return replace(plan, combos=tried, parts=parts, facts=facts, search=None), rows, resumed
 
 
 def record_trials(plan: Plan, rows: Sequence[Row], created: datetime) -> list[Finding]:

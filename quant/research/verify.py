@@ -13,7 +13,7 @@ from quant.backtest import engine
 from quant.backtest.job import Job, decide
 from quant.backtest.records import difference
 from quant.backtest.result import measured
-from quant.errors import ParityError
+from quant.errors import ParityError, QuantError
 from quant.metrics import NAMES
 from quant.research.task import Row, Task
 
@@ -116,7 +116,10 @@ def _plain(task: Task, combo: Mapping[str, Any]) -> tuple[int, int]:
     most = int(BUDGET_S / PLAIN_S)
     if task.engine == "plain" or (len(task.job.bars) > 1 and sum(map(len, task.job.bars)) > most):
         return 0, 0
-    job = decide(replace(task.job, bars=tuple(b[:most] for b in task.job.bars)), combo)
+    try:
+        job = decide(replace(task.job, bars=tuple(b[:most] for b in task.job.bars)), combo)
+    except QuantError:  # signals may refuse fewer bars than they were given
+        return 0, 0
     found = difference(job, engine.run(job, "plain"), engine.run(job, task.engine))
     if found is not None:
         raise ParityError(job.strategy.__name__, _text(combo), found)

@@ -69,7 +69,7 @@ def cut_windows(
         after = _forward(sessions, at, lengths["test"])
         if after.session > at.session:
             known = _back(sessions, at, lengths["embargo"])
-            # The first one is what `train` reaches to from the first session, which back again may miss by a month's end.
+            # The first begins with the first session, which the way back may miss at a month's end.
             first = 0 if anchored or not windows else _back(sessions, known, lengths["train"]).session
             if first >= known.session:
                 reason = f"the span before {at.day.date()} holds no session; take a longer one"
@@ -78,6 +78,13 @@ def cut_windows(
             windows.append(Window(range(first, known.session), tests, _is_whole(sessions, after)))
         at = after
     return windows
+
+
+def length_text(length: Length) -> int | str:
+    """Return a length as a setting is kept."""
+    if isinstance(length, int | np.integer):
+        return int(length)
+    return length if isinstance(length, str) else str(to_offset(length).freqstr)
 
 
 def _is_whole(sessions: Dates, after: _Place) -> bool:
@@ -91,12 +98,12 @@ def _is_whole(sessions: Dates, after: _Place) -> bool:
 def _too_short(sessions: Dates, lengths: dict[str, int | BaseOffset]) -> None:
     span = f"{len(sessions):,} sessions, {sessions[0]} to {sessions[-1]}"
     gap = lengths["embargo"]
-    told = "" if gap == 0 else f" and embargo = {_text(gap)}"
+    told = "" if gap == 0 else f" and embargo = {length_text(gap)}"
     needs = "no session is left for a test"
     if isinstance(lengths["train"], int) and isinstance(gap, int):
         needs = f"with one session of test that needs {lengths['train'] + gap + 1:,}"
     reason = f"the bars are too few for it{told}: they have {span}; {needs}. Take shorter spans or more bars"
-    raise ParameterError("train", _text(lengths["train"]), reason)
+    raise ParameterError("train", length_text(lengths["train"]), reason)
 
 
 # ---------------------------------------------------------------- lengths
@@ -126,10 +133,6 @@ def _length(name: str, given: Length) -> int | BaseOffset:
     if reached != reached.normalize():
         raise ParameterError(name, given, "must be whole days, or a number of sessions")
     return offset
-
-
-def _text(length: int | BaseOffset) -> int | str:
-    return length if isinstance(length, int) else length.freqstr
 
 
 def _ends_periods(offset: BaseOffset) -> bool:

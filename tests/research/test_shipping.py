@@ -91,6 +91,7 @@ def plain_class() -> type[bt.Strategy]:
         lines = ("kept",)
         params = dict(factor=3)
         packages = (("math", "mathematics"),)
+        parts = (Double, Overridden, Sizer)
 
         def __init__(self) -> None:
             self.double = Double(factor=self.p.factor)
@@ -128,6 +129,8 @@ def test_class_made_anew_is_the_same(make: Callable[[], type]) -> None:
         if isinstance(a, bt.metabase.MetaParams):
             assert a is not b
             assert described(a) == described(b)
+            parts = zip(getattr(a, "parts", ()), getattr(b, "parts", ()), strict=True)
+            assert all(described(one) == described(other) for one, other in parts)
 
 
 def test_signals_of_a_class_made_anew() -> None:

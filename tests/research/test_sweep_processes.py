@@ -286,7 +286,10 @@ def script(folder: Path) -> Iterator[subprocess.Popen[str]]:
     (folder / "script.py").write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(folder / "script.py")]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+    # In a group of its own, as a terminal starts a program, and sends Ctrl-C to all of its group.
+    with subprocess.Popen(
+        command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stderr is not None
         assert [process.stderr.readline() for _ in range(2)] == ["begun\n"] * 2
         yield process
@@ -295,7 +298,7 @@ def script(folder: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.skipif(sys.platform == "win32", reason="a process there cannot be sent Ctrl-C alone")
 def test_ctrl_c_ends_all_with_one_traceback(tmp_path: Path) -> None:
     with script(tmp_path) as process:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=30)  # stderr ends when the last worker has ended
     assert process.returncode in (-signal.SIGINT, 130)
     assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1

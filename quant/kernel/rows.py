@@ -1,0 +1,78 @@
+"""One combination of a sweep, compiled in one piece: which rows act, the run, its figures. The GIL is let go once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from quant.kernel.compiling import (
+    CHARGES,
+    FILLS,
+    FLAGS,
+    FLOATS,
+    GIVEN,
+    GIVEN_INTS,
+    INTS,
+    ORDERS,
+    SETTINGS,
+    compiled,
+)
+from quant.kernel.figures import figures
+from quant.kernel.simulate import simulate
+from quant.kernel.targets import acting
+
+
+@compiled(
+    types.int64(
+        SETTINGS, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN_INTS, GIVEN_INTS, GIVEN_INTS,
+        GIVEN, GIVEN, GIVEN, types.boolean,
+        INTS, FLOATS, FLAGS, FLOATS, FILLS, ORDERS, CHARGES, FLOATS, FLOATS, FLOATS,
+        FLOATS, FLOATS,
+    )
+)  # fmt: skip
+def run_row(
+    settings: Any,
+    open_: Any,
+    high: Any,
+    low: Any,
+    close: Any,
+    minutes_to_close: Any,
+    day: Any,
+    end: Any,
+    last_of_session: Any,
+    target: Any,
+    stop: Any,
+    limit: Any,
+    follow: bool,
+    rows: Any,
+    wishes: Any,
+    closed: Any,
+    value: Any,
+    fills: Any,
+    no_orders: Any,
+    charges: Any,
+    pnl: Any,
+    scratch: Any,
+    parts: Any,
+    returns: Any,
+    out: Any,
+) -> int:
+    """Write the figures and the return of each session; 0 when done, else how many rows act, for want of room.
+
+    The arrays are those of `acting`, `simulate` and `figures`.
+    """
+    acts = acting(settings, target, minutes_to_close, rows, wishes, closed)
+    if 3 * acts + 1 > fills.size:
+        return acts
+    last_cash = np.empty(1)
+    n_fills, _, n_rejected, n_charges, n_held = simulate(
+        settings, open_, high, low, close, day, stop, limit, follow, acts, rows, wishes, closed, value, last_cash,
+        fills, no_orders, charges,
+    )  # fmt: skip
+    figures(
+        settings, value, close.size, end, last_of_session, fills, n_fills, n_rejected, n_held, charges, n_charges,
+        last_cash[0], pnl, scratch, parts, returns, out,
+    )  # fmt: skip
+    return 0

@@ -1,0 +1,182 @@
+"""Frames of TWS's socket protocol: bytes in, greeting and frames out. No sockets, no clocks, no meaning of a frame.
+
+A client opens with b"API\\0" and one frame "v<lowest>..<highest> <connect options>"; the server answers with one frame
+of its version and the time. From then on each side sends frames: four bytes of length, most significant first, and as
+many bytes of payload.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from quant.errors import QuantError
+
+MAX_FRAME = 0xFFFFFF  # bytes of payload; ibapi.const.MAX_MSG_LEN: ibapi refuses longer ones
+MAX_GREETING = 4096  # bytes; ours: connect options are a few words ("+PACEAPI")
+MAGIC = b"API\0"
+_GREETING = re.compile(r"v(\d{1,4})(?:\.\.(\d{1,4}))?(?: (.*))?", re.ASCII | re.DOTALL)
+
+
+class ProtocolError(QuantError):
+    """Bytes that are not TWS's protocol; the connection they came by cannot be used any more."""
+
+    exit_code: ClassVar[int] = 5
+
+    def __init__(self, what: str, seen: bytes, mend: str) -> None:
+        super().__init__(f"{what}: {_shown(seen)}. {mend}")
+        self.what = what
+        self.seen = seen
+        self.mend = mend
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a client opens with: the versions that it speaks and its connect options."""
+
+    lowest: int
+    highest: int
+    options: str
+
+
+class FrameReader:
+    """Cuts a stream into frames, however it is sliced.
+
+    After a ProtocolError the stream has no frame boundaries any more: each later call raises the same error.
+    """
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._limit = limit
+        self._held = bytearray()
+        self._error: ProtocolError | None = None
+
+    @property
+    def held(self) -> int:
+        """Bytes of a frame that is not complete: 0 where the stream may end."""
+        return len(self._held)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the payloads that `data` completes, in order; one may be empty.
+
+        Raises ProtocolError for a length above the limit, at its fourth byte and after the frames before it are lost
+        to the caller: such a peer is not to be trusted with what it sent in the same breath.
+        """
+        if self._error is not None:
+            raise self._error
+        held = self._held
+        held += data
+        frames: list[bytes] = []
+        start = 0
+        while len(held) - start >= 4:
+            size = int.from_bytes(held[start : start + 4], "big")
+            if size > self._limit:
+                seen = bytes(held[start : start + 16])
+                held.clear()
+                what = f"a frame of {size:,} bytes, where {self._limit:,} are the most"
+                self._error = ProtocolError(what, seen, "Close the connection: its framing is lost")
+                raise self._error
+            end = start + 4 + size
+            if end > len(held):
+                break
+            frames.append(bytes(held[start + 4 : end]))
+            start = end
+        del held[:start]
+        return frames
+
+
+class ClientStream:
+    """What a client sends: first its greeting, then frames."""
+
+    def __init__(self) -> None:
+        self._opening = bytearray()
+        self._greeting: FrameReader | None = FrameReader(MAX_GREETING)
+        self._frames = FrameReader()
+        self._error: ProtocolError | None = None
+
+    @property
+    def held(self) -> int:
+        """Bytes that are not complete: 0 where the stream may end."""
+        return len(self._opening) % len(MAGIC) + self._frames.held + (self._greeting.held if self._greeting else 0)
+
+    def feed(self, data: bytes) -> list[Greeting | bytes]:
+        """Return what `data` completes: the Greeting once and before all, then payloads.
+
+        Raises ProtocolError at the first byte that cannot belong to a greeting, and for frames as FrameReader does.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            return self._feed(data)
+        except ProtocolError as error:
+            self._error = error
+            raise
+
+    def _feed(self, data: bytes) -> list[Greeting | bytes]:
+        if len(self._opening) < len(MAGIC):
+            missing = len(MAGIC) - len(self._opening)
+            self._opening += data[:missing]
+            data = data[missing:]
+            if not MAGIC.startswith(self._opening):
+                what = "a connection that does not open as TWS's API does, with b'API\\x00'"
+                mend = "Connect ibapi 10 or ib_async 2; older clients and other protocols are not served"
+                raise ProtocolError(what, bytes(self._opening) + data[:16], mend)
+        if self._greeting is None:
+            return list(self._frames.feed(data))
+        # The greeting's own reader must not see what follows: its limit is another.
+        for i in range(len(data)):
+            done = self._greeting.feed(data[i : i + 1])
+            if done:
+                self._greeting = None
+                return [parse_greeting(done[0]), *self._frames.feed(data[i + 1 :])]
+        return []
+
+
+def parse_greeting(payload: bytes) -> Greeting:
+    """Return the versions and options of a client's first frame, e.g. b"v100..226 +PACEAPI".
+
+    Raises ProtocolError where it names no range of versions, or an empty one.
+    """
+    found = _GREETING.fullmatch(payload.decode("latin-1"))
+    mend = "A client greets with 'v<lowest>..<highest>' and its connect options, e.g. 'v100..226'"
+    if found is None:
+        raise ProtocolError("a greeting without a range of versions", payload[:64], mend)
+    lowest = int(found[1])
+    highest = lowest if found[2] is None else int(found[2])
+    if lowest > highest:
+        raise ProtocolError("a greeting with an empty range of versions", payload[:64], mend)
+    return Greeting(lowest, highest, (found[3] or "").strip())
+
+
+def negotiate(greeting: Greeting, lowest: int, highest: int) -> int:
+    """Return the version of a session: the highest that both sides speak, as TWS chooses it.
+
+    lowest, highest: versions that the server speaks. Raises ProtocolError where there is no common one.
+    """
+    version = min(greeting.highest, highest)
+    if version < max(greeting.lowest, lowest):
+        seen = f"v{greeting.lowest}..{greeting.highest}".encode()
+        what = f"a client of other versions than the {lowest} to {highest} that are served"
+        raise ProtocolError(what, seen, "Install ibapi-stable 10.50 or ib_async 2.1, or start the server with another range")
+    return version
+
+
+def greeting_reply(version: int, time: str) -> bytes:
+    """Return the server's answer to a greeting, length included.
+
+    time: as TWS writes it, "20260706 09:30:00 US/Eastern". Send it in one piece and nothing before the client's
+    START_API: ibapi 10.50 throws away what comes with it, and never returns from connect() where it comes in two.
+    """
+    return pack(f"{version}\0{time}\0".encode())
+
+
+def pack(payload: bytes) -> bytes:
+    """Return `payload` as a frame. Raises ProtocolError above MAX_FRAME bytes: no client would read it."""
+    if len(payload) > MAX_FRAME:
+        what = f"a message of {len(payload):,} bytes, where {MAX_FRAME:,} are the most"
+        raise ProtocolError(what, payload[:16], "Answer with fewer bars, or refuse the request")
+    return len(payload).to_bytes(4, "big") + payload
+
+
+def _shown(seen: bytes) -> str:
+    return repr(bytes(seen[:64])) + ("..." if len(seen) > 64 else "")

@@ -1,0 +1,138 @@
+"""Ticks inside a bar, made up so that the bar comes back exactly, and the quote around a price. All SYNTHETIC.
+
+The same symbol, bar start and seed give the same ticks on every platform: whole random numbers and + - x / only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from quant.core.barsize import SECOND
+from quant.core.calendar import Ints
+from quant.core.sessions import Floats
+from quant.tws.exchange.ticks import TickRule
+
+FEWEST = 10  # ticks of a bar: open, close, high and low need four, the walk between them some more
+_SWING = 0.35  # of the bar's range: how far the walk between two fixed points strays from the line
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticks:
+    """time: (n,) int64 UTC ns, increasing. price, size: (n,) float64; sizes are whole but for the last one's rest."""
+
+    time: Ints
+    price: Floats
+    size: Floats
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def between(self, begin: int, end: int) -> Ticks:
+        """Return the ticks with begin <= time < end."""
+        first, last = np.searchsorted(self.time, [begin, end])
+        return Ticks(self.time[first:last], self.price[first:last], self.size[first:last])
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A bar that a path shall reproduce; volume < 0 counts as 0 (IB's "no volume")."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+def moments(spans: list[tuple[int, int]]) -> Ints:
+    """Return the times of a bar's ticks: each second of `spans` [begin, end), UTC ns, in order.
+
+    Bars of fewer than 10 seconds get 10 ticks, evenly spread.
+    """
+    length = sum(end - begin for begin, end in spans)
+    step = SECOND if length >= FEWEST * SECOND else max(length // FEWEST, 1)
+    return np.concatenate([np.arange(begin, end, step, dtype=np.int64) for begin, end in spans])
+
+
+def path(time: Ints, bar: Shape, rule: TickRule, symbol: str, start: int, seed: int) -> Ticks:
+    """Return ticks at `time` whose open, high, low, close and volume are those of `bar`, bit by bit.
+
+    time: (n,), n >= 4, from `moments`. Prices between the fixed points are legal by `rule`, where the bar has
+    room for one. symbol, start (of the bar, UTC ns), seed: what the ticks depend on besides.
+    """
+    rng = np.random.Generator(np.random.PCG64(_seed(symbol, start, seed)))
+    return Ticks(time, _prices(len(time), bar, rule, rng), _sizes(len(time), bar.volume, rng))
+
+
+def _seed(symbol: str, start: int, seed: int) -> int:
+    digest = hashlib.sha256(f"{symbol} {start} {seed}".encode()).digest()
+    return int.from_bytes(digest[:16], "big")
+
+
+def _prices(n: int, bar: Shape, rule: TickRule, rng: np.random.Generator) -> Floats:
+    at = rng.permutation(n - 2)[:2] + 1
+    fixed = {0: bar.open, n - 1: bar.close}
+    # An open or close that is the high or low touches it already.
+    if bar.high not in (bar.open, bar.close):
+        fixed[int(at[0])] = bar.high
+    if bar.low not in (bar.open, bar.close):
+        fixed[int(at[1])] = bar.low
+    rows = np.array(sorted(fixed))
+    knots = np.array([fixed[row] for row in rows.tolist()])
+    line = _between(rows, knots, n)
+    steps = rng.integers(-128, 128, size=n, dtype=np.int64)
+    walk = np.cumsum(steps)
+    stray = (walk - _between(rows, walk[rows].astype(np.float64), n)).astype(np.float64)
+    widest = float(np.max(np.abs(stray)))
+    if widest > 0.0:
+        line = line + stray * ((bar.high - bar.low) * _SWING / widest)
+    prices = rule.inside(line, bar.low, bar.high)
+    if np.isnan(prices[0]):  # no legal price within the bar: adjusted prices in a narrow one
+        prices = np.full(n, bar.open)
+    prices[rows] = knots
+    return prices
+
+
+def _between(rows: npt.NDArray[np.int64], values: Floats, n: int) -> Floats:
+    """Return the straight lines through (rows, values) at 0 .. n - 1; np.interp may fuse its operations."""
+    left = np.clip(np.searchsorted(rows, np.arange(n), side="right") - 1, 0, len(rows) - 2)
+    share = (np.arange(n) - rows[left]) / (rows[left + 1] - rows[left])
+    found: Floats = values[left] + share * (values[left + 1] - values[left])
+    return found
+
+
+def _sizes(n: int, volume: float, rng: np.random.Generator) -> Floats:
+    whole = float(np.floor(max(volume, 0.0)))
+    weights = rng.integers(1, 256, size=n, dtype=np.int64)
+    upto = np.cumsum(weights)
+    held = np.floor(whole * (upto / upto[-1]))
+    sizes: Floats = np.diff(held, prepend=0.0)
+    # Every partial sum is a multiple of the volume's last bit and no larger than it: exact in any order.
+    sizes[-1] += max(volume, 0.0) - whole
+    return sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """bid < ask; size: units on offer at either."""
+
+    bid: float
+    ask: float
+    size: float = 100.0
+
+    @property
+    def mid(self) -> float:
+        """The middle, as IB's MIDPOINT."""
+        return (self.bid + self.ask) / 2.0
+
+
+def quote(price: float, rule: TickRule) -> Quote:
+    """Return the quote around a last price: one legal price below and one above it.
+
+    Both rise with the price, so that the quotes of a bar's high and low are the highest and lowest of its path.
+    """
+    return Quote(rule.below(price), rule.above(price))
