@@ -2,7 +2,7 @@
 
 Every error carries its facts as attributes and builds its message from them: what was wrong, with
 which value, and what mends it. The exit code is the command line's (DESIGN: 3 configuration or
-strategy, 4 data).
+strategy, 4 data, 5 broker or connection).
 """
 
 from __future__ import annotations
@@ -186,4 +186,141 @@ class WriteFailed(DataError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"cannot write {path}: {reason}; what was there is unchanged")
         self.path = path
+        self.reason = reason
+
+
+# ---------------------------------------------------------------- broker and connection, 5
+class BrokerError(QuantError):
+    """Something between us and Interactive Brokers that did not work."""
+
+    exit_code = 5
+
+
+class CannotConnect(BrokerError):
+    """No session with TWS or IB Gateway could be opened."""
+
+    def __init__(self, host: str, port: int, reason: str, mend: str) -> None:
+        super().__init__(f"no connection to TWS at {host}:{port}: {reason}. {mend}")
+        self.host = host
+        self.port = port
+        self.reason = reason
+        self.mend = mend
+
+
+class ClientIdInUse(CannotConnect):
+    """Another program is connected with the same client id."""
+
+    def __init__(self, host: str, port: int, client_id: int) -> None:
+        mend = "Close the other program (TWS lists API clients), or give this one another id: --client-id N"
+        super().__init__(host, port, f"client id {client_id} is in use", mend)
+        self.client_id = client_id
+
+
+class NotConnected(BrokerError):
+    """Something was asked of TWS while there was no session."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: not connected to TWS ({reason}); start TWS or IB Gateway and try again")
+        self.what = what
+        self.reason = reason
+
+
+class LinkLost(BrokerError):
+    """The connection broke; what was under way has no answer."""
+
+    def __init__(self, cause: str, what: str = "") -> None:
+        super().__init__(f"{what}: " * bool(what) + f"the connection to TWS broke: {cause}")
+        self.cause = cause
+        self.what = what
+
+
+class ProtocolError(BrokerError):
+    """The other end broke the TWS protocol; the connection was dropped."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the other end does not keep to the TWS protocol: it {what}")
+        self.what = what
+
+
+class WrongLibrary(BrokerError):
+    """A library that cannot be used is installed in the place of the one that is needed."""
+
+    def __init__(self, name: str, version: str, mend: str) -> None:
+        super().__init__(f"{name} {version} is too old. {mend}")
+        self.name = name
+        self.version = version
+        self.mend = mend
+
+
+class RequestFailed(BrokerError):
+    """TWS answered a request with an error. `code` is IB's; `what` says what was asked."""
+
+    def __init__(self, what: str, code: int, text: str, mend: str = "") -> None:
+        super().__init__(f"{what}: {text.strip().rstrip('.')} (IB code {code})" + (f". {mend}" if mend else ""))
+        self.what = what
+        self.code = code
+        self.text = text
+        self.mend = mend
+
+
+class NoData(RequestFailed):
+    """IB says that it holds no data for what was asked."""
+
+
+class NoPermission(RequestFailed):
+    """The account may not have what was asked: a market data subscription or an agreement is missing."""
+
+
+class CompetingSession(RequestFailed):
+    """The same user is logged in elsewhere, which takes the market data away."""
+
+
+class PacingViolation(RequestFailed):
+    """IB refused a request because too many came before it."""
+
+
+class UnknownContract(RequestFailed):
+    """IB knows nothing that fits the description."""
+
+
+class AmbiguousContract(BrokerError):
+    """Several contracts fit the description; `candidates` says each in words."""
+
+    def __init__(self, what: str, candidates: Sequence[str], mend: str) -> None:
+        shown = "".join(f"\n  {c}" for c in candidates[:20])
+        more = f"\n  and {len(candidates) - 20} more" if len(candidates) > 20 else ""
+        count = f"{len(candidates)} contracts fit" if candidates else "several contracts fit"
+        super().__init__(f"{what}: {count}. {mend}{shown}{more}")
+        self.what = what
+        self.candidates = tuple(candidates)
+        self.mend = mend
+
+
+class ContractUnclear(BrokerError):
+    """IB's description of a contract lacks a unit without which prices and quantities mean nothing."""
+
+    def __init__(self, what: str, field: str, value: Any, mend: str) -> None:
+        super().__init__(f"{what}: IB gives {field} = {value!r}, which cannot be used. {mend}")
+        self.what = what
+        self.field = field
+        self.value = value
+        self.mend = mend
+
+
+class RequestTimeout(BrokerError, TimeoutError):
+    """TWS gave no answer, or stopped in the middle of one."""
+
+    def __init__(self, what: str, waited_s: float) -> None:
+        mend = "TWS may be busy, or its window may show a question that waits for an answer; try again"
+        super().__init__(f"{what}: no answer for {waited_s:g} s. {mend}")
+        self.what = what
+        self.waited_s = waited_s
+
+
+class DamagedAnswer(BrokerError):
+    """Part of an answer could not be read, so that nothing of it may be used."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: part of the answer could not be read ({reason}); ask again")
+        self.what = what
         self.reason = reason

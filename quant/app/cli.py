@@ -66,7 +66,7 @@ COMMANDS: Table = {
         },
         "Saved sweeps.",
     ),
-    "walkforward": ("quant.app.walkforward:walkforward", "Choose parameters on the past, trade what follows."),
+    "walkforward": ("quant.app.walkforward:walkforward", "Choose on the past, trade what follows."),
     "check": ("quant.app.check:check", "Check a strategy for look-ahead and other faults."),
     "config": (
         {"show": ("quant.app.config_show:show", "Show every setting and where it came from.")},

@@ -117,8 +117,9 @@ def _engine() -> Iterator[Line]:
         told = f"equals backtrader here in {parity.CASES} runs; in {cache_folder()}"
         yield Line("ok", "compiled engine", told)
     else:
+        told = f"switched off here, where it differs from backtrader: {differs}"
         mend = "none is needed, as sweeps take the fast engine instead; please report it with these lines"
-        yield Line("warn", "compiled engine", f"switched off here, where it differs from backtrader: {differs}", mend)
+        yield Line("warn", "compiled engine", told, mend)
 
 
 def _ibapi() -> Iterator[Line]:

@@ -34,12 +34,10 @@ class Row(click.ParamType[int | str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """Return the row."""
-        if value == "best" or isinstance(value, int):
-            return value
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f'{value!r}: write a row\'s number or "best"', param, ctx)
+        text = str(value)
+        if text != "best" and not text.isdecimal():
+            self.fail(f'{text!r}: write a row\'s number or "best"', param, ctx)
+        return text if text == "best" else int(text)
 
 
 def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +76,9 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--search", type=click.Choice(("grid", "optuna")), default="grid", show_default=True,
               help="optuna picks the --samples by what the ones before gave.")  # fmt: skip
 @click.option("--verify", metavar="auto|N", help="Combinations run again in backtrader [auto]; 0 for none.")
-@click.option("--rows", type=click.IntRange(1), default=ROWS, show_default=True, help="Best rows that are shown.")
+@click.option(
+    "--rows", type=click.IntRange(1), default=ROWS, show_default=True, help="Best rows that are shown."
+)
 @click.option("--estimate", "only_estimate", is_flag=True, help="Say what it will take, and end.")
 @click.option("--report", is_flag=True, help="Write report.html into the sweep's folder too.")
 @click.option("--save-run", type=Row(), help="Make a saved backtest of a row too.")
@@ -286,7 +286,7 @@ def client_of(address: str | None) -> Iterator[Client | None]:
     try:
         yield client
     finally:
-        client.close()
+        client.close()  # type: ignore[no-untyped-call]  # dask's own
 
 
 # ---------------------------------------------------------------- showing a sweep
@@ -298,14 +298,14 @@ def sweep_document(found: Sweep, metric: str, rows: int | None) -> dict[str, Any
         "word", "text", "reasons", "metric", "row", "parameters", "sharpe", "expected", "deflated", "t_statistic",
         "combinations", "failed", "trials", "years", "years_needed",
     )  # fmt: skip
-    each = found.sweeps or {None: found}
+    each: list[tuple[str | None, Sweep]] = [*found.sweeps.items()] if found.sweeps else [(None, found)]
     return {
         "sweeps": [
             {
                 "symbol": symbol, "sweep": None if s.folder is None else s.folder.name, "folder": s.folder,
                 "combinations": len(s.table), "dropped": s.dropped, "verdict": s.verdict(metric).word,
             }
-            for symbol, s in each.items()
+            for symbol, s in each
         ],
         "settings": found.settings, "parameters": list(found.parameters), "metric": metric, "seconds": found.seconds,
         "combinations": len(found.table), "dropped": found.dropped,
@@ -317,10 +317,10 @@ def sweep_document(found: Sweep, metric: str, rows: int | None) -> dict[str, Any
 
 
 def _next(found: Sweep) -> list[str]:
-    folders = [s.folder for s in (found.sweeps.values() if found.sweeps else (found,)) if s.folder is not None]
-    if not folders:
+    first = next(iter(found.sweeps.values()), found)
+    if first.folder is None:
         return []
-    name = folders[0].name
+    name = first.folder.name
     return ["", f"next: quant sweeps report {name}", f"      quant sweeps run {name} --row best"]
 
 

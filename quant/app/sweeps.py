@@ -27,7 +27,9 @@ def _by(metric: str | None) -> str:
 
 def by_option(function: Any) -> Any:
     """Add --by."""
-    return click.option("--by", "metric", metavar="METRIC", help="Figure that ranks the rows [sharpe].")(function)
+    return click.option("--by", "metric", metavar="METRIC", help="Figure that ranks the rows [sharpe].")(
+        function
+    )
 
 
 @command("list")
@@ -56,7 +58,9 @@ def _table(rows: list[dict[str, Any]]) -> Any:
 
 @command("show")
 @click.argument("sweep")
-@click.option("--rows", type=click.IntRange(1), default=ROWS, show_default=True, help="Best rows that are shown.")
+@click.option(
+    "--rows", type=click.IntRange(1), default=ROWS, show_default=True, help="Best rows that are shown."
+)
 @click.option("--all", "every", is_flag=True, help="All rows, in the order of the grid.")
 @by_option
 @data_option
@@ -113,7 +117,8 @@ def remove(sweeps: tuple[str, ...], yes: bool, data: Path | None) -> Result:
     from quant.research.chunks import find_sweep
 
     folder = _data(data)
-    found = list(dict.fromkeys(find_sweep(name, folder) for name in sweeps))  # all of them, before any is gone
+    # All of them before any is gone, each once.
+    found = list(dict.fromkeys(find_sweep(name, folder) for name in sweeps))
     agreed = output.confirm(f"Remove {', '.join(f.name for f in found)}?", yes)
     removed = [remove_sweep(f).name for f in found] if agreed else []
     told = [f"removed {name}" for name in removed] or ["removed nothing"]

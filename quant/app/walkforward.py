@@ -42,7 +42,9 @@ class Length(click.ParamType[int | str]):
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
 @search_options
 @range_options
-@click.option("--train", type=Length(), required=True, help='Length of a training span: 504 sessions, or "2YE".')
+@click.option(
+    "--train", type=Length(), required=True, help='Length of a training span: 504 sessions, or "2YE".'
+)
 @click.option("--test", type=Length(), required=True, help="Length of the test span after it.")
 @click.option("--anchored", is_flag=True, help="Every training span begins with the first session.")
 @click.option("--embargo", type=Length(), default=0, show_default=True, help="Left out between the two.")

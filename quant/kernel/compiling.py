@@ -28,6 +28,7 @@ FLAGS: Final = types.Array(types.boolean, 1, "C")
 SETTINGS: Final = types.Array(numba.from_dtype(layout.SETTINGS), 1, "C", readonly=True)
 ORDERS: Final = types.Array(numba.from_dtype(layout.ORDER), 1, "C")
 FILLS: Final = types.Array(numba.from_dtype(layout.FILL), 1, "C")
+STATES: Final = types.Array(numba.from_dtype(layout.STATE), 1, "C")
 CHARGES: Final = types.Array(numba.from_dtype(layout.CHARGE), 1, "C")
 
 

@@ -1,7 +1,7 @@
 """The figures of a run, compiled: quant.metrics.figures over what `simulate` wrote, the same to the last bit.
 
-Of turnover alone to 1e-12: the mean of all bars' values is summed beside the search for drawdowns. Each part names its
-model in quant/metrics, where formula and source stand.
+Of turnover alone to 1e-12: the mean of all bars' values is summed in another order. Each part names its model in
+quant/metrics, where formula and source stand.
 """
 
 from __future__ import annotations
@@ -12,14 +12,24 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from quant.kernel.compiling import CHARGES, FILLS, FLOATS, GIVEN_INTS, SETTINGS, compiled, inline
+from quant.kernel.compiling import (
+    CHARGES,
+    FILLS,
+    FLOATS,
+    GIVEN,
+    GIVEN_INTS,
+    SETTINGS,
+    STATES,
+    compiled,
+    inline,
+)
+from quant.kernel.rules import value_of
 from quant.kernel.sums import add_exactly, pairwise, rounded
 
 NAN = np.nan
 DAY_NS = 86_400_000_000_000
 NO_SPREAD = 1e-14  # metrics/returns.py
 PARTS = 64  # floats that hold an exact sum; 40 would do for the whole range of float64
-BLOCK = 64  # bars that are passed over together where nothing new can be in them
 
 
 @inline
@@ -37,58 +47,68 @@ def deviation(x: Any, n: int, ddof: int, scratch: Any) -> float:
     return math.sqrt(pairwise(scratch, 0, n) / (n - ddof))
 
 
-@compiled(types.UniTuple(types.float64, 3)(FLOATS, types.int64, GIVEN_INTS, types.float64))
-def account_figures(value: Any, n: int, end: Any, cash: float) -> tuple[float, float, float]:
-    """Return max_drawdown, max_drawdown_days and the mean value. Models: metrics/drawdowns.py; np.mean to 1e-13."""
+@compiled(
+    types.Tuple((types.int64, types.float64, types.float64, types.float64))(
+        STATES, types.int64, GIVEN, GIVEN_INTS, GIVEN_INTS, types.float64, FLOATS
+    )
+)
+def account_figures(
+    states: Any, n_states: int, close: Any, end: Any, last_of_session: Any, cash: float, returns: Any
+) -> tuple[int, float, float, float]:
+    """Write the return of each session; return bars held, max_drawdown, max_drawdown_days and the mean value.
+
+    Models: metrics/returns.session_returns and metrics/drawdowns.py; bar by bar where a position is held, all bars of
+    a flat stretch at once.
+    """
+    n = close.size
     peak, deepest, floor = cash, 0.0, cash
-    high_at, longest = -1, 0
-    total = 0.0
-    i = 0
-    while i < n:
-        if i + BLOCK <= n:
-            # Running extremes and sums side by side, so that one operation need not wait for the one before.
-            a = b = c = d = value[i]
-            e = f = g = h = value[i]
-            p = q = r = s = 0.0
-            for j in range(i, i + BLOCK, 4):
-                a = max(a, value[j])
-                b = max(b, value[j + 1])
-                c = max(c, value[j + 2])
-                d = max(d, value[j + 3])
-                e = min(e, value[j])
-                f = min(f, value[j + 1])
-                g = min(g, value[j + 2])
-                h = min(h, value[j + 3])
-                p += value[j]
-                q += value[j + 1]
-                r += value[j + 2]
-                s += value[j + 3]
-            total += (p + q) + (r + s)
-            if max(max(a, b), max(c, d)) < peak and min(min(e, f), min(g, h)) >= floor:
-                i += BLOCK
-                continue
-        else:
-            for j in range(i, n):
-                total += value[j]
-        for j in range(i, min(i + BLOCK, n)):
-            v = value[j]
+    high_at, longest, n_held = -1, 0, 0
+    total, before, session = 0.0, cash, 0
+    for k in range(n_states):
+        f = states[k]
+        until = states[k + 1].bar if k + 1 < n_states else n
+        first = f.bar
+        if f.size == 0.0:
+            v = f.cash
+            total += v * (until - first)
             if v >= peak:
-                peak = v
                 if high_at < 0:
-                    if j > 0:
-                        longest = end[j] - end[0]
-                elif j - high_at > 1:
-                    longest = max(longest, end[j] - end[high_at])
-                high_at = j
-                # Just above where a drawdown could be deeper; the division decides.
+                    if first > 0:
+                        longest = end[first] - end[0]
+                elif first - high_at > 1:
+                    longest = max(longest, end[first] - end[high_at])
+                peak = v
+                high_at = until - 1
                 floor = peak + peak * deepest * (1.0 - 1e-12)
             elif v < floor:
                 deepest = min(deepest, (v - peak) / peak)
                 floor = peak + peak * deepest * (1.0 - 1e-12)
-        i = min(i + BLOCK, n)
+        else:
+            n_held += until - first
+            for i in range(first, until):
+                v = value_of(f.cash, f.size, f.average, close[i])
+                total += v
+                if v >= peak:
+                    if high_at < 0:
+                        if i > 0:
+                            longest = end[i] - end[0]
+                    elif i - high_at > 1:
+                        longest = max(longest, end[i] - end[high_at])
+                    peak = v
+                    high_at = i
+                    # Just above where a drawdown could be deeper; the division decides.
+                    floor = peak + peak * deepest * (1.0 - 1e-12)
+                elif v < floor:
+                    deepest = min(deepest, (v - peak) / peak)
+                    floor = peak + peak * deepest * (1.0 - 1e-12)
+        while session < last_of_session.size and last_of_session[session] < until:
+            now = value_of(f.cash, f.size, f.average, close[last_of_session[session]])
+            returns[session] = (now - before) / before if before > 0.0 else NAN
+            before = now
+            session += 1
     if high_at < n - 1:
         longest = max(longest, end[n - 1] - end[max(high_at, 0)])
-    return deepest, longest / DAY_NS, total / n
+    return n_held, deepest, longest / DAY_NS, total / n
 
 
 @inline
@@ -190,23 +210,22 @@ def return_figures(s: Any, r: Any, m: int, final: float, scratch: Any, out: Any)
 
 @compiled(
     types.void(
-        SETTINGS, FLOATS, types.int64, GIVEN_INTS, GIVEN_INTS, FILLS, types.int64, types.int64, types.int64,
-        CHARGES, types.int64, types.float64, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS,
+        SETTINGS, STATES, types.int64, GIVEN, GIVEN_INTS, GIVEN_INTS, FILLS, types.int64, types.int64, CHARGES,
+        types.int64, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS,
     )
 )  # fmt: skip
 def figures(
     settings: Any,
-    value: Any,
-    n: int,
+    states: Any,
+    n_states: int,
+    close: Any,
     end: Any,
     last_of_session: Any,
     fills: Any,
     n_fills: int,
     n_rejected: int,
-    n_held: int,
     charges: Any,
     n_charges: int,
-    final_cash: float,
     pnl: Any,
     scratch: Any,
     parts: Any,
@@ -215,19 +234,16 @@ def figures(
 ) -> None:
     """Write the return of each session and the figures, in the order of quant.metrics.NAMES.
 
-    value: (n,) at each bar's END. end: (n,) UTC ns. last_of_session: rows. pnl, scratch: at least n_fills and the
-    number of sessions long. parts: 3 * PARTS. returns: (sessions,). out: (23,).
+    states, fills, charges: of `simulate`. close: (n,). end: (n,) UTC ns. last_of_session: rows. pnl, scratch: at least
+    n_fills and the number of sessions long. parts: 3 * PARTS. returns: (sessions,). out: (23,).
     """
-    s = settings[0]
-    m = last_of_session.size
-    before = s.cash
-    for k in range(m):
-        now = value[last_of_session[k]]
-        returns[k] = (now - before) / before if before > 0.0 else NAN
-        before = now
-    final = value[n - 1]
+    s, last = settings[0], states[n_states - 1]
+    n, m = close.size, last_of_session.size
+    n_held, deepest, days, middle = account_figures(
+        states, n_states, close, end, last_of_session, s.cash, returns
+    )
+    final = value_of(last.cash, last.size, last.average, close[n - 1])
     return_figures(s, returns, m, final, scratch, out)
-    deepest, days, middle = account_figures(value, n, end, s.cash)
     out[5] = out[1] / abs(deepest) if deepest < 0.0 else NAN
     out[6], out[7] = deepest, days
     out[8] = n_held / n
@@ -249,4 +265,4 @@ def figures(
     out[19] = n_rejected
     out[20] = s.buy_hold_return
     out[21] = final
-    out[22] = final_cash
+    out[22] = last.cash

@@ -71,3 +71,8 @@ ORDER: Final = np.dtype(
 
 # What a short was charged, at the beginning of a bar.
 CHARGE: Final = np.dtype([("bar", np.int64), ("amount", np.float64)])
+
+# The account from the END of `bar` on, until the next state's bar.
+STATE: Final = np.dtype(
+    [("bar", np.int64), ("cash", np.float64), ("size", np.float64), ("average", np.float64)]
+)

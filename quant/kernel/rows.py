@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import types
 
 from quant.kernel.compiling import (
@@ -17,6 +16,7 @@ from quant.kernel.compiling import (
     INTS,
     ORDERS,
     SETTINGS,
+    STATES,
     compiled,
 )
 from quant.kernel.figures import figures
@@ -28,7 +28,7 @@ from quant.kernel.targets import acting
     types.int64(
         SETTINGS, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN_INTS, GIVEN_INTS, GIVEN_INTS,
         GIVEN, GIVEN, GIVEN, types.boolean,
-        INTS, FLOATS, FLAGS, FLOATS, FILLS, ORDERS, CHARGES, FLOATS, FLOATS, FLOATS,
+        INTS, FLOATS, FLAGS, STATES, FILLS, ORDERS, CHARGES, FLOATS, FLOATS, FLOATS,
         FLOATS, FLOATS,
     )
 )  # fmt: skip
@@ -49,7 +49,7 @@ def run_row(
     rows: Any,
     wishes: Any,
     closed: Any,
-    value: Any,
+    states: Any,
     fills: Any,
     no_orders: Any,
     charges: Any,
@@ -66,13 +66,12 @@ def run_row(
     acts = acting(settings, target, minutes_to_close, rows, wishes, closed)
     if 3 * acts + 1 > fills.size:
         return acts
-    last_cash = np.empty(1)
-    n_fills, _, n_rejected, n_charges, n_held = simulate(
-        settings, open_, high, low, close, day, stop, limit, follow, acts, rows, wishes, closed, value, last_cash,
-        fills, no_orders, charges,
+    n_fills, _, n_rejected, n_charges, n_states = simulate(
+        settings, open_, high, low, close, day, stop, limit, follow, acts, rows, wishes, closed, states, fills,
+        no_orders, charges,
     )  # fmt: skip
     figures(
-        settings, value, close.size, end, last_of_session, fills, n_fills, n_rejected, n_held, charges, n_charges,
-        last_cash[0], pnl, scratch, parts, returns, out,
+        settings, states, n_states, close, end, last_of_session, fills, n_fills, n_rejected, charges, n_charges, pnl,
+        scratch, parts, returns, out,
     )  # fmt: skip
     return 0

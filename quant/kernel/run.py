@@ -18,7 +18,7 @@ from quant.errors import ParameterError
 from quant.kernel import layout
 from quant.kernel.figures import PARTS
 from quant.kernel.rows import run_row
-from quant.kernel.simulate import simulate
+from quant.kernel.simulate import mark, simulate
 from quant.kernel.targets import acting
 from quant.metrics import NAMES
 
@@ -92,7 +92,6 @@ class Scratch:
         n = feed.size
         self.rows = np.empty(n, dtype=np.int64)
         self.wishes, self.closed = np.empty(n), np.empty(n, dtype=np.bool_)
-        self.value = np.empty(n)
         self.parts = np.empty(3 * PARTS)
         self.charges = np.empty(n if len(feed.day) else 0, dtype=layout.CHARGE)
         self.room_for(0, len(feed.last_of_session))
@@ -101,6 +100,7 @@ class Scratch:
         """Make room for the fills of so many acting rows."""
         most = 3 * acts + 1
         self.fills = np.empty(most, dtype=layout.FILL)
+        self.states = np.empty(most + 1 + len(self.charges), dtype=layout.STATE)
         self.pnl, self.scratch = np.empty(most), np.empty(max(most, sessions))
 
 
@@ -127,7 +127,7 @@ def row(
         acts = run_row(
             feed.settings, feed.open, feed.high, feed.low, feed.close, feed.minutes_to_close, feed.day, feed.end,
             feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows, scratch.wishes,
-            scratch.closed, scratch.value, scratch.fills, NO_ORDERS, scratch.charges, scratch.pnl, scratch.scratch,
+            scratch.closed, scratch.states, scratch.fills, NO_ORDERS, scratch.charges, scratch.pnl, scratch.scratch,
             scratch.parts, returns, found,
         )  # fmt: skip
         if not acts:
@@ -140,16 +140,15 @@ def trace(feed: Feed, target: Floats, stop: Floats | None, limit: Floats | None,
     scratch = Scratch(feed)
     acts = acting(feed.settings, target, feed.minutes_to_close, scratch.rows, scratch.wishes, scratch.closed)
     scratch.room_for(acts, 0)
-    cash = np.empty(feed.size)
     # A new target sends at most four orders, a moved exit two.
     orders = np.empty(4 * acts + (2 * feed.size if follow else 0), dtype=layout.ORDER)
-    n_fills, n_orders, _, n_charges, _ = simulate(
+    n_fills, n_orders, _, n_charges, n_states = simulate(
         feed.settings, feed.open, feed.high, feed.low, feed.close, feed.day, _given(stop), _given(limit), follow,
-        acts, scratch.rows, scratch.wishes, scratch.closed, scratch.value, cash, scratch.fills, orders, scratch.charges,
+        acts, scratch.rows, scratch.wishes, scratch.closed, scratch.states, scratch.fills, orders, scratch.charges,
     )  # fmt: skip
-    return Traced(
-        scratch.fills[:n_fills], orders[:n_orders], scratch.charges[:n_charges], cash, scratch.value
-    )
+    cash, value = np.empty(feed.size), np.empty(feed.size)
+    mark(scratch.states, n_states, feed.close, cash, value)
+    return Traced(scratch.fills[:n_fills], orders[:n_orders], scratch.charges[:n_charges], cash, value)
 
 
 def _given(prices: Floats | None) -> Floats:

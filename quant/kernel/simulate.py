@@ -21,6 +21,7 @@ from quant.kernel.compiling import (
     INTS,
     ORDERS,
     SETTINGS,
+    STATES,
     compiled,
     inline,
 )
@@ -38,8 +39,6 @@ NAN = np.nan
 MARKET, STOP_ORDER, LIMIT_ORDER = range(3)  # layout.KINDS
 ENTRY, REDUCE, CLOSE, STOP, LIMIT = range(5)  # layout.REASONS
 OPEN, FILLED, CANCELLED, REJECTED = range(4)  # layout.STATUSES
-# What `simulate` counts, in its result.
-N_FILLS, N_ORDERS, N_REJECTED, N_CHARGES, N_HELD = range(5)
 
 
 @inline
@@ -86,10 +85,23 @@ def write_fill(
     f.wrong_side = False
 
 
+@inline
+def write_state(states: Any, n: int, bar: int, cash: float, size: float, average: float) -> int:
+    """Write the account as it is at the END of `bar`, over another state of that bar; return the number of states."""
+    if states[n - 1].bar != bar:
+        n += 1
+    f = states[n - 1]
+    f.bar = bar
+    f.cash = cash
+    f.size = size
+    f.average = average
+    return n
+
+
 @compiled(
     types.UniTuple(types.int64, 5)(
         SETTINGS, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN_INTS, GIVEN, GIVEN, types.boolean,
-        types.int64, INTS, FLOATS, FLAGS, FLOATS, FLOATS, FILLS, ORDERS, CHARGES,
+        types.int64, INTS, FLOATS, FLAGS, STATES, FILLS, ORDERS, CHARGES,
     )
 )  # fmt: skip
 def simulate(
@@ -106,18 +118,17 @@ def simulate(
     rows: Any,
     wishes: Any,
     closed: Any,
-    value: Any,
-    cash_at: Any,
+    states: Any,
     fills: Any,
     orders: Any,
     charges: Any,
 ) -> tuple[int, int, int, int, int]:
-    """Run one feed; return the numbers of fills, orders, rejected entries, charges, and bars held at their end.
+    """Run one feed; return the numbers of fills, orders, rejected entries, charges and states.
 
     open_ ... close: (n,). day: (n,) calendar day of each bar on the feed's clock, empty where no borrow is charged.
-    stop, limit: (n,), or empty. acts, rows, wishes, closed: of `acting`. value: written, at least n long. cash_at:
-    (n,) written too, or (1,) for the last one alone. fills: at least 3 * acts + 1 long. orders: written as far as it is
-    long. charges: n long where borrow is charged.
+    stop, limit: (n,), or empty. acts, rows, wishes, closed: of `acting`. states: the account wherever it changes, the
+    first one at bar 0; as long as fills and charges together, and one more. fills: at least 3 * acts + 1 long. orders:
+    written as far as it is long. charges: n long where borrow is charged.
     """
     s = settings[0]
     n = close.size
@@ -133,7 +144,9 @@ def simulate(
         0,
     )  # orders that wait for the next open, and their numbers
     stop_at, limit_at, by_stop, by_limit = NAN, NAN, 0, 0  # the living exits
-    n_fills, n_orders, n_rejected, n_charges, n_held = 0, 0, 0, 0, 0
+    n_fills, n_orders, n_rejected, n_charges = 0, 0, 0, 0
+    states[0].bar = 0
+    n_states = write_state(states, 1, 0, cash, 0.0, 0.0)
     entered = -1
     at = 0  # the first bar that has not been run
     for act in range(acts + 1):
@@ -184,6 +197,7 @@ def simulate(
                     settle(orders, by_entry, FILLED)
                     n_fills += 1
                 entry = 0.0
+            n_states = write_state(states, n_states, at, cash, size, average)
         # ---- bars without a decision: exits and charges, one by one where there can be any
         if size != 0.0 and (exits or (charging and size < 0.0)):
             while at <= until and size != 0.0:
@@ -194,6 +208,7 @@ def simulate(
                         charges[n_charges].bar = at
                         charges[n_charges].amount = amount
                         n_charges += 1
+                        n_states = write_state(states, n_states, at, cash, size, average)
                 if exits:
                     o, h, lo = open_[at], high[at], low[at]
                     at_stop = stop_price(s, o, h, lo, stop_at, size)
@@ -223,11 +238,8 @@ def simulate(
                         settle(orders, number, FILLED)
                         settle(orders, by_limit if fills_stop else by_stop, CANCELLED)
                         size, average = 0.0, 0.0
+                        n_states = write_state(states, n_states, at, cash, size, average)
                         break
-                value[at] = value_of(cash, size, average, close[at])
-                if cash_at.size == n:
-                    cash_at[at] = cash
-                n_held += 1
                 if follow and (at < until or act == acts):
                     new_stop, new_limit = stop_at, limit_at
                     if has_stop and stop[at] == stop[at]:
@@ -251,19 +263,6 @@ def simulate(
                                 n_orders += 1
                                 by_limit = n_orders
                 at += 1
-        # ---- what is left stands still: the account's value follows from the closes
-        if size == 0.0:
-            for i in range(at, until + 1):
-                value[i] = cash
-        else:
-            for i in range(at, until + 1):
-                worth = size * close[i]
-                unrealised = size * (close[i] - average)
-                value[i] = cash + ((worth - unrealised) + unrealised if worth > 0.0 else worth)
-            n_held += max(until + 1 - at, 0)
-        if cash_at.size == n:
-            for i in range(at, until + 1):
-                cash_at[i] = cash
         at = until + 1
         if act == acts:
             break
@@ -274,7 +273,7 @@ def simulate(
         by_stop, by_limit = 0, 0
         stop_at = stop[until] if has_stop else NAN
         limit_at = limit[until] if has_limit else NAN
-        equity = max(value[until], 0.0)
+        equity = max(value_of(cash, size, average, c), 0.0)
         if size * t > 0.0:
             delta = change_of(s, size, t, equity, c)
             if delta * size < 0.0:
@@ -306,5 +305,15 @@ def simulate(
                     write_order(orders, n_orders, until, LIMIT_ORDER, -entry, limit_at, LIMIT)
                     n_orders += 1
                     by_limit = n_orders
-    cash_at[cash_at.size - 1] = cash
-    return n_fills, n_orders, n_rejected, n_charges, n_held
+    return n_fills, n_orders, n_rejected, n_charges, n_states
+
+
+@compiled(types.void(STATES, types.int64, GIVEN, FLOATS, FLOATS))
+def mark(states: Any, n_states: int, close: Any, cash: Any, value: Any) -> None:
+    """Write the account at each bar's END. close: (n,); cash, value: (n,)."""
+    for k in range(n_states):
+        f = states[k]
+        until = states[k + 1].bar if k + 1 < n_states else close.size
+        for i in range(f.bar, until):
+            cash[i] = f.cash
+            value[i] = value_of(f.cash, f.size, f.average, close[i])

@@ -61,8 +61,8 @@ def sweep_content(sweep: Sweep, metric: str = "sharpe") -> SweepContent:
         text = f"The best of {len(sweep.sweeps)} symbols is {best}; the trials on all of them count. {text}"
     return SweepContent(
         name=_name(sweep), settings=_settings(sweep), parameters=sweep.parameters, table=table, verdict=found.word,
-        text=text, facts=[*_facts(found), *_symbols(sweep, metric)], metric=metric,
-        luck=found.expected if metric == "sharpe" else math.nan, findings=sweep.findings, dropped=sweep.dropped,
+        text=text, facts=[*_facts(found, len(sweep.table)), *_symbols(sweep, metric)], metric=metric,
+        luck=math.nan if _notes(sweep, metric) else found.expected, findings=sweep.findings, dropped=sweep.dropped,
         failed=sum(e is not None for e in table["error"]), verified=_verified(sweep), halves=_halves(sweep),
         notes=_notes(sweep, metric),
     )  # fmt: skip
@@ -100,12 +100,16 @@ def _verified(sweep: Sweep) -> str:
 
 
 def _notes(sweep: Sweep, metric: str) -> list[str]:
-    if metric == "sharpe":
-        return []
-    return [
-        f"The best was chosen by {metric}; what luck gives to such a choice is known for the Sharpe ratio only, so the "
-        "chart has no line for it."
-    ]
+    """Return why the chart of all combinations has no line for luck, nothing where it has one."""
+    if metric != "sharpe":
+        return [
+            f"No line for luck in the chart, for what luck gives is known of the Sharpe ratio only, not of {metric}."
+        ]
+    if len({len(s.returns) for s in sweep.sweeps.values()}) > 1:
+        return [
+            "No line for luck in the chart, for the symbols' records differ in length and luck gives more to less."
+        ]
+    return []
 
 
 def _halves(sweep: Sweep) -> Floats | None:
@@ -123,61 +127,53 @@ def _halves(sweep: Sweep) -> Floats | None:
 
 
 # ---------------------------------------------------------------- what the figures mean
-def _facts(v: Verdict) -> list[Fact]:
-    """Return the figures behind the verdict, each with what it means in one sentence."""
+def _facts(v: Verdict, here: int) -> list[Fact]:
+    """Return the figures behind the verdict, each with what it means in one sentence. here: rows of the table."""
     if v.row < 0:
-        return [_trials(v)]
-    return [fact for fact in (*_search(v), _pbo(v), *_around(v)) if fact is not None]
+        return [_trials(v, here)]
+    return [_trials(v, here), *_search(v), *_pbo(v), *_around(v)]
 
 
-def _trials(v: Verdict) -> Fact:
-    value = f"{v.combinations:,} here" + (f", {v.trials:,} ever" if v.trials > v.combinations else "")
-    return (
-        "Trials", value,
-        "The more is tried, the better the best looks by luck alone; all that was ever tried of this strategy on this "
-        "instrument and bar size counts.",
-    )  # fmt: skip
+def _trials(v: Verdict, here: int) -> Fact:
+    value = f"{here:,} here" + (f", {v.trials:,} ever" if v.trials > here else "")
+    meaning = (
+        "The more is tried, the better the best looks by luck alone; all that was ever tried of this strategy on "
+        "this instrument and bar size counts."
+    )
+    return "Trials", value, meaning
 
 
 def _search(v: Verdict) -> list[Fact]:
-    facts = [
-        _trials(v),
-        ("Sharpe ratio of the best", number(v.sharpe), f"A year, of the combination that is best by {v.metric}."),
-    ]
+    of = f"A year, of the combination that is best by {v.metric}."
+    facts: list[Fact] = [("Sharpe ratio of the best", number(v.sharpe), of)]
+    asked = f"{100 * CONFIDENCE:.0f} % is asked for."
     if v.trials > 1:
-        facts.append((
-            "Expected best of pure luck", number(v.expected),
-            "The Sharpe ratio that the best of so many combinations without any edge is expected to show on a record "
-            "of this length.",
-        ))  # fmt: skip
-    asked = f"{100 * CONFIDENCE:.0f} %"
-    meaning = "beats what luck gives to the best of so many" if v.trials > 1 else "is above 0"
+        luck = (
+            "The Sharpe ratio that the best of so many without any edge is expected to show on such a record."
+        )
+        deflated = f"How probable it is that the true Sharpe ratio beats what luck gives to so many; {asked}"
+        facts.append(("Expected best of pure luck", number(v.expected), luck))
+        facts.append(("Deflated Sharpe ratio", _share(v.deflated), deflated))
+    else:
+        above = f"How probable it is that the true Sharpe ratio is above 0; {asked}"
+        facts.append(("Probabilistic Sharpe ratio", _share(v.deflated), above))
+    errors = f"How many standard errors the Sharpe ratio is above 0; {T_STATISTIC:g} after a search."
+    length = "How long the data are, and how long they would have to be to prove such a Sharpe ratio."
     return [
         *facts,
-        (
-            "Deflated Sharpe ratio" if v.trials > 1 else "Probabilistic Sharpe ratio", _share(v.deflated),
-            f"How probable it is that the true Sharpe ratio {meaning}; {asked} is asked for.",
-        ),
-        (
-            "t-statistic", number(v.t_statistic, ".1f"),
-            f"How many standard errors the Sharpe ratio is above 0; after a search it should reach {T_STATISTIC:g}.",
-        ),
-        (
-            "Record", f"{_years(v.years)}, {_years(v.years_needed)} needed",
-            "How long the data are, and how long they would have to be to prove such a Sharpe ratio after such a "
-            "search.",
-        ),
-    ]  # fmt: skip
+        ("t-statistic", number(v.t_statistic, ".1f"), errors),
+        ("Record", f"{_years(v.years)}, {_years(v.years_needed)} needed", length),
+    ]
 
 
-def _pbo(v: Verdict) -> Fact | None:
+def _pbo(v: Verdict) -> list[Fact]:
     if v.pbo is None:
-        return None
-    return (
-        "Probability of overfitting", _share(v.pbo.probability),
-        f"How often the best of one half of the time was no better than the middle of the field on the other half, "
-        f"over {len(v.pbo.logits):,} ways to halve it; above 50 % choosing did harm.",
-    )  # fmt: skip
+        return []
+    meaning = (
+        "How often the best of one half of the time was no better than the middle of the field on the other half, "
+        f"over {len(v.pbo.logits):,} ways to halve it; above 50 % choosing did harm."
+    )
+    return [("Probability of overfitting", _share(v.pbo.probability), meaning)]
 
 
 def _around(v: Verdict) -> list[Fact]:
@@ -185,16 +181,14 @@ def _around(v: Verdict) -> list[Fact]:
     if n is None or n.neighbours == 0:
         return []
     kept = "nothing to keep" if math.isnan(n.kept) else f"{_share(n.kept)} kept"
-    facts: list[Fact] = [(
-        "Neighbours of the best", f"{kept}, {_share(n.positive)} above 0",
+    meaning = (
         f"What the {n.neighbours:,} combinations one step away keep of its {v.metric} in the median, and how many of "
-        "them are above 0: a plateau can be traded, a lonely peak is chance.",
-    )]  # fmt: skip
+        "them are above 0: a plateau can be traded, a lonely peak is chance."
+    )
+    facts: list[Fact] = [("Neighbours of the best", f"{kept}, {_share(n.positive)} above 0", meaning)]
     if n.at_edge:
-        facts.append((
-            "At the edge of the grid", ", ".join(n.at_edge),
-            "The best value is the lowest or highest one that was tried; what lies beyond is not known.",
-        ))  # fmt: skip
+        beyond = "Its value is the lowest or highest one that was tried; what lies beyond is not known."
+        facts.append(("At the edge of the grid", ", ".join(n.at_edge), beyond))
     return facts
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,14 @@ WHOLE: Final = ("trades", "rejected")
 FAILED: Final = "failed-combinations"  # code of that finding
 WIDTH: Final = 100  # columns of a paragraph
 MOST_BARS: Final = 3  # feeds or symbols that the text names
-FIGURES: Final = ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor")  # in the text
+FIGURES: Final = (
+    "total_return",
+    "sharpe",
+    "max_drawdown",
+    "trades",
+    "win_rate",
+    "profit_factor",
+)  # in the text
 
 
 @dataclass(eq=False, repr=False)
@@ -133,7 +140,9 @@ class Sweep:
         symbol: of a dict of bars, whose. Raises ParameterError where no row has that metric.
         """
         if self.sweeps and symbol is None:
-            raise ParameterError("symbol", None, f"parameters are one symbol's; name {', '.join(self.sweeps)}")
+            raise ParameterError(
+                "symbol", None, f"parameters are one symbol's; name {', '.join(self.sweeps)}"
+            )
         return dict(self.combos[self.best_row(metric, symbol)])
 
     def best_row(self, metric: str = "sharpe", symbol: str | None = None) -> int:
@@ -168,10 +177,8 @@ class Sweep:
         if x == y:
             raise ParameterError("y", y, "is x already; a map needs two parameters")
         frame = pd.DataFrame({"x": self.table[x], "y": self.table[y], "value": self._column(metric)})
-        best = "min" if metric in LOW_IS_GOOD else "max"
-        found: pd.DataFrame = frame.pivot_table(
-            index="y", columns="x", values="value", aggfunc=best, dropna=False
-        )
+        best: Literal["min", "max"] = "min" if metric in LOW_IS_GOOD else "max"
+        found = frame.pivot_table(index="y", columns="x", values="value", aggfunc=best, dropna=False)
         return found.rename_axis(index=y, columns=x)
 
     def _column(self, metric: str) -> Floats:
@@ -198,9 +205,9 @@ class Sweep:
         if (metric, trials) not in known:
             values = self._column(metric)
             # All failed, or one session: nothing can be judged, and the verdict says that of NaN.
-            whole = len(self.returns) > 1
+            returns = self.returns if len(self.returns) > 1 else np.full((2, len(self.table)), math.nan)
             known[metric, trials] = verdict(
-                self.returns if whole else np.full((2, len(self.table)), math.nan), periods_per_year=self.periods_per_year,
+                returns, periods_per_year=self.periods_per_year,
                 parameters={n: self.table[n].to_numpy() for n in self.parameters}, metric=metric,
                 values=None if metric == "sharpe" else -values if metric in LOW_IS_GOOD else values, trials=trials,
             )  # fmt: skip
@@ -309,7 +316,9 @@ class Sweep:
             f"{f.level}: {f.message}" + (f" ({f.count:,})" if f.count != 1 else "") for f in self.findings
         ]
         whose = f" of {self.best_symbol(metric)}, the best of {len(self.sweeps)}" if self.sweeps else ""
-        lines += [textwrap.fill(f"verdict{whose}: {self.verdict(metric).text}", WIDTH, subsequent_indent="  ")]
+        lines += [
+            textwrap.fill(f"verdict{whose}: {self.verdict(metric).text}", WIDTH, subsequent_indent="  ")
+        ]
         kept = [s.folder for s in (self.sweeps.values() if self.sweeps else (self,)) if s.folder is not None]
         return [*lines, *(f"saved: {folder}" for folder in kept)]
 
@@ -325,5 +334,7 @@ def _together(sweeps: Mapping[str, Sweep]) -> tuple[Finding, ...]:
         for f in sweep.findings:
             message = f"{name}: {f.message}" if f.code == FAILED else f.message
             before = found.get((f.code, message))
-            found[f.code, message] = replace(f, message=message, count=f.count + (before.count if before else 0))
+            found[f.code, message] = replace(
+                f, message=message, count=f.count + (before.count if before else 0)
+            )
     return tuple(found.values())

@@ -31,14 +31,16 @@ from quant.store import bars as bars_of_store
 from quant.store.folder import data_folder
 from quant.strategy import strategy
 
-NOT_SETTINGS: Final = frozenset({"chunks", "findings", "created", "done", "seconds", "verified"})  # of sweep.json
+NOT_SETTINGS: Final = frozenset(
+    {"chunks", "findings", "created", "done", "seconds", "verified"}
+)  # of sweep.json
 REPORT: Final = "report.html"
 COLUMNS: Final = (
     "sweep", "created", "strategy", "bars", "parameters", "combinations", "done", "held", "sharpe", "first", "last",
 )  # fmt: skip
 
 
-class UnfinishedSweep(DataError):
+class UnfinishedSweep(DataError):  # noqa: N818  # named by its cause, as those of quant/errors.py
     """A sweep that was interrupted, or whose rows backtrader did not confirm."""
 
     def __init__(self, folder: str, held: int) -> None:
@@ -50,7 +52,7 @@ class UnfinishedSweep(DataError):
         self.held = held
 
 
-class BarsNotFound(DataError):
+class BarsNotFound(DataError):  # noqa: N818
     """The bars of a saved sweep are not in the store, or no longer the same."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -122,7 +124,9 @@ def remove_sweep(name: str | Path, data: str | Path | None = None) -> Path:
         if (folder / "chunks").is_dir():
             shutil.rmtree(folder / "chunks")
         (folder / REPORT).unlink(missing_ok=True)
-        (folder / files.FACTS).unlink()  # last: what was left in the middle is still found, and removed next time
+        (
+            folder / files.FACTS
+        ).unlink()  # last: what was left in the middle is still found, and removed next time
         if not any(folder.iterdir()):
             folder.rmdir()
     except OSError as e:

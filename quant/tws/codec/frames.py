@@ -41,95 +41,93 @@ class Greeting:
 
 
 class FrameReader:
-    """Cuts a stream into frames, however it is sliced.
-
-    After a ProtocolError the stream has no frame boundaries any more: each later call raises the same error.
-    """
+    """Cuts a stream into frames; what comes out does not depend on how the stream is sliced."""
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._limit = limit
         self._held = bytearray()
-        self._error: ProtocolError | None = None
+        self._lost = False
 
-    @property
-    def held(self) -> int:
-        """Bytes of a frame that is not complete: 0 where the stream may end."""
-        return len(self._held)
-
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes | ProtocolError]:
         """Return the payloads that `data` completes, in order; one may be empty.
 
-        Raises ProtocolError for a length above the limit, at its fourth byte and after the frames before it are lost
-        to the caller: such a peer is not to be trusted with what it sent in the same breath.
+        A length above the limit ends the stream: the error is the last value, and what follows it is dropped, since
+        nobody knows where the next frame begins.
         """
-        if self._error is not None:
-            raise self._error
+        if self._lost:
+            return []
         held = self._held
         held += data
-        frames: list[bytes] = []
+        found: list[bytes | ProtocolError] = []
         start = 0
         while len(held) - start >= 4:
             size = int.from_bytes(held[start : start + 4], "big")
             if size > self._limit:
-                seen = bytes(held[start : start + 16])
-                held.clear()
                 what = f"a frame of {size:,} bytes, where {self._limit:,} are the most"
-                self._error = ProtocolError(what, seen, "Close the connection: its framing is lost")
-                raise self._error
+                mend = "Close the connection: its framing is lost"
+                found.append(ProtocolError(what, bytes(held[start : start + 4]), mend))
+                self._lost = True
+                start = len(held)
+                break
             end = start + 4 + size
             if end > len(held):
                 break
-            frames.append(bytes(held[start + 4 : end]))
+            found.append(bytes(held[start + 4 : end]))
             start = end
         del held[:start]
-        return frames
+        return found
 
 
 class ClientStream:
-    """What a client sends: first its greeting, then frames."""
+    """Cuts what a client sends: its greeting, then frames. Any slicing gives the same values."""
 
     def __init__(self) -> None:
-        self._opening = bytearray()
-        self._greeting: FrameReader | None = FrameReader(MAX_GREETING)
+        self._opening = b""
+        self._greeting = FrameReader(MAX_GREETING)
         self._frames = FrameReader()
-        self._error: ProtocolError | None = None
+        self._stage = 0  # 0: the opening bytes, 1: the greeting, 2: frames, 3: lost
 
-    @property
-    def held(self) -> int:
-        """Bytes that are not complete: 0 where the stream may end."""
-        return len(self._opening) % len(MAGIC) + self._frames.held + (self._greeting.held if self._greeting else 0)
-
-    def feed(self, data: bytes) -> list[Greeting | bytes]:
+    def feed(self, data: bytes) -> list[Greeting | bytes | ProtocolError]:
         """Return what `data` completes: the Greeting once and before all, then payloads.
 
-        Raises ProtocolError at the first byte that cannot belong to a greeting, and for frames as FrameReader does.
+        A ProtocolError is the last value that a stream gives; a wrong opening gives it at the first wrong byte, so that
+        a client of another protocol need not finish its sentence.
         """
-        if self._error is not None:
-            raise self._error
-        try:
-            return self._feed(data)
-        except ProtocolError as error:
-            self._error = error
-            raise
-
-    def _feed(self, data: bytes) -> list[Greeting | bytes]:
-        if len(self._opening) < len(MAGIC):
+        if self._stage == 0:
             missing = len(MAGIC) - len(self._opening)
             self._opening += data[:missing]
             data = data[missing:]
             if not MAGIC.startswith(self._opening):
                 what = "a connection that does not open as TWS's API does, with b'API\\x00'"
                 mend = "Connect ibapi 10 or ib_async 2; older clients and other protocols are not served"
-                raise ProtocolError(what, bytes(self._opening) + data[:16], mend)
-        if self._greeting is None:
-            return list(self._frames.feed(data))
-        # The greeting's own reader must not see what follows: its limit is another.
-        for i in range(len(data)):
-            done = self._greeting.feed(data[i : i + 1])
-            if done:
-                self._greeting = None
-                return [parse_greeting(done[0]), *self._frames.feed(data[i + 1 :])]
-        return []
+                return self._end(ProtocolError(what, self._opening, mend))
+            self._stage = int(len(self._opening) == len(MAGIC))
+        found: list[Greeting | bytes | ProtocolError] = []
+        if self._stage == 1:
+            # One by one: the greeting's reader, whose limit is another, must not see what follows.
+            for i in range(len(data)):
+                for first in self._greeting.feed(data[i : i + 1]):
+                    try:
+                        found.append(parse_greeting(_payload(first)))
+                    except ProtocolError as error:
+                        return self._end(error)
+                    self._stage = 2
+                if self._stage == 2:
+                    data = data[i + 1 :]
+                    break
+        if self._stage == 2:
+            found += self._frames.feed(data)
+        return found
+
+    def _end(self, error: ProtocolError) -> list[Greeting | bytes | ProtocolError]:
+        self._stage = 3
+        return [error]
+
+
+def _payload(first: bytes | ProtocolError) -> bytes:
+    if isinstance(first, ProtocolError):
+        raise first
+    return first
 
 
 def parse_greeting(payload: bytes) -> Greeting:

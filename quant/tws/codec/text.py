@@ -127,7 +127,7 @@ FLOAT_OR_MAX = Kind("a number", UNSET_DOUBLE_TEXT, _write_float, _read_float)  #
 TRIMMED = Kind("a number", "", _write_trimmed, _read_float)  # a multiplier: "100", not "100.0"
 DECIMAL = Kind("a decimal number", "", _write_word, _read_decimal)
 BOOL = Kind("0 or 1", "0", _write_bool, _read_bool)
-LINK = Kind("a or o", "o", lambda both: "a" if both else "o", lambda text: text == "a")
+LINK = Kind("a or o", "a", lambda both: "a" if both else "o", lambda text: text == "a")
 
 
 class Row(Protocol):

@@ -10,6 +10,7 @@ from ibapi.protobuf.ContractDetails_pb2 import ContractDetails
 from ibapi.protobuf.MarketRule_pb2 import MarketRule
 from ibapi.protobuf.PriceIncrement_pb2 import PriceIncrement
 
+from quant.core.calendar import timezone_of
 from quant.core.instrument import Instrument
 from quant.tws.exchange.hours import hours, sessions_around
 from quant.tws.exchange.ticks import TickRule
@@ -76,7 +77,7 @@ class Listing:
         return Instrument(
             self.symbol, self.sec_type, self.exchange, self.currency, self.con_id,
             tick=float(self.rule.least), multiplier=self.multiplier, price_magnifier=self.magnifier,
-            calendar=self.calendar, timezone=sessions_around(self.calendar, 0).timezone,
+            calendar=self.calendar, timezone=timezone_of(self.calendar),
         )  # fmt: skip
 
 

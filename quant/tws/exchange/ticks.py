@@ -36,6 +36,11 @@ class TickRule:
         step = self.increment(price)
         return price > 0.0 and abs(price - _times(round(price / float(step)), step)) <= _NEAR * float(step)
 
+    def nearest(self, price: float) -> float:
+        """Return the legal price nearest to `price`, the smallest one at least."""
+        step = self.increment(price)
+        return _times(max(round(price / float(step)), 1), step)
+
     def below(self, price: float) -> float:
         """Return the highest legal price below `price`, 0 where there is none."""
         # Just below an edge the lower band counts.

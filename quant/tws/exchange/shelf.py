@@ -1,0 +1,90 @@
+"""Which series of bars there are for a listing: the store's, or one made up where the store has none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from quant.core.bars import Bars
+from quant.core.barsize import BarSize, bar_size
+from quant.core.sessions import Floats
+from quant.core.synthetic import SOURCE, synthetic
+from quant.store import Series, Store
+from quant.tws.exchange.instruments import Catalogue
+from quant.tws.exchange.listing import Listing
+
+# Made-up series always reach over the same years: their bars must not depend on what is asked for.
+FIRST: Final = "2015-01-01"
+LAST: Final = "2035-12-31"
+_VOLATILITY: Final = {"CASH": 0.08, "FUT": 0.16, "IND": 0.16}  # of a year's return; stocks 0.25
+_FUTURE_LIFE: Final = timedelta(days=460)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """One series, read when first needed. what: IB's whatToShow; rth: regular hours only."""
+
+    bar: BarSize
+    what: str
+    rth: bool
+    load: Callable[[], Bars]
+
+
+def base_of(listing: Listing) -> str:
+    """Return which whatToShow the prices of a listing are: currencies have no trades at IB."""
+    return "MIDPOINT" if listing.sec_type == "CASH" else "TRADES"
+
+
+def stored(store: Store, catalogue: Catalogue, series: Iterable[Series]) -> dict[int, list[Held]]:
+    """Return the store's series by con id of the catalogue, each read once and when first needed."""
+    found: dict[int, list[Held]] = {}
+    for one in series:
+        listing = catalogue.of(one.instrument)
+        if listing is not None:
+            found.setdefault(listing.con_id, []).append(_held(store, one))
+    return found
+
+
+def _held(store: Store, series: Series) -> Held:
+    return Held(series.bar, series.what, series.rth, lru_cache(maxsize=1)(lambda: store.read(series)))
+
+
+def held_bars(bars: Sequence[Bars]) -> list[Held]:
+    """Return series that lie in memory, for rehearsals and tests."""
+    return [Held(b.bar, b.what, b.rth, lambda b=b: b) for b in bars]  # type: ignore[misc]  # the default binds b
+
+
+def made_up(listing: Listing, seed: int) -> list[Held]:
+    """Return the made-up daily series of a listing: the same for the same listing and seed."""
+    return [Held(bar_size("1d"), base_of(listing), True, lru_cache(maxsize=1)(lambda: _walk(listing, seed)))]
+
+
+def _walk(listing: Listing, seed: int) -> Bars:
+    # A future's bars are those of its symbol: expiries of one symbol do not drift apart.
+    name = f"{listing.symbol} {listing.sec_type} {listing.exchange} {listing.currency} {seed}"
+    own = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    volatility = _VOLATILITY.get(listing.sec_type, 0.25)
+    days = synthetic(listing.symbol, "1d", FIRST, LAST, calendar=listing.calendar, seed=own, volatility=volatility)
+    if listing.expiry is not None:
+        labels = days.start.view("datetime64[ns]").astype("datetime64[D]")
+        first, last = np.searchsorted(
+            labels, [np.datetime64(listing.expiry - _FUTURE_LIFE), np.datetime64(listing.expiry + timedelta(days=1))]
+        )
+        days = days[int(first) : int(last)]
+    scale = listing.first_price / 100.0  # synthetic() begins at 100
+
+    def on_tick(prices: Floats) -> Floats:
+        return np.array([listing.rule.nearest(p * scale) for p in prices.tolist()])
+
+    opened, high, low, close = (on_tick(getattr(days, n)) for n in ("open", "high", "low", "close"))
+    volume = days.volume if listing.sec_type in ("STK", "FUT") else np.zeros(len(days))
+    return replace(
+        days, instrument=listing.instrument, open=opened, close=close, volume=volume, what=base_of(listing),
+        high=np.maximum(high, np.maximum(opened, close)), low=np.minimum(low, np.minimum(opened, close)), source=SOURCE,
+    )  # fmt: skip

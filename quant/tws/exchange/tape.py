@@ -1,0 +1,230 @@
+"""Bars of any size and ticks of any moment, from the series that a listing has. Knows nothing of requests or clients.
+
+Coarser bars are the stored ones' sum, finer ones and ticks lie on a path inside them, so that all of them agree.
+Nothing later than `now` is ever shown: the bar that `now` lies in holds what its path has shown so far.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from quant.core.bars import COLUMNS, Bars
+from quant.core.barsize import DAY, BarSize
+from quant.core.calendar import Calendar, Dates
+from quant.core.sessions import Floats, group_starts
+from quant.tws.exchange.hours import spans
+from quant.tws.exchange.listing import Listing
+from quant.tws.exchange.path import Shape, Ticks, moments, path
+from quant.tws.exchange.shelf import Held, base_of, made_up
+
+_KEPT = 256  # paths; a day of seconds takes 0.5 MB
+_NOTHING: Final = Ticks(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+
+
+class Tape:
+    """What the market was. held: series by con id; a listing without any gets a made-up one. seed: of all paths."""
+
+    def __init__(self, held: Mapping[int, Sequence[Held]], seed: int = 0) -> None:
+        self._held = {con_id: list(series) for con_id, series in held.items()}
+        self._seed = seed
+        self._paths: OrderedDict[tuple[int, str, str, int], Ticks] = OrderedDict()
+
+    def series(self, listing: Listing) -> list[Held]:
+        """Return the series of a listing, the store's or the made-up one."""
+        if listing.con_id not in self._held:
+            self._held[listing.con_id] = made_up(listing, self._seed)
+        return self._held[listing.con_id]
+
+    def what(self, listing: Listing, wanted: str) -> str:
+        """Return which whatToShow the answer comes from: the one wanted where a series has it, else the base."""
+        return wanted if any(h.what == wanted for h in self.series(listing)) else base_of(listing)
+
+    # ------------------------------------------------------------ bars
+    def bars(
+        self, listing: Listing, size: BarSize, what: str, rth: bool, first: np.datetime64, last: np.datetime64, now: int
+    ) -> Bars:
+        """Return the bars of the sessions `first` to `last`, both included, that are known at `now` (UTC ns).
+
+        what: as `what` gave it. rth: without bars outside the sessions, where a series has such. For each session the
+        nearest series that has it counts: of that size, else a finer one, else a path inside a coarser one.
+        """
+        parts: list[Bars] = []
+        taken: Dates = np.empty(0, dtype="datetime64[D]")
+        for held in self._preferred(listing, size, what, rth):
+            known = self._until(listing, _of_sessions(held.load(), first, last), now)
+            if rth and not held.rth:
+                known = _cut(known, known.times.in_session)
+            known = _cut(known, ~np.isin(known.session, taken))
+            if not len(known):
+                continue
+            found = self._as_size(listing, known, size)
+            taken = np.union1d(taken, known.session)
+            parts.append(found)
+        if not parts:
+            return self.series(listing)[0].load()[:0]
+        return _joined(parts)
+
+    def _preferred(self, listing: Listing, size: BarSize, what: str, rth: bool) -> list[Held]:
+        def order(held: Held) -> tuple[bool, int, int]:
+            distance = held.bar.ns - size.ns
+            rank = 0 if distance == 0 else 1 if distance < 0 else 2
+            return held.rth != rth, rank, abs(distance)
+
+        return sorted((h for h in self.series(listing) if h.what == what and _makes(h.bar, size)), key=order)
+
+    def _as_size(self, listing: Listing, bars: Bars, size: BarSize) -> Bars:
+        if bars.bar.ns == size.ns:
+            return bars
+        if bars.bar.ns < size.ns:
+            return bars.resample(size)
+        ticks = [self._path(listing, bars, row) for row in range(len(bars))]
+        session = np.repeat(bars.session, [len(t) for t in ticks])
+        return _summed(bars, size, _chained(ticks), session)
+
+    def _until(self, listing: Listing, bars: Bars, now: int) -> Bars:
+        """Return the bars that have begun by `now`, the last one as far as its path has come."""
+        if not len(bars):
+            return bars
+        begun = bars[: int(np.searchsorted(bars.times.begin, now, side="right"))]
+        if not len(begun) or begun.end[-1] <= now:
+            return begun
+        row = len(begun) - 1
+        ticks = self._path(listing, begun, row)
+        seen = ticks.between(int(ticks.time[0]), now + 1)
+        columns = {name: np.array(getattr(begun, name)) for name in COLUMNS}
+        for name, value in _sum(seen).items():
+            columns[name][row] = value
+        return replace(begun, **columns)
+
+    # ------------------------------------------------------------ ticks
+    def ticks(self, listing: Listing, begin: int, end: int) -> Ticks:
+        """Return the ticks with begin <= time < end, UTC ns, on the path of the finest series that has the session."""
+        if end <= begin:
+            return _NOTHING
+        found = []
+        taken: Dates = np.empty(0, dtype="datetime64[D]")
+        for held in self._finest(listing):
+            near = _near(held.load(), begin, end)
+            near = _cut(near, ~np.isin(near.session, taken))
+            if not len(near):
+                continue
+            meets = (near.times.begin < end) & (near.end > begin)
+            taken = np.union1d(taken, near.session[meets])
+            found += [self._path(listing, near, int(row)) for row in np.flatnonzero(meets)]
+        return _chained(sorted(found, key=lambda t: int(t.time[0]))).between(begin, end) if found else _NOTHING
+
+    def last(self, listing: Listing, now: int) -> tuple[int, float] | None:
+        """Return the time and price of the last tick up to `now`, None before the first."""
+        best: tuple[int, float] | None = None
+        for held in self._finest(listing):
+            whole = held.load()
+            upto = int(np.searchsorted(whole.start, now + held.bar.ns + DAY))
+            near = whole[max(upto - 200, 0) : upto]
+            begun = int(np.searchsorted(near.times.begin, now, side="right")) if len(near) else 0
+            if begun == 0 or (best is not None and near.end[begun - 1] <= best[0]):
+                continue
+            ticks = self._path(listing, near, begun - 1)
+            seen = int(np.searchsorted(ticks.time, now, side="right")) - 1
+            if best is None or ticks.time[seen] > best[0]:
+                best = int(ticks.time[seen]), float(ticks.price[seen])
+        return best
+
+    def _finest(self, listing: Listing) -> list[Held]:
+        base = base_of(listing)
+        return sorted((h for h in self.series(listing) if h.what == base), key=lambda h: (h.bar.ns, not h.rth))
+
+    def _path(self, listing: Listing, bars: Bars, row: int) -> Ticks:
+        start = int(bars.start[row])
+        key = (listing.con_id, bars.bar.name, f"{bars.what} {bars.rth}", start)
+        if key in self._paths:
+            self._paths.move_to_end(key)
+            return self._paths[key]
+        begin, end = int(bars.times.begin[row]), int(bars.end[row])
+        shape = Shape(*(float(getattr(bars, name)[row]) for name in COLUMNS))
+        time = moments(_spans(bars.calendar, begin, end))
+        ticks = path(time, shape, listing.rule, listing.symbol, start, self._seed)
+        self._paths[key] = ticks
+        if len(self._paths) > _KEPT:
+            self._paths.popitem(last=False)
+        return ticks
+
+
+def _makes(held: BarSize, size: BarSize) -> bool:
+    """Return whether bars of `held` give bars of `size`, as a sum or by a path."""
+    if held.ns >= size.ns:
+        return held.ns == size.ns or size.ns <= DAY or held.unit == "mo"
+    return size.ns % held.ns == 0 if size.intraday else held.unit not in ("w", "mo")
+
+
+def _spans(sessions: Calendar | None, begin: int, end: int) -> list[tuple[int, int]]:
+    """Return the stretches of [begin, end) in which the exchange trades; all of it where it is closed throughout."""
+    if sessions is None or not len(sessions.dates):
+        return [(begin, end)]
+    first = int(np.searchsorted(sessions.close, begin, side="right"))
+    last = int(np.searchsorted(sessions.open, end))
+    found = [(max(a, begin), min(b, end)) for row in range(first, last) for a, b in spans(sessions, row)]
+    return [(a, b) for a, b in found if a < b] or [(begin, end)]
+
+
+def _of_sessions(bars: Bars, first: np.datetime64, last: np.datetime64) -> Bars:
+    """Return the bars whose session lies in first .. last."""
+    low, high = (int(d.astype("datetime64[ns]").astype(np.int64)) for d in (first, last))
+    if not bars.bar.intraday:
+        # Weeks and months are labelled by their first day, and count where they hold one of the sessions.
+        near = bars.between(low - bars.bar.ns + DAY, high + DAY)
+        return near
+    near = bars.between(low - 2 * DAY, high + 3 * DAY)
+    return _cut(near, (near.session >= first) & (near.session <= last))
+
+
+def _near(bars: Bars, begin: int, end: int) -> Bars:
+    slack = bars.bar.ns + 2 * DAY
+    return bars.between(begin - slack, end + slack)
+
+
+def _cut(bars: Bars, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Bars:
+    if np.all(keep):
+        return bars
+    columns = {name: getattr(bars, name)[keep] for name in ("start", *COLUMNS)}
+    return replace(bars, **columns)
+
+
+def _joined(parts: list[Bars]) -> Bars:
+    if len(parts) == 1:
+        return parts[0]
+    start = np.concatenate([p.start for p in parts])
+    order = np.argsort(start, kind="stable")
+    columns = {name: np.concatenate([getattr(p, name) for p in parts])[order] for name in COLUMNS}
+    return replace(parts[0], start=start[order], **columns)
+
+
+def _chained(ticks: Sequence[Ticks]) -> Ticks:
+    if len(ticks) == 1:
+        return ticks[0]
+    columns = [np.concatenate([getattr(t, name) for t in ticks]) for name in ("time", "price", "size")]
+    return Ticks(*columns)
+
+
+def _sum(ticks: Ticks) -> dict[str, float]:
+    return {
+        "open": float(ticks.price[0]), "high": float(np.max(ticks.price)), "low": float(np.min(ticks.price)),
+        "close": float(ticks.price[-1]), "volume": float(np.sum(ticks.size)),
+    }  # fmt: skip
+
+
+def _summed(like: Bars, size: BarSize, ticks: Ticks, session: Dates) -> Bars:
+    """Return bars of `size` from ticks, on the same grid as Bars.resample."""
+    start = group_starts(ticks.time, session, size, like.instrument.timezone, like.calendar)
+    first = np.flatnonzero(np.append(True, np.diff(start) != 0))
+    last = np.append(first, len(start))[1:] - 1
+    columns: dict[str, Floats] = {
+        "open": ticks.price[first], "high": np.maximum.reduceat(ticks.price, first),
+        "low": np.minimum.reduceat(ticks.price, first), "close": ticks.price[last],
+        "volume": np.add.reduceat(ticks.size, first),
+    }  # fmt: skip
+    return replace(like, bar=size, start=start[first], **columns)
