@@ -77,6 +77,15 @@ class LookAheadOrder(StrategyError):
     """An order that could fill in a bar that began before the order was decided."""
 
 
+class WorkerError(QuantError):
+    """Worker processes cannot be started."""
+
+    def __init__(self, strategy: str, reason: str) -> None:
+        super().__init__(f"strategy {strategy}: worker processes cannot be started: {reason}")
+        self.strategy = strategy
+        self.reason = reason
+
+
 class ParityError(StrategyError):
     """A sweep's row that backtrader does not give: a fault of ours, or a strategy that is not the same twice."""
 
@@ -323,4 +332,15 @@ class DamagedAnswer(BrokerError):
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(f"{what}: part of the answer could not be read ({reason}); ask again")
         self.what = what
+        self.reason = reason
+
+
+class ClusterError(QuantError):
+    """A cluster that cannot be used, or is gone."""
+
+    exit_code = 5
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cluster {address}: {reason}")
+        self.address = address
         self.reason = reason

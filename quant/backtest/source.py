@@ -41,7 +41,7 @@ def hashes(strategy: type) -> dict[str, str]:
         code = path.read_bytes()
         found[name] = _sha(code)
         # Of a package's own file, "." is the package itself.
-        todo += _imports(code, f"{name}.__init__" if path.name == "__init__.py" else name)
+        todo += imports(code, f"{name}.__init__" if path.name == "__init__.py" else name)
     return dict(sorted(found.items()))
 
 
@@ -55,7 +55,8 @@ def _file(module: str) -> Path | None:
     return Path(name).resolve() if name and Path(name).is_file() and name.endswith(".py") else None
 
 
-def _imports(text: bytes, module: str) -> list[str]:
+def imports(text: bytes, module: str) -> list[str]:
+    """Return the modules that the source of `module` imports, and what could be modules among the names it takes."""
     names: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):

@@ -87,10 +87,12 @@ def before_gap(function: Callable[..., tuple[Floats, ...]], *inputs: Floats) -> 
 
 def first_number(values: Floats) -> int:
     """Return the row of the first number, the length where there is none."""
-    for row in range(0, len(values), 1024):  # in parts: as a rule it is among the first
-        found = np.flatnonzero(~np.isnan(values[row : row + 1024]))
-        if len(found):
-            return row + int(found[0])
+    for row in range(0, len(values), 256):  # in parts: as a rule it is among the first
+        part = values[row : row + 256]
+        missing = np.isnan(part)
+        at = int(missing.argmin())
+        if not missing[at]:
+            return row + at
     return len(values)
 
 

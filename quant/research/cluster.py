@@ -16,10 +16,10 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from quant.core.version import versions
-from quant.errors import QuantError
+from quant.errors import ClusterError
 from quant.research.processes import DEATHS, Combos, Evaluate, Piece, Pieces, name_of
 from quant.research.shipping import answer, load, pack, result
 
@@ -33,17 +33,6 @@ PATIENCE_S = 60  # without any worker; a cluster that grows by demand starts its
 HELD = 4  # tasks that a worker keeps unpacked; a sweep has one, and several may share a cluster
 # By value, code goes as bytecode of one minor version of Python.
 CHECKED = ("python", "quant-ib", "numpy", "pandas", "TA-Lib", "backtrader", "exchange_calendars")
-
-
-class ClusterError(QuantError):
-    """A cluster that cannot be used, or is gone."""
-
-    exit_code: ClassVar[int] = 5
-
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"cluster {address}: {reason}")
-        self.address = address
-        self.reason = reason
 
 
 def connect(address: str) -> Client:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from quant.errors import ParameterError, QuantError
+from quant.errors import ParameterError, WorkerError
 from quant.research.shipping import Shipment, pack, result
 from quant.research.worker import HEADER
 
@@ -30,15 +30,6 @@ Combos: TypeAlias = Sequence[Mapping[str, Any]]
 Evaluate: TypeAlias = "Callable[[Any, Combos], list[Row]]"
 
 DEATHS = 3  # of workers, on one piece, until it is held guilty
-
-
-class WorkerError(QuantError):
-    """Worker processes cannot be started."""
-
-    def __init__(self, strategy: str, reason: str) -> None:
-        super().__init__(f"strategy {strategy}: worker processes cannot be started: {reason}")
-        self.strategy = strategy
-        self.reason = reason
 
 
 def run(

@@ -209,10 +209,10 @@ def _sources(modules: Iterable[str]) -> dict[str, Source]:
 
 
 def _imported(file: str, code: bytes, module: str) -> list[str]:
-    from quant.backtest.source import _imports  # heavy, and not needed where nothing is the project's own
+    from quant.backtest.source import imports  # heavy, and not needed where nothing is the project's own
 
     try:
-        return _imports(code, module)
+        return imports(code, module)
     except SyntaxError as e:  # it was edited since it was imported
         raise StrategyError(module, f"{file} cannot be read any more: {e}") from e
 

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import backtrader as bt
 import numpy as np
 
-from quant.backtest import compiled, engine
+from quant.backtest import engine
 from quant.backtest.job import Job, decide
 from quant.backtest.result import measured
 from quant.core.sessions import Floats
 from quant.errors import QuantError
 from quant.indicators.shared import sharing
-from quant.kernel.run import Feed, Scratch, row
 from quant.metrics import NAMES
+
+if TYPE_CHECKING:
+    from quant.kernel.run import Feed, Scratch
 
 SHARED_BYTES: Final = 48_000_000  # of indicators that combinations share, in each thread
 
@@ -57,6 +59,10 @@ def evaluate(task: Task, combos: Sequence[Mapping[str, Any]]) -> list[Row]:
     """
     if task.engine != "compiled":
         return [_by_backtrader(task, params) for params in combos]
+    # Here, for it takes a second: workers for plain strategies do without the compiler.
+    from quant.backtest import compiled
+    from quant.kernel.run import Scratch
+
     feed = compiled.kernel_feed(task.job)
     scratch = Scratch(feed)
     (bars,) = task.job.bars
@@ -77,6 +83,8 @@ def _by_kernel(task: Task, params: Mapping[str, Any], feed: Feed, scratch: Scrat
                 job = decide(task.job, params, copied=False)
         except QuantError as again:
             return Row(None, None, str(again))
+    from quant.kernel.run import row
+
     assert job.plans is not None  # noqa: S101  # for mypy: the kernel covers q.Strategy only
     (plan,) = job.plans
     figures, returns = row(feed, plan.target, plan.stop, plan.limit, plan.follow_stop, scratch)

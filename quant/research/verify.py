@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -13,6 +12,7 @@ from quant.backtest import engine
 from quant.backtest.job import Job, decide
 from quant.backtest.records import difference
 from quant.backtest.result import measured
+from quant.core import clock
 from quant.errors import ParityError, QuantError
 from quant.metrics import NAMES
 from quant.research.task import Row, Task
@@ -58,21 +58,21 @@ def verified(
     whole = [k for k, row in enumerate(rows) if row.figures is not None]
     if not whole:
         return Verification()
-    started = time.perf_counter()
+    started = clock.monotonic()
     order = _order(rows, whole)
     most = min(MOST if wanted == "auto" else int(wanted), len(order))
     fast = orders = 0
     longest = 0.0
     for k in order[:most]:
-        spent = time.perf_counter() - started
+        spent = clock.monotonic() - started
         if wanted == "auto" and fast and spent + longest > BUDGET_S:
             break
         job = decide(task.job, combos[k])
         orders += _compare_row(task, job, rows[k], combos[k])
-        longest = max(longest, time.perf_counter() - started - spent)
+        longest = max(longest, clock.monotonic() - started - spent)
         fast += 1
     plain, bars = _plain(task, combos[order[0]])
-    return Verification(fast, plain, bars, orders, time.perf_counter() - started)
+    return Verification(fast, plain, bars, orders, clock.monotonic() - started)
 
 
 def _order(rows: Sequence[Row], whole: Sequence[int]) -> list[int]:

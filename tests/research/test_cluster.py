@@ -142,6 +142,7 @@ def serial(task: Task, chunks: Sequence[Combos]) -> dict[int, Any]:
     return {n: bits(rows_of(task, combos)) for n, combos in enumerate(chunks)}
 
 
+@pytest.mark.cluster
 def test_killed_worker_loses_nothing(client: Any, task: Task, chunks: list[Combos]) -> None:
     found = cluster.run(waits_to_be_killed, task, chunks, client=client)
     rows = dict([next(found)])
@@ -151,6 +152,7 @@ def test_killed_worker_loses_nothing(client: Any, task: Task, chunks: list[Combo
     assert {n: bits(r) for n, r in rows.items()} == serial(task, chunks)
 
 
+@pytest.mark.cluster
 def test_combination_that_kills_is_found_and_nothing_else_is_lost(
     client: Any, task: Task, chunks: list[Combos], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,18 +168,21 @@ def test_combination_that_kills_is_found_and_nothing_else_is_lost(
     assert found == expected
 
 
+@pytest.mark.cluster
 def test_not_more_at_a_time_than_asked_for(client: Any, task: Task, chunks: list[Combos]) -> None:
     found = dict(cluster.run(says_begin_and_end, task, chunks, client=client, workers=1))
     assert len(found) == 4
     assert (task.folder / "log").read_text().split() == ["begin", "end"] * 4
 
 
+@pytest.mark.cluster
 def test_exception_comes_back_with_its_facts(client: Any, task: Task, chunks: list[Combos]) -> None:
     with pytest.raises(BarsError, match="high below low") as caught:
         list(cluster.run(raises, task, chunks, client=client))
     assert caught.value.rows == (3, 4)
 
 
+@pytest.mark.cluster
 def test_closed_generator_cancels_the_rest(client: Any, task: Task, chunks: list[Combos]) -> None:
     before = set(client.futures)
     found = cluster.run(rows_of, task, chunks * 10, client=client)
@@ -187,6 +192,7 @@ def test_closed_generator_cancels_the_rest(client: Any, task: Task, chunks: list
     assert len(list(cluster.run(rows_of, task, chunks, client=client))) == 4
 
 
+@pytest.mark.cluster
 def test_other_versions_are_refused_by_name(
     client: Any, task: Task, chunks: list[Combos], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +205,7 @@ def test_other_versions_are_refused_by_name(
     assert caught.value.exit_code == 5
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("dask")
 def test_cluster_that_goes_away_says_what_is_done(task: Task) -> None:
     code = (
@@ -221,6 +228,7 @@ def test_cluster_that_goes_away_says_what_is_done(task: Task) -> None:
                 list(found)
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("dask")
 def test_cluster_without_workers_is_an_error(
     task: Task, chunks: list[Combos], monkeypatch: pytest.MonkeyPatch
@@ -236,6 +244,7 @@ def test_cluster_without_workers_is_an_error(
         list(cluster.run(rows_of, task, chunks, client=client))
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("dask")
 def test_unreachable_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "TIMEOUT_S", 0.3)
