@@ -1,7 +1,7 @@
 """Set the project up in .venv (first time only), then run lint, types, layers and tests.
 
 All four run even if the first fails; with arguments only pytest runs and gets them. `--all` alone runs all four and
-insists on what tests need beyond .venv: a browser, and the programs of the extra `exports`, which it installs.
+insists on what tests need beyond .venv: a browser, and the optional extras, which it installs.
 """
 
 from __future__ import print_function
@@ -13,13 +13,17 @@ import time
 import _venv
 
 
+EXTRAS = ("exports", "stats", "cluster", "optuna")
+REQUIRED = ("browser", "exports", "arch", "cluster", "optuna")  # options of tests/conftest.py
+
+
 def steps(venv, arguments, windows):
     """Return (name, command) of what is to run."""
     python = _venv.program(venv, "python", windows)
     if arguments == ["--all"]:
-        exports = ("exports", [python, "-m", "pip", "install", "-q", "-e", ".[exports]"])
-        insisting = steps(venv, ["-q", "--browser=require", "--exports=require"], windows)
-        return [exports] + steps(venv, [], windows)[:-1] + insisting
+        extras = ("extras", [python, "-m", "pip", "install", "-q", "-e", ".[%s]" % ",".join(EXTRAS)])
+        insisting = steps(venv, ["-q", "-n", "2"] + ["--%s=require" % name for name in REQUIRED], windows)
+        return [extras] + steps(venv, [], windows)[:-1] + insisting
     tests = ("pytest", [python, "-m", "pytest"] + (arguments or ["-q"]))
     if arguments:
         return [tests]
