@@ -147,7 +147,7 @@ def _booked(job: Job, record: Record, names: Sequence[str]) -> list[Fill]:
     return [
         Fill(
             int(job.bars[f.feed].start[f.bar]), names[f.feed], f.quantity, f.price, f.commission, f.reason, f.bar,
-            _multiplier(job, f.feed),
+            multiplier_of(job, f.feed),
         )
         for f in record.fills
     ]  # fmt: skip
@@ -165,7 +165,7 @@ def _last_closes(record: Record) -> list[float]:
     return [float(b.close[max(row, 0)]) for b, row in zip(record.bars, rows, strict=True)]
 
 
-def _multiplier(job: Job, feed: int) -> float:
+def multiplier_of(job: Job, feed: int) -> float:
     """Currency units per price unit: of the user's own commission scheme, else the instrument's (1)."""
     own = getattr(getattr(job.costs, "p", None), "mult", None)
     return float(own) if own is not None else job.bars[feed].instrument.multiplier
@@ -188,7 +188,7 @@ def _figures(
         start_cash=job.cash, final_cash=record.cash[-1], periods_per_year=_periods(job.bars),
         quantity=[f.quantity for f in record.fills], price=[f.price for f in record.fills],
         commission=[f.commission for f in record.fills], slippage=[f.slippage for f in record.fills],
-        multiplier=[_multiplier(job, f.feed) for f in record.fills], pnl=closed["pnl"].to_numpy(),
+        multiplier=[multiplier_of(job, f.feed) for f in record.fills], pnl=closed["pnl"].to_numpy(),
         rejected=sum(o.status == "rejected" for o in record.orders), buy_hold_return=float(np.mean(hold)),
     )  # fmt: skip
 

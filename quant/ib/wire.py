@@ -29,8 +29,8 @@ START: Final = (
     "Without an account: quant tws"
 )
 SILENT: Final = (
-    "TWS may show a dialog that waits for an answer (incoming connection, login), or hang: look at its window, and "
-    "restart it if need be"
+    "Something else may listen there, or TWS hangs or shows a dialog (incoming connection, login): look at its "
+    "window, and restart it if need be"
 )
 REFUSED: Final = (
     "TWS refuses this machine: in Global Configuration > API > Settings tick 'Enable ActiveX and Socket Clients' and "

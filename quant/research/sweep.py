@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -134,7 +133,7 @@ def sweep(
         if folder is not None:
             of = {s: replace(p, folder=Path(folder) / quote(str(s)) if save else None) for s, p in of.items()}
     else:
-        place = None if folder is None else Path(folder)
+        place = None if folder is None or not save else Path(folder)
         of = {"": _plan(strategy, bars, grid, settings, engine, samples, seed, by, root, place)}
     total = sum(p.count for p in of.values())
     found, before = {}, 0
@@ -307,7 +306,7 @@ def run_plan(
     if plan.data is not None:
         findings += record_trials(plan, ordered, started)
     checked = Verification() if verify == 0 else verified(plan.task, plan.combos.rows, ordered, verify)
-    facts = plan.facts | {"trials": _trials(plan)}
+    facts = plan.facts | {"trials": trials_of(plan)}
     made = Sweep.of(
         plan.task, plan.combos, ordered, facts, tuple(findings), checked, seconds, plan.folder, plan.data
     )
@@ -421,7 +420,7 @@ def record_trials(plan: Plan, rows: Sequence[Row], created: datetime) -> list[Fi
     return []
 
 
-def _trials(plan: Plan) -> int:
+def trials_of(plan: Plan) -> int:
     """Return how many combinations were ever tried of this strategy on this instrument and bar."""
     if plan.data is None:
         return len(plan.combos.rows)
@@ -464,7 +463,7 @@ def _work(
 
         yield from cluster.run(evaluate, plan.task, chunks, client=client, workers=workers)
         return
-    count = min(workers or os.cpu_count() or 1, len(chunks))
+    count = min(_workers(workers), len(chunks))
     run: Callable[..., Iterator[tuple[int, list[Row]]]] = (
         threads.run if plan.task.engine == "compiled" else processes.run
     )

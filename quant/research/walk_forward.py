@@ -28,7 +28,7 @@ from quant.backtest.broker import commission
 from quant.backtest.job import AnyCosts, Job, decide
 from quant.backtest.recorder import FillRow, OrderRow, Record
 from quant.backtest.records import difference
-from quant.backtest.result import _multiplier, make_run, measured
+from quant.backtest.result import make_run, measured, multiplier_of
 from quant.core import clock
 from quant.core.bars import Bars
 from quant.core.finding import Finding
@@ -43,7 +43,7 @@ from quant.research import processes, threads
 from quant.research.check.subject import cut
 from quant.research.progress import Progress, no_progress
 from quant.research.result import LOW_IS_GOOD
-from quant.research.sweep import ENGINES, Combos, Plan, _trials, plan_sweep, record_trials
+from quant.research.sweep import ENGINES, Combos, Plan, plan_sweep, record_trials, trials_of
 from quant.research.task import SHARED_BYTES, Row, Task
 from quant.research.verify import SHARPE
 from quant.research.walk_forward_report import COUNTS, DATES, GROWING, WalkForward
@@ -336,7 +336,7 @@ def _work(
 
         yield from cluster.run(evaluate_spans, task, chunks, client=client, workers=workers)
         return
-    count = min(workers or os.cpu_count() or 1, len(chunks))
+    count = min((os.cpu_count() or 1) if workers is None else workers, len(chunks))
     run: Callable[..., Iterator[tuple[int, list[Row]]]] = (
         threads.run if plan.task.engine == "compiled" else processes.run
     )
@@ -403,7 +403,7 @@ def _walk(
     account = make_run(job, record, notes, engine=name, look_ahead_ok=None)
     chosen = tuple(None if b is None else dict(plan.combos.rows[b[1]]) for b in choices.best)
     return WalkForward(
-        settings={**plan.facts, "walk_forward": dict(how), "trials": _trials(plan)}, parameters=chosen,
+        settings={**plan.facts, "walk_forward": dict(how), "trials": trials_of(plan)}, parameters=chosen,
         windows=_table(rows, plan.combos.names), account=account, in_sample=_mean_in_sample(choices, how["metric"]),
         folder=plan.folder,
     )  # fmt: skip
@@ -479,7 +479,7 @@ def _close(job: Job, record: Record) -> bool:
             OrderRow(number, feed, last, "close", quantity, math.nan, math.nan, AT_THE_END, "filled")
         )
         record.fills.append(FillRow(number, feed, bar, quantity, price, fee, AT_THE_END, worse))
-        record.value[-1] -= fee + abs(quantity) * worse * _multiplier(job, feed)
+        record.value[-1] -= fee + abs(quantity) * worse * multiplier_of(job, feed)
     if held:
         record.cash[-1] = record.value[-1]
     # A strategy that stopped its run early is flat for the rest of the span.

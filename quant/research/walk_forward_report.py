@@ -204,13 +204,16 @@ def _judged(result: WalkForward) -> Judgement:
         "won": float((result.windows["return"] > 0.0).mean()), "efficiency": result.efficiency,
         "hold_return": hold[-1] / start - 1.0, "hold_sharpe": held.sharpe * year, "moves": _moves(result),
     }  # fmt: skip
-    word, reasons = _word(Judgement("unclear", "", (), **facts), n, result.metric)
+    word, reasons = _word(Judgement("unclear", "", (), **facts), result)
     bare = Judgement(word, "", reasons, **facts)
     return Judgement(word, _text(bare, result), reasons, **facts)
 
 
-def _word(j: Judgement, sessions: int, metric: str) -> tuple[Word, tuple[str, ...]]:
+def _word(j: Judgement, result: WalkForward) -> tuple[Word, tuple[str, ...]]:
     """Return the word and what speaks against an edge."""
+    if result.metrics["final_value"] <= 0.0:
+        return "luck", ("out of sample all was lost",)
+    sessions = len(result.returns)
     if sessions < FEWEST:
         return "unclear", (
             f"{sessions} sessions out of sample are too few to say anything; {FEWEST} are the least",
@@ -228,7 +231,7 @@ def _word(j: Judgement, sessions: int, metric: str) -> tuple[Word, tuple[str, ..
         )
         reasons.append(told)
     if j.efficiency < LEAST_KEPT:
-        reasons.append(f"less than half of the {metric} in training was kept")
+        reasons.append(f"less than half of the {result.metric} in training was kept")
     if not j.won > 0.5:
         reasons.append("no more than half of the windows made money")
     return ("unclear", tuple(reasons)) if reasons else ("edge", ())

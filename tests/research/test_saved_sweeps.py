@@ -174,7 +174,7 @@ def test_costs_that_are_code_are_not_in_the_folder(stored: q.Bars, data: Path) -
     )
     assert made.folder is not None
     with pytest.raises(
-        StrategyError, match="its costs are code, .*a_dollar, which a saved sweep does not hold"
+        StrategyError, match=r"its costs are code, .*a_dollar, which a saved sweep does not hold"
     ):
         load_sweep(made.folder).run()
 
@@ -213,7 +213,7 @@ def test_a_sweep_that_was_stopped_says_how_to_go_on(stored: q.Bars, data: Path) 
     with pytest.raises(KeyboardInterrupt):
         q.sweep("macd", stored, GRID, data=data, verify=0, progress=stop)
     with pytest.raises(
-        saved.UnfinishedSweep, match="is not finished; 1 chunks of it are kept. Make the same call"
+        saved.UnfinishedSweep, match=r"is not finished; 1 chunks of it are kept. Make the same call"
     ):
         load_sweep("macd", data)
     (row,) = sweeps(data).to_dict("records")
@@ -227,7 +227,7 @@ def test_facts_of_another_version_are_damage(made: q.Sweep) -> None:
     facts = chunks.load_sweep_facts(made.folder)
     del facts["grid"]
     chunks.save_sweep_facts(made.folder, facts)
-    with pytest.raises(DamagedData, match="it lacks what this version reads .*grid"):
+    with pytest.raises(DamagedData, match=r"it lacks what this version reads .*grid"):
         load_sweep(made.folder)
     chunks.save_sweep_facts(made.folder, {**facts, "grid": {}, "combinations": 7})
     with pytest.raises(DamagedData, match="7 combinations, its chunks hold 6"):

@@ -78,9 +78,9 @@ def traded(
 
 
 def slow(bars: Bars, windows: Any, metric: str, stop: float = 0.0, slip: float = 0.0, **how: Any) -> Any:
-    """Return rows (chosen, in sample, cash at the end) and the joined equity."""
+    """Return rows (chosen, in sample, return), the joined equity, and time and price of each fill."""
     sessions, cash = np.unique(bars.session), CASH
-    rows, joined = [], []
+    rows, joined, fills = [], [], []
     for w in windows:
         scores = []
         for fast, slow_ in itertools.product(GRID["fast"], GRID["slow"]):
@@ -96,18 +96,20 @@ def slow(bars: Bars, windows: Any, metric: str, stop: float = 0.0, slip: float =
         best = max(range(len(scores)), key=lambda k: (scores[k][0], -k))
         score, params = scores[best]
         first, last = sessions[w.test.start], sessions[w.test.stop - 1]
-        equity, units, _ = traded(bars, first, last, params, cash, **how)
+        equity, units, run = traded(bars, first, last, params, cash, **how)
+        fills += list(zip(run.fills["time"], run.fills["price"], strict=True))
         row = int(np.searchsorted(bars.session, last, side="right")) - 1
         close, low, high = bars.close[row], bars.low[row], bars.high[row]
         price = max(close * (1 - slip), low) if units > 0 else min(close * (1 + slip), high)
         if units:
+            fills.append((pd.Timestamp(int(bars.start[row]), tz="UTC"), price))
             fee = q.costs("ib-fixed").commission(-units, price)
             equity = equity.copy()
             equity[-1] -= fee + abs(units) * abs(price - close)
         rows.append((params["fast"], params["slow"], score, equity[-1] / cash - 1.0))
         joined.append(equity)
         cash = float(equity[-1])
-    return rows, np.concatenate(joined)
+    return rows, np.concatenate(joined), fills
 
 
 @pytest.mark.parametrize(
@@ -128,9 +130,12 @@ def test_equals_the_slow_program(bars: Bars, how: dict[str, Any], more: dict[str
     }
     windows = cut_windows(np.unique(bars.session), **lengths)
     slip = 0.002 if "slippage" in more else 0.0
-    rows, equity = slow(bars, windows, how.get("metric", "sharpe"), stop, slip, **more)
+    rows, equity, fills = slow(bars, windows, how.get("metric", "sharpe"), stop, slip, **more)
     found = walk(bars, grid={**GRID, "stop": [stop]}, **how, **more)
     assert found.equity.tolist() == pytest.approx(equity.tolist(), rel=1e-12)
+    made_fills = found.account.fills
+    assert list(zip(made_fills["time"], made_fills["price"], strict=True)) == fills
+    assert set(found.account.orders["status"]) <= {"filled", "cancelled", "rejected"}
     assert found.windows[["fast", "slow"]].to_numpy().tolist() == [list(r[:2]) for r in rows]
     assert found.windows["in_sample"].tolist() == pytest.approx([r[2] for r in rows], rel=1e-9)
     assert found.windows["return"].tolist() == pytest.approx([r[3] for r in rows], rel=1e-9)
@@ -151,7 +156,6 @@ def test_joined_account_adds_up() -> None:
     assert found.metrics["final_cash"] == found.metrics["final_value"]  # flat at the end
     assert found.account.position == 0.0
     assert len(found.equity) == 330 - 102
-    assert set(found.account.orders["status"]) <= {"filled", "cancelled", "rejected"}
     closing = found.account.fills[found.account.fills["reason"] == "window-end"]
     told = next(f for f in found.findings if f.code == "closed-at-window-end")
     assert len(closing) == told.count > 0
@@ -260,6 +264,27 @@ def test_test_that_fails_stays_flat_and_says_so() -> None:
     found = walk(made(220), FailsLater, {"n": [1]}, anchored=False)
     assert found.windows["return"].tolist()[0] == 0.0
     assert "not this one" in next(f for f in found.findings if f.code == "failed-window").message
+
+
+class Short(q.Strategy):
+    params = dict(n=1)
+
+    @staticmethod
+    def signals(bars: Bars, p: Any) -> Any:
+        return np.where(np.arange(len(bars)) % 5 == 0, 0.0, -1.0)
+
+
+def test_account_that_lost_all_trades_no_more(tmp_path: Path) -> None:
+    price = np.where(np.arange(260) < 140, 100.0, 300.0) + np.arange(260) % 3
+    columns = dict.fromkeys(("open", "high", "low", "close"), price) | {"volume": np.ones(260)}
+    bars = Bars.from_frame(pd.DataFrame(columns, index=pd.bdate_range("2018-01-02", periods=260)), "JUMP")
+    found = walk(bars, Short, {"n": [1]}, train=100, test=60)
+    assert found.metrics["final_value"] < 0.0
+    assert len(set(found.equity[60:])) == 1
+    assert found.windows["trades"].tolist()[1:] == [0, 0]
+    assert any(f.code == "account-empty" for f in found.findings)
+    assert "all was lost" in found.verdict.text
+    assert found.report(tmp_path / "lost.html").exists()
 
 
 # ---------------------------------------------------------------- engines, workers, resume

@@ -9,26 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
 
-from quant.errors import QuantError
+from quant.errors import ProtocolError
 
 MAX_FRAME = 0xFFFFFF  # bytes of payload; ibapi.const.MAX_MSG_LEN: ibapi refuses longer ones
 MAX_GREETING = 4096  # bytes; ours: connect options are a few words ("+PACEAPI")
 MAGIC = b"API\0"
 _GREETING = re.compile(r"v(\d{1,4})(?:\.\.(\d{1,4}))?(?: (.*))?", re.ASCII | re.DOTALL)
-
-
-class ProtocolError(QuantError):
-    """Bytes that are not TWS's protocol; the connection they came by cannot be used any more."""
-
-    exit_code: ClassVar[int] = 5
-
-    def __init__(self, what: str, seen: bytes, mend: str) -> None:
-        super().__init__(f"{what}: {_shown(seen)}. {mend}")
-        self.what = what
-        self.seen = seen
-        self.mend = mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +50,9 @@ class FrameReader:
         while len(held) - start >= 4:
             size = int.from_bytes(held[start : start + 4], "big")
             if size > self._limit:
-                what = f"a frame of {size:,} bytes, where {self._limit:,} are the most"
-                mend = "Close the connection: its framing is lost"
-                found.append(ProtocolError(what, bytes(held[start : start + 4]), mend))
+                found.append(
+                    ProtocolError(f"announced a frame of {size:,} bytes; {self._limit:,} are the most")
+                )
                 self._lost = True
                 start = len(held)
                 break
@@ -98,9 +85,10 @@ class ClientStream:
             self._opening += data[:missing]
             data = data[missing:]
             if not MAGIC.startswith(self._opening):
-                what = "a connection that does not open as TWS's API does, with b'API\\x00'"
-                mend = "Connect ibapi 10 or ib_async 2; older clients and other protocols are not served"
-                return self._end(ProtocolError(what, self._opening, mend))
+                what = (
+                    f"opened with {_shown(self._opening)}, not with {MAGIC!r}. Connect ibapi 10 or ib_async 2"
+                )
+                return self._end(ProtocolError(what))
             self._stage = int(len(self._opening) == len(MAGIC))
         found: list[Greeting | bytes | ProtocolError] = []
         if self._stage == 1:
@@ -136,13 +124,12 @@ def parse_greeting(payload: bytes) -> Greeting:
     Raises ProtocolError where it names no range of versions, or an empty one.
     """
     found = _GREETING.fullmatch(payload.decode("latin-1"))
-    mend = "A client greets with 'v<lowest>..<highest>' and its connect options, e.g. 'v100..226'"
     if found is None:
-        raise ProtocolError("a greeting without a range of versions", payload[:64], mend)
+        raise ProtocolError(f"greeted with {_shown(payload)}, not with a range of versions like 'v100..226'")
     lowest = int(found[1])
     highest = lowest if found[2] is None else int(found[2])
     if lowest > highest:
-        raise ProtocolError("a greeting with an empty range of versions", payload[:64], mend)
+        raise ProtocolError(f"greeted with {_shown(payload)}, a range of no versions")
     return Greeting(lowest, highest, (found[3] or "").strip())
 
 
@@ -153,9 +140,9 @@ def negotiate(greeting: Greeting, lowest: int, highest: int) -> int:
     """
     version = min(greeting.highest, highest)
     if version < max(greeting.lowest, lowest):
-        seen = f"v{greeting.lowest}..{greeting.highest}".encode()
-        what = f"a client of other versions than the {lowest} to {highest} that are served"
-        raise ProtocolError(what, seen, "Install ibapi-stable 10.50 or ib_async 2.1, or start the server with another range")
+        asked = f"versions {greeting.lowest} to {greeting.highest}"
+        mend = "Install ibapi-stable 10.50 or ib_async 2.1"
+        raise ProtocolError(f"speaks {asked}; {lowest} to {highest} are served. {mend}")
     return version
 
 
@@ -169,12 +156,11 @@ def greeting_reply(version: int, time: str) -> bytes:
 
 
 def pack(payload: bytes) -> bytes:
-    """Return `payload` as a frame. Raises ProtocolError above MAX_FRAME bytes: no client would read it."""
+    """Return `payload` as a frame. Raises ValueError above MAX_FRAME bytes: no client would read it."""
     if len(payload) > MAX_FRAME:
-        what = f"a message of {len(payload):,} bytes, where {MAX_FRAME:,} are the most"
-        raise ProtocolError(what, payload[:16], "Answer with fewer bars, or refuse the request")
+        raise ValueError(f"a message of {len(payload):,} bytes; {MAX_FRAME:,} are the most. Answer with less")
     return len(payload).to_bytes(4, "big") + payload
 
 
 def _shown(seen: bytes) -> str:
-    return repr(bytes(seen[:64])) + ("..." if len(seen) > 64 else "")
+    return repr(seen[:64]) + ("..." if len(seen) > 64 else "")

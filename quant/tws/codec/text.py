@@ -6,6 +6,8 @@ is not set there is written as the kind's `absent` text, and a text that ibapi t
 Knows no message ids and no frames.
 """
 
+# ruff: noqa: D102  # `Row` says what the methods of all rows do
+
 from __future__ import annotations
 
 import math
@@ -28,7 +30,9 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 # "Infinite": ib_async 2.1 writes it so (client.py, send).
 _INFINITE = {"Infinity": math.inf, "Infinite": math.inf, "-Infinity": -math.inf}
-_WIDEST = 60  # digits of a decimal; far above any quantity, far below what a short text like 1E+999999 can ask for
+_WIDEST = (
+    60  # digits of a decimal; far above any quantity, far below what a short text like 1E+999999 can ask for
+)
 
 
 class TextError(ValueError):
@@ -94,7 +98,8 @@ def _read_escaped(text: str) -> str | None:
 
 
 def _write_word(value: str) -> str:
-    return value.replace("\0", " ")  # it ends a field, whatever a client put into an order's reference
+    # NUL ends a field, whatever a client of protobuf put into its order; "?" so that no other word can come of it.
+    return value.replace("\0", "?")
 
 
 def _write_escaped(value: str) -> str:
@@ -116,17 +121,20 @@ def _write_bool(value: bool) -> str:
     return "1" if value else "0"
 
 
-# The pairs differ in what an unset field is in text: ibapi reads some fields as 0 where they are empty, others as unset.
+# They differ in what an unset field is in text: ibapi reads some as 0 where they are empty, others as unset.
 WORD = Kind("text", "", _write_word, _read_word)
 ESCAPED = Kind("text", "", _write_escaped, _read_escaped)
 INT = Kind("a whole number", "0", str, _read_int)
 INT_OR_NONE = Kind("a whole number", "", str, _read_int)
 FLOAT = Kind("a number", "0.0", _write_float, _read_float)
 FLOAT_OR_NONE = Kind("a number", "", _write_float, _read_float)
-FLOAT_OR_MAX = Kind("a number", UNSET_DOUBLE_TEXT, _write_float, _read_float)  # as TWS writes unset amounts of an order
+FLOAT_OR_MAX = Kind(
+    "a number", UNSET_DOUBLE_TEXT, _write_float, _read_float
+)  # as TWS writes unset amounts of an order
 TRIMMED = Kind("a number", "", _write_trimmed, _read_float)  # a multiplier: "100", not "100.0"
 DECIMAL = Kind("a decimal number", "", _write_word, _read_decimal)
 BOOL = Kind("0 or 1", "0", _write_bool, _read_bool)
+FLAG = Kind("0 or 1", "0", _write_bool, lambda text: bool(_read_int(text)))  # where a false one is said, too
 LINK = Kind("a or o", "a", lambda both: "a" if both else "o", lambda text: text == "a")
 
 
@@ -204,7 +212,9 @@ class Field:
         return self if self.since <= version < self.before else None
 
     def write(self, root: Message, scope: Message, out: list[str]) -> None:
-        out.append(self.kind.write(getattr(scope, self.name)) if scope.HasField(self.name) else self.kind.absent)
+        out.append(
+            self.kind.write(getattr(scope, self.name)) if scope.HasField(self.name) else self.kind.absent
+        )
 
     def read(self, root: Message, scope: Message, fields: Iterator[str]) -> None:
         value = _read_value(self.kind, self.name, next(fields))
@@ -433,7 +443,9 @@ class Tags:
         return self
 
     def write(self, root: Message, scope: Message, out: list[str]) -> None:
-        out.append("".join(f"{_write_word(t)}={_write_word(v)};" for t, v in getattr(scope, self.name).items()))
+        out.append(
+            "".join(f"{_write_word(t)}={_write_word(v)};" for t, v in getattr(scope, self.name).items())
+        )
 
     def read(self, root: Message, scope: Message, fields: Iterator[str]) -> None:
         pairs = getattr(scope, self.name)

@@ -1,4 +1,4 @@
-"""Text tables of contracts and orders: place order, open order, completed order.
+"""Text tables of orders: place order, open order, completed order.
 
 Sources: ibapi 10.50.2, client.py (placeOrder) for what clients send, orderdecoder.py for what they read. Positions are
 the meaning; a row out of place shifts all that follow, which tests/tws/codec proves against ibapi's own code.
@@ -11,79 +11,42 @@ import math
 from quant.tws.codec.text import (
     BOOL,
     DECIMAL,
+    FLAG,
     FLOAT,
     FLOAT_OR_MAX,
     FLOAT_OR_NONE,
     INT,
     INT_OR_NONE,
     LINK,
-    TRIMMED,
+    UNSET_DOUBLE,
     UNSET_INT,
     WORD,
     Choice,
-    Column,
     Constant,
     Field,
-    Kind,
     Layout,
     Many,
     Message,
-    Optional,
     Pairs,
     Part,
     Tags,
-    Values,
     When,
-    Row,
 )
-
-
-def fields(kind: Kind, names: str) -> Layout:
-    """Return one row for each name, all of a kind."""
-    return tuple(Field(name, kind) for name in names.split())
-
-
-# -1 is what ibapi's Order and ComboLeg hold where nobody set it
-_EXEMPT = Kind("a whole number", "-1", INT.write, INT.read)
-
-
-# ---------------------------------------------------------------- contracts
-_CONTRACT_HEAD: Layout = (
-    Field("conId", INT),
-    *fields(WORD, "symbol secType lastTradeDateOrContractMonth"),
-    Field("strike", FLOAT),
-    Field("right", WORD),
-    Field("multiplier", TRIMMED),
-)
-_CONTRACT_TAIL = fields(WORD, "currency localSymbol tradingClass")
-CONTRACT_ASKED: Layout = (*_CONTRACT_HEAD, *fields(WORD, "exchange primaryExch"), *_CONTRACT_TAIL)
-CONTRACT_TOLD: Layout = (*_CONTRACT_HEAD, Field("exchange", WORD), *_CONTRACT_TAIL)
-CONTRACT_HELD: Layout = (*_CONTRACT_HEAD, Field("primaryExch", WORD), *_CONTRACT_TAIL)  # of a portfolio's row
-HEDGE_CONTRACT = Optional("deltaNeutralContract", (Field("conId", INT), *fields(FLOAT, "delta price")))
-LEGS_ASKED = Many("comboLegs", (*fields(INT, "conId ratio"), *fields(WORD, "action exchange")))
-_LEGS = (
-    Many(
-        "comboLegs",
-        (
-            *fields(INT, "conId ratio"),
-            *fields(WORD, "action exchange"),
-            *fields(INT, "openClose shortSalesSlot"),
-            Field("designatedLocation", WORD),
-            Field("exemptCode", _EXEMPT),
-        ),
-    ),
-    Column("comboLegs", "perLegPrice", FLOAT_OR_NONE),
+from quant.tws.codec.text_contracts import (
+    CONTRACT_ASKED,
+    CONTRACT_TOLD,
+    EXEMPT,
+    HEDGE_CONTRACT,
+    LEGS,
+    fields,
+    is_combo,
 )
 
 
 # ---------------------------------------------------------------- what decides on fields
-def is_combo(m: Message) -> bool:
-    """Tell whether the contract of a message is a combination, whose legs are sent with it."""
-    return bool(m.contract.secType == "BAG")
-
-
 def _scaled(m: Message) -> bool:
-    return bool(0 < m.order.scalePriceIncrement)
+    increment = m.order.scalePriceIncrement
+    return bool(increment > 0 and increment != UNSET_DOUBLE)
 
 
 def _pegged_to_benchmark(m: Message) -> bool:
@@ -116,8 +79,14 @@ _SCALE_LEVELS: Layout = (
         ),
     ),
 )
-_HEDGE: Layout = (Field("hedgeType", WORD), When(lambda m: bool(m.order.hedgeType), (Field("hedgeParam", WORD),)))
-_ALGO: Layout = (Field("algoStrategy", WORD), When(lambda m: bool(m.order.algoStrategy), (Pairs("algoParams"),)))
+_HEDGE: Layout = (
+    Field("hedgeType", WORD),
+    When(lambda m: bool(m.order.hedgeType), (Field("hedgeParam", WORD),)),
+)
+_ALGO: Layout = (
+    Field("algoStrategy", WORD),
+    When(lambda m: bool(m.order.algoStrategy), (Pairs("algoParams"),)),
+)
 _CLEARING = fields(WORD, "clearingAccount clearingIntent")
 _BENCHMARK = When(
     _pegged_to_benchmark,
@@ -128,7 +97,7 @@ _BENCHMARK = When(
         Field("referenceExchangeId", WORD),
     ),
 )
-_MORE = (Field("isConjunctionConnection", LINK), Field("isMore", BOOL))
+_MORE = (Field("isConjunctionConnection", LINK), Field("isMore", FLAG))
 _WHERE = (Field("conId", INT), Field("exchange", WORD))
 CONDITIONS = {  # ibapi, order_condition.py
     1: (*_MORE, Field("price", FLOAT), *_WHERE, Field("triggerMethod", INT)),
@@ -172,7 +141,7 @@ _ORDER_ASKED_2: Layout = (
     Field("modelCode", WORD),
     Field("shortSaleSlot", INT),
     Field("designatedLocation", WORD),
-    Field("exemptCode", _EXEMPT),
+    Field("exemptCode", EXEMPT),
     Field("ocaType", INT),
     *fields(WORD, "rule80A settlingFirm"),
     Field("allOrNone", BOOL),
@@ -247,7 +216,7 @@ PLACE_ORDER: Layout = (
     Field("orderId", INT),
     Part("contract", (*CONTRACT_ASKED, *fields(WORD, "secIdType secId"))),
     Part("order", _ORDER_ASKED),
-    When(is_combo, (Part("contract", _LEGS), Part("order", (Pairs("smartComboRoutingParams"),)))),
+    When(is_combo, (Part("contract", LEGS), Part("order", (Pairs("smartComboRoutingParams"),)))),
     Part("order", _ORDER_ASKED_2),
     Part("contract", (HEDGE_CONTRACT,)),
     Part("order", _ORDER_ASKED_3),
@@ -259,7 +228,11 @@ _CANCEL: Layout = (
     Constant(str(UNSET_INT), since=187, before=190),
 )
 _WHO: Layout = (Field("extOperator", WORD, since=192), Field("manualOrderIndicator", INT, since=192))
-CANCEL_ORDER: Layout = (Constant("1", before=192), Field("orderId", INT), Part("orderCancel", (*_CANCEL, *_WHO)))
+CANCEL_ORDER: Layout = (
+    Constant("1", before=192),
+    Field("orderId", INT),
+    Part("orderCancel", (*_CANCEL, *_WHO)),
+)
 GLOBAL_CANCEL: Layout = (Constant("1", before=192), Part("orderCancel", _WHO))
 
 # ---------------------------------------------------------------- OPEN_ORDER and COMPLETED_ORDER
@@ -272,7 +245,11 @@ _ORDER_HEAD: Layout = (
     Field("origin", INT),
     Field("orderRef", WORD),
 )
-_RULES: Layout = (*fields(BOOL, "outsideRth hidden"), Field("discretionaryAmt", FLOAT), Field("goodAfterTime", WORD))
+_RULES: Layout = (
+    *fields(BOOL, "outsideRth hidden"),
+    Field("discretionaryAmt", FLOAT),
+    Field("goodAfterTime", WORD),
+)
 _ADVISOR: Layout = (
     *fields(WORD, "faGroup faMethod faPercentage"),
     Constant("", before=177),  # faProfile
@@ -281,7 +258,7 @@ _ADVISOR: Layout = (
     Field("settlingFirm", WORD),
     Field("shortSaleSlot", INT),
     Field("designatedLocation", WORD),
-    Field("exemptCode", _EXEMPT),
+    Field("exemptCode", EXEMPT),
 )
 _BOX: Layout = (
     *fields(FLOAT_OR_NONE, "startingPrice stockRefPrice delta stockRangeLower stockRangeUpper"),
@@ -298,7 +275,7 @@ _REFERENCE: Layout = (
     Field("referencePriceType", INT),
     *fields(FLOAT_OR_NONE, "trailStopPrice trailingPercent"),
 )
-_LEGS_TOLD = Part("contract", (Field("comboLegsDescrip", WORD), *_LEGS))
+_LEGS_TOLD = Part("contract", (Field("comboLegsDescrip", WORD), *LEGS))
 _MARGINS = fields(
     FLOAT_OR_MAX,
     "initMarginBefore maintMarginBefore equityWithLoanBefore initMarginChange maintMarginChange equityWithLoanChange"
@@ -331,7 +308,10 @@ _STATE: Layout = (
     When(lambda m: True, _PREVIEW, since=195),
     Field("warningText", WORD),
 )
-_CUSTOMER: Layout = (Field("customerAccount", WORD, since=183), Field("professionalCustomer", BOOL, since=184))
+_CUSTOMER: Layout = (
+    Field("customerAccount", WORD, since=183),
+    Field("professionalCustomer", BOOL, since=184),
+)
 
 OPEN_ORDER: Layout = (
     Field("orderId", INT),
@@ -358,7 +338,10 @@ OPEN_ORDER: Layout = (
                 lambda m: bool(m.order.deltaNeutralOrderType),
                 (
                     Field("deltaNeutralConId", INT),
-                    *fields(WORD, "deltaNeutralSettlingFirm deltaNeutralClearingAccount deltaNeutralClearingIntent"),
+                    *fields(
+                        WORD,
+                        "deltaNeutralSettlingFirm deltaNeutralClearingAccount deltaNeutralClearingIntent",
+                    ),
                     Field("deltaNeutralOpenClose", WORD),
                     Field("deltaNeutralShortSale", BOOL),
                     Field("deltaNeutralShortSaleSlot", INT),
@@ -441,7 +424,10 @@ COMPLETED_ORDER: Layout = (
         ),
     ),
     _LEGS_TOLD,
-    Part("order", (Pairs("smartComboRoutingParams"), *_SCALE_LEVELS, *_HEDGE, *_CLEARING, Field("notHeld", BOOL))),
+    Part(
+        "order",
+        (Pairs("smartComboRoutingParams"), *_SCALE_LEVELS, *_HEDGE, *_CLEARING, Field("notHeld", BOOL)),
+    ),
     Part("contract", (HEDGE_CONTRACT,)),
     Part("order", (*_ALGO, Field("solicited", BOOL))),
     Part("orderState", (Field("status", WORD),)),
@@ -465,42 +451,4 @@ COMPLETED_ORDER: Layout = (
     ),
     Part("orderState", fields(WORD, "completedTime completedStatus")),
     Part("order", (*_PEG_BEST, *_CUSTOMER, Field("submitter", WORD, since=198))),
-)
-
-# ---------------------------------------------------------------- REQ_EXECUTIONS and EXECUTION_DATA
-EXECUTIONS_ASKED: Layout = (
-    Constant("3"),
-    Field("reqId", INT),
-    Part(
-        "executionFilter",
-        (
-            Field("clientId", INT),
-            *fields(WORD, "acctCode time symbol secType exchange side"),
-            Field("lastNDays", Kind("a whole number", str(UNSET_INT), INT.write, INT.read), since=200),
-            Values("specificDates", INT, since=200),
-        ),
-    ),
-)
-EXECUTION: Layout = (
-    Field("reqId", _EXEMPT),  # -1: a fill that nobody asked for
-    Part("execution", (Field("orderId", INT),)),
-    Part("contract", CONTRACT_TOLD),
-    Part(
-        "execution",
-        (
-            *fields(WORD, "execId time acctNumber exchange side"),
-            Field("shares", DECIMAL),
-            Field("price", FLOAT),
-            *fields(INT, "permId clientId"),
-            Field("isLiquidation", BOOL),
-            Field("cumQty", DECIMAL),
-            Field("avgPrice", FLOAT),
-            *fields(WORD, "orderRef evRule"),
-            Field("evMultiplier", FLOAT),
-            Field("modelCode", WORD),
-            Field("lastLiquidity", INT),
-            Field("isPriceRevisionPending", BOOL, since=178),
-            Field("submitter", WORD, since=198),
-        ),
-    ),
 )

@@ -12,7 +12,7 @@ from typing import Final
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.ticks import TickRule
 
-CENT: Final = TickRule(26, ((0.0, "0.0001"), (1.0, "0.01")))
+CENT: Final = TickRule(26, ((0.0, "0.01"),))
 EURO: Final = TickRule(901, ((0.0, "0.01"), (100.0, "0.05"), (200.0, "0.1")))
 PENCE: Final = TickRule(902, ((0.0, "0.02"), (100.0, "0.05"), (500.0, "0.5")))
 YEN: Final = TickRule(903, ((0.0, "0.5"), (3000.0, "1"), (10000.0, "5")))
@@ -48,9 +48,22 @@ STOCKS: Final = (
     _stock(8314, "IBM", "NYSE", "USD", "INTL BUSINESS MACHINES CORP", CENT, "XNYS", 150.0),
     _stock(990_000_001, "IBM", "IBIS", "EUR", "INTL BUSINESS MACHINES CORP", EURO, "XETR", 130.0, "XETRA"),
     _stock(990_000_002, "IBM", "FWB", "EUR", "INTL BUSINESS MACHINES CORP", EURO, "XFRA", 130.0, "FWB"),
-    _stock(990_000_003, "VOD", "LSE", "GBP", "VODAFONE GROUP PLC", PENCE, "XLON", 150.0, "SET1", magnifier=100),
+    _stock(
+        990_000_003, "VOD", "LSE", "GBP", "VODAFONE GROUP PLC", PENCE, "XLON", 150.0, "SET1", magnifier=100
+    ),
     _stock(990_000_004, "SAP", "IBIS", "EUR", "SAP SE", EURO, "XETR", 100.0, "XETRA"),
-    _stock(990_000_005, "7203", "TSEJ", "JPY", "TOYOTA MOTOR CORP", YEN, "XTKS", 1500.0, lot=100, local_symbol="7203.T"),
+    _stock(
+        990_000_005,
+        "7203",
+        "TSEJ",
+        "JPY",
+        "TOYOTA MOTOR CORP",
+        YEN,
+        "XTKS",
+        1500.0,
+        lot=100,
+        local_symbol="7203.T",
+    ),
     _stock(990_000_006, "700", "SEHK", "HKD", "TENCENT HOLDINGS LTD", HONG_KONG, "XHKG", 300.0, lot=100),
 )
 OTHERS: Final = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -32,7 +32,10 @@ def spans(sessions: Calendar, row: int) -> list[tuple[int, int]]:
 
 
 def hours(
-    sessions: Calendar, zone: str, now: int, extended: tuple[timedelta, timedelta] = (timedelta(0), timedelta(0))
+    sessions: Calendar,
+    zone: str,
+    now: int,
+    extended: tuple[timedelta, timedelta] = (timedelta(0), timedelta(0)),
 ) -> str:
     """Return TWS's text of the hours of the next six days: "20230103:0930-20230103:1600;20230107:CLOSED".
 
@@ -59,6 +62,6 @@ def in_zone(moment: int, zone: str) -> str:
     return f"{utc(moment).astimezone(ZoneInfo(zone)):%Y%m%d %H:%M:%S} {zone}"
 
 
-def date_text(day: date | np.datetime64) -> str:
+def date_text(day: np.datetime64) -> str:
     """Return "20230103"."""
-    return str(np.datetime64(day, "D")).replace("-", "")
+    return str(day.astype("datetime64[D]")).replace("-", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final
 
 from ibapi.protobuf.Contract_pb2 import Contract
@@ -70,16 +70,13 @@ class Catalogue:
             if not (wanted.symbol or wanted.localSymbol):
                 return invalid("Please enter a local symbol or a symbol")
         today = utc(now).date()
-        found = [
-            listing
-            for listing in self._listings.values()
-            if _matches(listing, wanted)
-            and (
-                listing.expiry is None
-                or (wanted.includeExpired or listing.expiry >= today)
-                and listing.expiry <= today + _LISTED_AHEAD
-            )
-        ]
+
+        def listed(expiry: date | None) -> bool:
+            if expiry is None:
+                return True
+            return (wanted.includeExpired or expiry >= today) and expiry <= today + _LISTED_AHEAD
+
+        found = [x for x in self._listings.values() if listed(x.expiry) and _matches(x, wanted)]
         return found or UNKNOWN
 
     def one(self, wanted: Contract, now: int) -> Listing | Refusal:
@@ -109,7 +106,9 @@ class Catalogue:
 
 def _matches(listing: Listing, wanted: Contract) -> bool:
     if wanted.conId:
-        return listing.con_id == wanted.conId and (not wanted.exchange or wanted.exchange in listing.exchanges)
+        return listing.con_id == wanted.conId and (
+            not wanted.exchange or wanted.exchange in listing.exchanges
+        )
     equal = [
         (wanted.symbol, listing.symbol),
         (wanted.secType, listing.sec_type),
@@ -140,8 +139,14 @@ def _listing_of(instrument: Instrument, known: Iterable[Listing]) -> Listing:
     calendar = instrument.calendar or "24/7"
     zone = ZONES.get(calendar, instrument.timezone)
     name = f"{instrument.symbol} {instrument.sec_type} {instrument.exchange} {instrument.currency}"
-    made_up = 1_000_000_000 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 1_000_000_000
-    rule = CENT if instrument.tick is None else TickRule(made_up % 1000 + 1000, ((0.0, _plain(instrument.tick)),))
+    made_up = (
+        1_000_000_000 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 1_000_000_000
+    )
+    rule = (
+        CENT
+        if instrument.tick is None
+        else TickRule(made_up % 1000 + 1000, ((0.0, _plain(instrument.tick)),))
+    )
     smart = instrument.sec_type == "STK"
     return Listing(
         con_id=made_up if instrument.con_id is None else instrument.con_id, symbol=instrument.symbol,
@@ -153,4 +158,3 @@ def _listing_of(instrument: Instrument, known: Iterable[Listing]) -> Listing:
 
 def _plain(tick: float) -> str:
     return f"{tick:.12f}".rstrip("0").rstrip(".")
-

@@ -127,7 +127,7 @@ class Quote:
     @property
     def mid(self) -> float:
         """The middle, as IB's MIDPOINT."""
-        return (self.bid + self.ask) / 2.0
+        return round((self.bid + self.ask) / 2.0, 9)  # half a tick has fewer places
 
 
 def quote(price: float, rule: TickRule) -> Quote:

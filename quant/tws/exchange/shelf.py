@@ -70,11 +70,14 @@ def _walk(listing: Listing, seed: int) -> Bars:
     name = f"{listing.symbol} {listing.sec_type} {listing.exchange} {listing.currency} {seed}"
     own = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     volatility = _VOLATILITY.get(listing.sec_type, 0.25)
-    days = synthetic(listing.symbol, "1d", FIRST, LAST, calendar=listing.calendar, seed=own, volatility=volatility)
+    days = synthetic(
+        listing.symbol, "1d", FIRST, LAST, calendar=listing.calendar, seed=own, volatility=volatility
+    )
     if listing.expiry is not None:
         labels = days.start.view("datetime64[ns]").astype("datetime64[D]")
         first, last = np.searchsorted(
-            labels, [np.datetime64(listing.expiry - _FUTURE_LIFE), np.datetime64(listing.expiry + timedelta(days=1))]
+            labels,
+            [np.datetime64(listing.expiry - _FUTURE_LIFE), np.datetime64(listing.expiry + timedelta(days=1))],
         )
         days = days[int(first) : int(last)]
     scale = listing.first_price / 100.0  # synthetic() begins at 100

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import DAY, BarSize
 from quant.core.calendar import Calendar, Dates
-from quant.core.sessions import Floats, group_starts
+from quant.core.sessions import first_day, group_starts
 from quant.tws.exchange.hours import spans
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.path import Shape, Ticks, moments, path
@@ -46,10 +46,18 @@ class Tape:
 
     # ------------------------------------------------------------ bars
     def bars(
-        self, listing: Listing, size: BarSize, what: str, rth: bool, first: np.datetime64, last: np.datetime64, now: int
+        self,
+        listing: Listing,
+        size: BarSize,
+        what: str,
+        rth: bool,
+        first: np.datetime64,
+        last: np.datetime64,
+        now: int,
     ) -> Bars:
         """Return the bars of the sessions `first` to `last`, both included, that are known at `now` (UTC ns).
 
+        first: of weeks and months the first day of one, or its bar holds only part of it.
         what: as `what` gave it. rth: without bars outside the sessions, where a series has such. For each session the
         nearest series that has it counts: of that size, else a finer one, else a path inside a coarser one.
         """
@@ -59,12 +67,10 @@ class Tape:
             known = self._until(listing, _of_sessions(held.load(), first, last), now)
             if rth and not held.rth:
                 known = _cut(known, known.times.in_session)
-            known = _cut(known, ~np.isin(known.session, taken))
-            if not len(known):
-                continue
-            found = self._as_size(listing, known, size)
-            taken = np.union1d(taken, known.session)
-            parts.append(found)
+            known = _cut(known, ~np.isin(first_day(known.session, size.unit), taken))
+            if len(known):
+                taken = np.union1d(taken, first_day(known.session, size.unit))
+                parts.append(self._as_size(listing, known, size))
         if not parts:
             return self.series(listing)[0].load()[:0]
         return _joined(parts)
@@ -96,7 +102,7 @@ class Tape:
         row = len(begun) - 1
         ticks = self._path(listing, begun, row)
         seen = ticks.between(int(ticks.time[0]), now + 1)
-        columns = {name: np.array(getattr(begun, name)) for name in COLUMNS}
+        columns: dict[str, Any] = {name: np.array(getattr(begun, name)) for name in COLUMNS}
         for name, value in _sum(seen).items():
             columns[name][row] = value
         return replace(begun, **columns)
@@ -113,10 +119,12 @@ class Tape:
             near = _cut(near, ~np.isin(near.session, taken))
             if not len(near):
                 continue
+            taken = np.union1d(taken, near.session)
             meets = (near.times.begin < end) & (near.end > begin)
-            taken = np.union1d(taken, near.session[meets])
             found += [self._path(listing, near, int(row)) for row in np.flatnonzero(meets)]
-        return _chained(sorted(found, key=lambda t: int(t.time[0]))).between(begin, end) if found else _NOTHING
+        return (
+            _chained(sorted(found, key=lambda t: int(t.time[0]))).between(begin, end) if found else _NOTHING
+        )
 
     def last(self, listing: Listing, now: int) -> tuple[int, float] | None:
         """Return the time and price of the last tick up to `now`, None before the first."""
@@ -136,7 +144,9 @@ class Tape:
 
     def _finest(self, listing: Listing) -> list[Held]:
         base = base_of(listing)
-        return sorted((h for h in self.series(listing) if h.what == base), key=lambda h: (h.bar.ns, not h.rth))
+        return sorted(
+            (h for h in self.series(listing) if h.what == base), key=lambda h: (h.bar.ns, not h.rth)
+        )
 
     def _path(self, listing: Listing, bars: Bars, row: int) -> Ticks:
         start = int(bars.start[row])
@@ -157,7 +167,7 @@ class Tape:
 def _makes(held: BarSize, size: BarSize) -> bool:
     """Return whether bars of `held` give bars of `size`, as a sum or by a path."""
     if held.ns >= size.ns:
-        return held.ns == size.ns or size.ns <= DAY or held.unit == "mo"
+        return held.ns == size.ns or held.ns <= DAY  # a path inside a week would need the days' own sums
     return size.ns % held.ns == 0 if size.intraday else held.unit not in ("w", "mo")
 
 
@@ -172,12 +182,10 @@ def _spans(sessions: Calendar | None, begin: int, end: int) -> list[tuple[int, i
 
 
 def _of_sessions(bars: Bars, first: np.datetime64, last: np.datetime64) -> Bars:
-    """Return the bars whose session lies in first .. last."""
+    """Return the bars whose session lies in first .. last; weeks and months count by the day that labels them."""
     low, high = (int(d.astype("datetime64[ns]").astype(np.int64)) for d in (first, last))
     if not bars.bar.intraday:
-        # Weeks and months are labelled by their first day, and count where they hold one of the sessions.
-        near = bars.between(low - bars.bar.ns + DAY, high + DAY)
-        return near
+        return bars.between(low, high + DAY)
     near = bars.between(low - 2 * DAY, high + 3 * DAY)
     return _cut(near, (near.session >= first) & (near.session <= last))
 
@@ -190,7 +198,7 @@ def _near(bars: Bars, begin: int, end: int) -> Bars:
 def _cut(bars: Bars, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Bars:
     if np.all(keep):
         return bars
-    columns = {name: getattr(bars, name)[keep] for name in ("start", *COLUMNS)}
+    columns: dict[str, Any] = {name: getattr(bars, name)[keep] for name in ("start", *COLUMNS)}
     return replace(bars, **columns)
 
 
@@ -199,7 +207,7 @@ def _joined(parts: list[Bars]) -> Bars:
         return parts[0]
     start = np.concatenate([p.start for p in parts])
     order = np.argsort(start, kind="stable")
-    columns = {name: np.concatenate([getattr(p, name) for p in parts])[order] for name in COLUMNS}
+    columns: dict[str, Any] = {n: np.concatenate([getattr(p, n) for p in parts])[order] for n in COLUMNS}
     return replace(parts[0], start=start[order], **columns)
 
 
@@ -222,7 +230,7 @@ def _summed(like: Bars, size: BarSize, ticks: Ticks, session: Dates) -> Bars:
     start = group_starts(ticks.time, session, size, like.instrument.timezone, like.calendar)
     first = np.flatnonzero(np.append(True, np.diff(start) != 0))
     last = np.append(first, len(start))[1:] - 1
-    columns: dict[str, Floats] = {
+    columns: dict[str, Any] = {
         "open": ticks.price[first], "high": np.maximum.reduceat(ticks.price, first),
         "low": np.minimum.reduceat(ticks.price, first), "close": ticks.price[last],
         "volume": np.add.reduceat(ticks.size, first),

@@ -1,0 +1,31 @@
+"""The wire of TWS: what the session and the server need of it."""
+
+from quant.tws.codec.codec import Codec, Malformed, Unknown
+from quant.tws.codec.frames import (
+    ClientStream,
+    FrameReader,
+    Greeting,
+    greeting_reply,
+    negotiate,
+    pack,
+)
+from quant.tws.codec.messages import ANSWERS, HIGHEST_VERSION, LOWEST_VERSION, REQUESTS, message_class
+from quant.tws.codec.text import TextError
+
+__all__ = [
+    "ANSWERS",
+    "HIGHEST_VERSION",
+    "LOWEST_VERSION",
+    "REQUESTS",
+    "ClientStream",
+    "Codec",
+    "FrameReader",
+    "Greeting",
+    "Malformed",
+    "TextError",
+    "Unknown",
+    "greeting_reply",
+    "message_class",
+    "negotiate",
+    "pack",
+]
