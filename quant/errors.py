@@ -265,7 +265,9 @@ class RequestFailed(BrokerError):
     """TWS answered a request with an error. `code` is IB's; `what` says what was asked."""
 
     def __init__(self, what: str, code: int, text: str, mend: str = "") -> None:
-        super().__init__(f"{what}: {text.strip().rstrip('.')} (IB code {code})" + (f". {mend}" if mend else ""))
+        super().__init__(
+            f"{what}: {text.strip().rstrip('.')} (IB code {code})" + (f". {mend}" if mend else "")
+        )
         self.what = what
         self.code = code
         self.text = text

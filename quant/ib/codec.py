@@ -99,9 +99,13 @@ class Encoder:
         try:
             call(self._client)
         except _Refusal as e:
-            raise RequestFailed(what, e.code, str(e), "nothing was sent; correct the value that it names") from None
+            raise RequestFailed(
+                what, e.code, str(e), "nothing was sent; correct the value that it names"
+            ) from None
         except (TypeError, ValueError, AttributeError) as e:
-            raise RequestFailed(what, BAD_MESSAGE, f"cannot be written to TWS: {e}", "nothing was sent") from None
+            raise RequestFailed(
+                what, BAD_MESSAGE, f"cannot be written to TWS: {e}", "nothing was sent"
+            ) from None
         return self._sink.sent
 
 

@@ -83,7 +83,9 @@ class Verdict:
     def error(self, what: str) -> BrokerError:
         """Return the error with which a request for `what` ends."""
         if self.kind is Kind.AMBIGUOUS_CONTRACT:
-            return AmbiguousContract(what, (), f"IB says: {self.text} (code {self.code}). Describe it more closely")
+            return AmbiguousContract(
+                what, (), f"IB says: {self.text} (code {self.code}). Describe it more closely"
+            )
         mend = self.mend or _MENDS.get(self.kind, "")
         return _ERRORS.get(self.kind, RequestFailed)(what, self.code, self.text, mend)
 
@@ -150,7 +152,9 @@ def _parse(text: str, origin: str) -> dict[int, _Entry]:
             raise ConfigError(origin, f"code {code}", "stands there twice")
         texts = row.get("text", [])
         if not isinstance(texts, list) or not all(isinstance(t, dict) and t.get("contains") for t in texts):
-            raise ConfigError(origin, f"code {code}.text", 'write rows like { contains = "pacing", class = "pacing" }')
+            raise ConfigError(
+                origin, f"code {code}.text", 'write rows like { contains = "pacing", class = "pacing" }'
+            )
         entries[code] = _Entry(
             _kind(row, origin, code),
             str(row.get("mend", "")),

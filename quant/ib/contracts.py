@@ -16,6 +16,9 @@ from quant.core.instrument import Instrument
 from quant.errors import ContractUnclear, ParameterError
 from quant.ib.exchanges import calendar_of, zone_of
 
+UNCLEAR: Final = (
+    "TWS shows it under Financial Instrument Info > Description; if it is there, please report a fault"
+)
 # IB leaves the multiplier empty where a unit of quantity is worth its price (shares, currencies, index points).
 WITHOUT_MULTIPLIER: Final = frozenset({"STK", "CASH", "IND", "CRYPTO", "FUND", "CFD", "CMDTY", "BOND"})
 
@@ -151,8 +154,9 @@ class ContractFacts:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Return the facts that `to_dict` wrote. Raises TypeError or KeyError for anything else."""
-        plain = {**values, "spec": ContractSpec(**values["spec"])}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        plain["spec"] = ContractSpec(**values["spec"])
+        return cls(**plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +187,12 @@ def instrument(facts: ContractFacts) -> Instrument:
     Raises ContractUnclear if a unit is missing without which its prices mean nothing, or the time zone is unknown.
     """
     spec, what = facts.spec, str(facts.spec)
-    told = "Tell us with what `quant data show` and TWS's contract description say"
     if not spec.currency:
-        raise ContractUnclear(what, "currency", spec.currency, told)
+        raise ContractUnclear(what, "currency", spec.currency, UNCLEAR)
     if not (math.isfinite(facts.min_tick) and facts.min_tick > 0):
-        raise ContractUnclear(what, "minTick", facts.min_tick, told)
+        raise ContractUnclear(what, "minTick", facts.min_tick, UNCLEAR)
     if facts.price_magnifier < 1:
-        raise ContractUnclear(what, "priceMagnifier", facts.price_magnifier, told)
+        raise ContractUnclear(what, "priceMagnifier", facts.price_magnifier, UNCLEAR)
     calendar = calendar_of(spec.sec_type, facts.listing)
     return Instrument(
         symbol=spec.symbol,
@@ -198,35 +201,35 @@ def instrument(facts: ContractFacts) -> Instrument:
         currency=spec.currency,
         con_id=spec.con_id,
         tick=facts.min_tick,
-        multiplier=_multiplier(spec, told),
+        multiplier=_multiplier(spec),
         price_magnifier=facts.price_magnifier,
         calendar=calendar,
-        timezone=_zone(facts, calendar, told),
+        timezone=_zone(facts, calendar),
     )
 
 
-def _multiplier(spec: ContractSpec, told: str) -> float:
+def _multiplier(spec: ContractSpec) -> float:
     if not spec.multiplier:
         if spec.sec_type in WITHOUT_MULTIPLIER:
             return 1.0
-        raise ContractUnclear(str(spec), "multiplier", spec.multiplier, told)
+        raise ContractUnclear(str(spec), "multiplier", spec.multiplier, UNCLEAR)
     try:
         value = float(spec.multiplier)
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise ContractUnclear(str(spec), "multiplier", spec.multiplier, told)
+        raise ContractUnclear(str(spec), "multiplier", spec.multiplier, UNCLEAR)
     return value
 
 
-def _zone(facts: ContractFacts, calendar: str | None, told: str) -> str:
+def _zone(facts: ContractFacts, calendar: str | None) -> str:
     if calendar is not None and calendar not in ("24/5", "24/7"):
         return timezone_of(calendar)
     zone = zone_of(facts.time_zone)
     try:
         check_zone(zone)
     except ParameterError:
-        raise ContractUnclear(str(facts.spec), "timeZoneId", facts.time_zone, told) from None
+        raise ContractUnclear(str(facts.spec), "timeZoneId", facts.time_zone, UNCLEAR) from None
     return zone
 
 

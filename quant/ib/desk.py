@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 class Write(Protocol):
     """Encodes and sends a message. Raises LinkLost, or RequestFailed if it cannot be encoded."""
 
-    def __call__(self, what: str, call: Call, *, counted: bool = False) -> None: ...
+    def __call__(self, what: str, call: Call, *, counted: bool = False) -> None:
+        """Do so; `counted` where the caller tells pacing of it."""
 
 
 class Desk:

@@ -11,8 +11,8 @@ from typing import Final
 
 STOCKS: Final = {
     # United States: one calendar for all venues
-    **dict.fromkeys(("NYSE", "NASDAQ", "ARCA", "AMEX", "BATS", "IEX", "ISLAND", "CBOE", "NYSENAT", "PINK", "BEX"), "XNYS"),
-    **dict.fromkeys(("CHX", "EDGEA", "PSX", "MEMX", "LTSE", "OTCLNKECN", "NMS"), "XNYS"),
+    **dict.fromkeys(("NYSE", "NASDAQ", "ARCA", "AMEX", "BATS", "IEX", "ISLAND", "CBOE", "PINK"), "XNYS"),
+    **dict.fromkeys(("BEX", "NYSENAT", "CHX", "EDGEA", "PSX", "MEMX", "LTSE", "OTCLNKECN", "NMS"), "XNYS"),
     # Canada
     **dict.fromkeys(("TSE", "VENTURE", "AEQLIT", "PURE"), "XTSE"),
     # Europe

@@ -55,7 +55,7 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds. A link that is silent for `idle_s` is probed, and dropped `probe_s` later: 25 s in all, of 45 allowed."""
+    """Seconds. A link that is silent for `idle_s` is probed, and dropped `probe_s` later: after 25 of 45 allowed."""
 
     idle_s: float = 15.0
     probe_s: float = 10.0

@@ -99,7 +99,9 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
+    ) -> None:
         self.close()
 
     # ------------------------------------------------------------ for users
@@ -204,7 +206,12 @@ class Session:
         if self._closing:
             self._finish()
             return now
-        due = [self._connect_again(now), self._login_in_time(now), self._heartbeat(now), self._desk.time_out(now)]
+        due = [
+            self._connect_again(now),
+            self._login_in_time(now),
+            self._heartbeat(now),
+            self._desk.time_out(now),
+        ]
         if self.state is State.READY:
             try:
                 due.append(self._desk.send_due(now))
@@ -232,7 +239,9 @@ class Session:
         until = self._login_since + self.patience.login_s
         if now < until:
             return until
-        self._drop(self._cannot("it told no account and no order id; it seems to wait for its own login", SILENT))
+        self._drop(
+            self._cannot("it told no account and no order id; it seems to wait for its own login", SILENT)
+        )
         return now
 
     def _heartbeat(self, now: float) -> float:
@@ -244,7 +253,9 @@ class Session:
         if self._probe_at is not None:
             until = self._probe_at + self.patience.probe_s
             if now >= until:
-                self._drop(LinkLost(f"TWS was silent for {now - link.last_rx:.0f} s and did not answer a heartbeat"))
+                self._drop(
+                    LinkLost(f"TWS was silent for {now - link.last_rx:.0f} s and did not answer a heartbeat")
+                )
             return until
         if now - link.last_rx < self.patience.idle_s:
             return link.last_rx + self.patience.idle_s

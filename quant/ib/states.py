@@ -39,12 +39,18 @@ TABLE: Final[dict[tuple[State, Turn], State]] = {
     (S.LOGIN, T.LOGGED_IN): S.READY,
     (S.LOGIN, T.LOST): S.WAITING,
     (S.LOGIN, T.GIVE_UP): S.IDLE,
-    (S.LOGIN, T.CUT): S.LOGIN,  # TWS tells at login that it has no connection; the next row of CUT comes again
+    (
+        S.LOGIN,
+        T.CUT,
+    ): S.LOGIN,  # TWS tells at login that it has no connection; the next row of CUT comes again
     (S.LOGIN, T.DATA_LOST): S.LOGIN,  # nothing is subscribed yet
     (S.LOGIN, T.DATA_KEPT): S.LOGIN,
     (S.LOGIN, T.CLOSE): S.CLOSED,
     (S.READY, T.CUT): S.CUT,
-    (S.READY, T.DATA_LOST): S.READY,  # the 1100 before it came before we connected; subscriptions are gone all the same
+    (
+        S.READY,
+        T.DATA_LOST,
+    ): S.READY,  # the 1100 before it came before we connected; subscriptions are gone all the same
     (S.READY, T.DATA_KEPT): S.READY,
     (S.READY, T.LOGGED_IN): S.READY,  # nextValidId comes again after reqIds
     (S.READY, T.LOST): S.WAITING,

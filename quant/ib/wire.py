@@ -120,7 +120,9 @@ class Wire:
             wire._release()
             mend = "Update TWS or IB Gateway (10.30 or later)"
             raise CannotConnect(host, port, f"TWS is too old (protocol version {e})", mend) from None
-        wire._reader = threading.Thread(target=wire._read, args=(inbox,), name=f"tws-reader-{port}", daemon=True)
+        wire._reader = threading.Thread(
+            target=wire._read, args=(inbox,), name=f"tws-reader-{port}", daemon=True
+        )
         wire._reader.start()
         return wire
 
@@ -263,9 +265,13 @@ def _connect(host: str, port: int, connect: Connect, limits: Limits) -> socket.s
         raise CannotConnect(host, port, "nothing listens there", START) from None
     except TimeoutError:
         told = f"no answer within {limits.connect_s:g} s"
-        raise CannotConnect(host, port, told, "Check the address and the firewall between. " + START) from None
+        raise CannotConnect(
+            host, port, told, "Check the address and the firewall between. " + START
+        ) from None
     except socket.gaierror:
-        raise CannotConnect(host, port, "there is no such host", "Write its name or address: --host NAME") from None
+        raise CannotConnect(
+            host, port, "there is no such host", "Write its name or address: --host NAME"
+        ) from None
     except (OSError, OverflowError) as e:
         raise CannotConnect(host, port, _reason(e), START) from None
 

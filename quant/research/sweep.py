@@ -463,7 +463,8 @@ def _work(
 
         yield from cluster.run(evaluate, plan.task, chunks, client=client, workers=workers)
         return
-    count = min(_workers(workers), len(chunks))
+    cores = os.cpu_count()
+    count = min(1 if cores is None else cores, len(chunks)) if workers is None else min(workers, len(chunks))
     run: Callable[..., Iterator[tuple[int, list[Row]]]] = (
         threads.run if plan.task.engine == "compiled" else processes.run
     )
