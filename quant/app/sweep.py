@@ -286,7 +286,7 @@ def client_of(address: str | None) -> Iterator[Client | None]:
     try:
         yield client
     finally:
-        client.close()  # type: ignore[no-untyped-call]  # dask's own
+        client.close()
 
 
 # ---------------------------------------------------------------- showing a sweep

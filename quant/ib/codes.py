@@ -63,7 +63,7 @@ _ERRORS: Final[Mapping[Kind, type[RequestFailed]]] = {
     Kind.UNKNOWN_CONTRACT: UnknownContract,
 }
 _MENDS: Final[Mapping[Kind, str]] = {
-    Kind.NO_PERMISSION: "Subscribe to the market data in IB's Client Portal (Settings > Market Data), or ask for delayed data",
+    Kind.NO_PERMISSION: "Subscribe to it in IB's Client Portal (Settings > Market Data), or ask for delayed data",
     Kind.COMPETING_SESSION: "Log out of the other session of the same user (TWS, mobile, Client Portal)",
     Kind.PACING: "Wait; other programs of the same user count as well",
     Kind.UNKNOWN_CONTRACT: "Check symbol, --sec-type, --exchange and --currency",

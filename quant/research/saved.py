@@ -144,7 +144,9 @@ def sweeps(data: str | Path | None = None) -> pd.DataFrame:
     rows = [_listed(folder) for folder in files.sweep_folders(data_folder(data))]
     rows.sort(key=lambda row: (str(row.get("created", "")), row["sweep"]))
     found = pd.DataFrame(rows, columns=list(COLUMNS))
-    found["created"] = pd.to_datetime(found["created"], utc=True)
+    found["created"] = pd.to_datetime(
+        found["created"], utc=True, format="ISO8601"
+    )  # with and without fractions
     return found
 
 

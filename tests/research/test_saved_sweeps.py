@@ -249,6 +249,9 @@ def test_the_list_has_a_row_a_sweep_and_stops_at_nothing(made: q.Sweep, stored: 
     assert found["combinations"].tolist() == [6, 2]
     assert found["bars"].tolist() == ["AAA 1d"] * 2
     assert found["sharpe"][0] == made.table["sharpe"].max()
+    facts = chunks.load_sweep_facts(made.folder)
+    chunks.save_sweep_facts(made.folder, facts | {"created": "2020-01-01T00:00:00+00:00"})  # no fraction
+    assert str(sweeps(data)["created"][0]) == "2020-01-01 00:00:00+00:00"
     (made.folder / "sweep.json").write_text("{}", encoding="utf-8")
     found = sweeps(data)
     assert sorted(found["strategy"]) == ["(damaged)", "MacdCross"]

@@ -107,6 +107,15 @@ def test_several_symbols_are_judged_together(several: q.Sweep) -> None:
     assert found.halves.shape == (12, 2)
 
 
+def test_trials_of_every_symbol_and_of_earlier_sweeps_count(bars: q.Bars, tmp_path: Path) -> None:
+    other = q.synthetic("BBB", "1d", "2020-01-01", "2021-06-30", seed=5)
+    q.sweep("macd", other, {"fast": [3, 4], "slow": [40, 50]}, data=tmp_path, verify=0)
+    made = q.sweep("macd", {"AAA": bars, "BBB": other}, GRID, data=tmp_path, verify=0)
+    assert [s.trials for s in made.sweeps.values()] == [6, 4 + 6]
+    assert made.trials == made.verdict().trials == 6 + 4 + 6
+    assert [f[1] for f in sweep_content(made).facts if f[0] == "Trials"] == ["12 here, 16 ever"]
+
+
 def test_rows_of_several_symbols_know_whose_they_are(several: q.Sweep) -> None:
     assert several.best("sharpe", "BBB") == several.sweeps["BBB"].best("sharpe")
     for call in (lambda: several.best("sharpe"), lambda: several.run({"fast": 5})):

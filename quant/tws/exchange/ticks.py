@@ -65,6 +65,9 @@ class TickRule:
         step = max(self.increment(low), self.increment(high))
         size = float(step)
         first, last = _whole_up(low / size), _whole_down(high / size)
+        # A bound that was computed may lie a last bit beside the legal price that it stands for.
+        first += _times(first, step) < low
+        last -= _times(last, step) > high
         if first > last:
             return np.full(len(prices), np.nan)
         count = np.clip(np.rint(prices / size), first, last)

@@ -33,7 +33,9 @@ def contract(**more: Any) -> Contract:
 
 
 def full_contract(**more: Any) -> Contract:
-    words = dict(primaryExchange="NASDAQ", localSymbol="AAPL  26", tradingClass="NMS", right="C", multiplier="100")
+    words = dict(
+        primaryExchange="NASDAQ", localSymbol="AAPL  26", tradingClass="NMS", right="C", multiplier="100"
+    )
     return contract(lastTradeDateOrContractMonth="20260619", strike=187.5, **{**words, **more})
 
 
@@ -71,20 +73,102 @@ def order(kind: str = "LMT", **more: Any) -> Order:
     return o
 
 
-WORDS = """tif account settlingFirm clearingAccount clearingIntent goodAfterTime goodTillDate ocaGroup orderRef rule80A
-    activeStartTime activeStopTime faGroup faMethod faPercentage scaleTable algoId openClose designatedLocation modelCode
-    extOperator mifid2DecisionMaker mifid2DecisionAlgo mifid2ExecutionTrader mifid2ExecutionAlgo advancedErrorOverride
-    manualOrderTime adjustedOrderType""".split()
-WHOLE = """parentId displaySize minQty ocaType triggerMethod volatilityType referencePriceType scaleInitLevelSize
-    scaleSubsLevelSize scalePriceAdjustInterval scaleInitPosition scaleInitFillQty origin shortSaleSlot exemptCode
-    adjustableTrailingUnit duration postToAts""".split()
-NUMBERS = """lmtPrice auxPrice percentOffset trailingPercent trailStopPrice volatility deltaNeutralAuxPrice
-    scalePriceIncrement scalePriceAdjustValue scaleProfitOffset discretionaryAmt startingPrice stockRefPrice delta
-    stockRangeLower stockRangeUpper triggerPrice adjustedStopPrice adjustedStopLimitPrice adjustedTrailingAmount
-    lmtPriceOffset cashQty""".split()
-FLAGS = """allOrNone blockOrder hidden outsideRth sweepToFill continuousUpdate scaleAutoReset scaleRandomPercent whatIf
-    overridePercentageConstraints optOutSmartRouting notHeld solicited randomizeSize randomizePrice
-    dontUseAutoPriceForHedge isOmsContainer discretionaryUpToLimitPrice usePriceMgmtAlgo autoCancelParent""".split()
+WORDS = [
+    "tif",
+    "account",
+    "settlingFirm",
+    "clearingAccount",
+    "clearingIntent",
+    "goodAfterTime",
+    "goodTillDate",
+    "ocaGroup",
+    "orderRef",
+    "rule80A",
+    "activeStartTime",
+    "activeStopTime",
+    "faGroup",
+    "faMethod",
+    "faPercentage",
+    "scaleTable",
+    "algoId",
+    "openClose",
+    "designatedLocation",
+    "modelCode",
+    "extOperator",
+    "mifid2DecisionMaker",
+    "mifid2DecisionAlgo",
+    "mifid2ExecutionTrader",
+    "mifid2ExecutionAlgo",
+    "advancedErrorOverride",
+    "manualOrderTime",
+    "adjustedOrderType",
+]
+WHOLE = [
+    "parentId",
+    "displaySize",
+    "minQty",
+    "ocaType",
+    "triggerMethod",
+    "volatilityType",
+    "referencePriceType",
+    "scaleInitLevelSize",
+    "scaleSubsLevelSize",
+    "scalePriceAdjustInterval",
+    "scaleInitPosition",
+    "scaleInitFillQty",
+    "origin",
+    "shortSaleSlot",
+    "exemptCode",
+    "adjustableTrailingUnit",
+    "duration",
+    "postToAts",
+]
+NUMBERS = [
+    "lmtPrice",
+    "auxPrice",
+    "percentOffset",
+    "trailingPercent",
+    "trailStopPrice",
+    "volatility",
+    "deltaNeutralAuxPrice",
+    "scalePriceIncrement",
+    "scalePriceAdjustValue",
+    "scaleProfitOffset",
+    "discretionaryAmt",
+    "startingPrice",
+    "stockRefPrice",
+    "delta",
+    "stockRangeLower",
+    "stockRangeUpper",
+    "triggerPrice",
+    "adjustedStopPrice",
+    "adjustedStopLimitPrice",
+    "adjustedTrailingAmount",
+    "lmtPriceOffset",
+    "cashQty",
+]
+FLAGS = [
+    "allOrNone",
+    "blockOrder",
+    "hidden",
+    "outsideRth",
+    "sweepToFill",
+    "continuousUpdate",
+    "scaleAutoReset",
+    "scaleRandomPercent",
+    "whatIf",
+    "overridePercentageConstraints",
+    "optOutSmartRouting",
+    "notHeld",
+    "solicited",
+    "randomizeSize",
+    "randomizePrice",
+    "dontUseAutoPriceForHedge",
+    "isOmsContainer",
+    "discretionaryUpToLimitPrice",
+    "usePriceMgmtAlgo",
+    "autoCancelParent",
+]
 
 
 def full_order(version: int) -> Order:
@@ -97,7 +181,11 @@ def full_order(version: int) -> Order:
     o.algoStrategy, o.algoParams = "Vwap", [TagValue("maxPctVol", "0.1"), TagValue("noTakeLiq", "1")]
     o.orderMiscOptions = [TagValue("a", "b"), TagValue("c", "d")]
     o.softDollarTier = SoftDollarTier("tier", "value", "")
-    since = {183: {"customerAccount": "cust"}, 184: {"professionalCustomer": True}, 189: {"includeOvernight": True}}
+    since = {
+        183: {"customerAccount": "cust"},
+        184: {"professionalCustomer": True},
+        189: {"includeOvernight": True},
+    }
     since |= {192: {"manualOrderIndicator": 1}, 199: {"imbalanceOnly": True}}
     for first, values in since.items():
         if version >= first:
@@ -106,7 +194,14 @@ def full_order(version: int) -> Order:
 
 
 def delta_neutral_order() -> Order:
-    words = "OrderType SettlingFirm ClearingAccount ClearingIntent OpenClose DesignatedLocation".split()
+    words = [
+        "OrderType",
+        "SettlingFirm",
+        "ClearingAccount",
+        "ClearingIntent",
+        "OpenClose",
+        "DesignatedLocation",
+    ]
     more = {f"deltaNeutral{w}": w for w in words}
     numbers = {"deltaNeutralConId": 3, "deltaNeutralShortSaleSlot": 2, "deltaNeutralShortSale": True}
     return order("VOL", volatility=0.25, volatilityType=2, deltaNeutralAuxPrice=3.5, **more, **numbers)
@@ -172,7 +267,7 @@ def cancels(version: int) -> list[Call]:
 
 def executions(version: int) -> list[Call]:
     some = ExecutionFilter()
-    words = "acctCode time symbol secType exchange side".split()
+    words = ["acctCode", "time", "symbol", "secType", "exchange", "side"]
     vars(some).update({w: w for w in words}, clientId=5)
     if version >= 200:
         some.lastNDays, some.specificDates = 3, [20260701, 20260702]
@@ -188,14 +283,20 @@ SIMPLE: list[Call] = [
     ("reqManagedAccts", ()),
     ("setServerLogLevel", (5,)),
     ("reqContractDetails", (1, contract())),
-    ("reqContractDetails", (2, full_contract(includeExpired=True, secIdType="ISIN", secId="US0378331005", issuerId="e1"))),
+    (
+        "reqContractDetails",
+        (2, full_contract(includeExpired=True, secIdType="ISIN", secId="US0378331005", issuerId="e1")),
+    ),
     ("reqMatchingSymbols", (3, "AAP")),
     ("reqMarketRule", (26,)),
     ("reqHeadTimeStamp", (4, full_contract(), "TRADES", 1, 2)),
     ("reqHeadTimeStamp", (4, contract(includeExpired=True), "BID", 0, 1)),
     ("cancelHeadTimeStamp", (4,)),
     ("reqHistoricalData", (5, full_contract(), *HISTORY, [])),
-    ("reqHistoricalData", (5, contract(includeExpired=True), "", "1 Y", "1 day", "MIDPOINT", 0, 1, True, OPTIONS)),
+    (
+        "reqHistoricalData",
+        (5, contract(includeExpired=True), "", "1 Y", "1 day", "MIDPOINT", 0, 1, True, OPTIONS),
+    ),
     ("reqHistoricalData", (5, legs_asked(), *HISTORY, [])),
     ("cancelHistoricalData", (5,)),
     ("reqHistoricalTicks", (6, full_contract(), "20260701-16:00:00", "", 100, "BID_ASK", 1, True, OPTIONS)),

@@ -16,7 +16,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ContractData": [{}, {"contract.secType": "FUND"}],
     "OpenOrder": [{}, {"order.orderType": "LMT"}, {"order.deltaNeutralOrderType": "", "order.hedgeType": ""}]
     + [{"order.scalePriceIncrement": 0.0, "order.algoStrategy": ""}],
-    "CompletedOrder": [{}, {"order.orderType": "LMT"}, {"order.deltaNeutralOrderType": "", "order.hedgeType": ""}],
+    "CompletedOrder": [
+        {},
+        {"order.orderType": "LMT"},
+        {"order.deltaNeutralOrderType": "", "order.hedgeType": ""},
+    ],
 }
 CASES = [
     pytest.param(entry, fixed, id=entry.name + "".join(f" {v}" for v in fixed.values()))
@@ -114,10 +118,33 @@ NOT_IN_TEXT = {
     "TickReqParams": "lastPricePrecision lastSizePrecision",
 }
 WITHOUT_LOSS = set(
-    """OrderStatus ErrorMessage AccountValue AccountUpdateMulti AccountSummary HistoricalData HistoricalDataEnd
-    HistoricalDataUpdate HistoricalSchedule HistoricalTicks HistoricalTicksBidAsk HistoricalTicksLast RealTimeBarTick
-    HeadTimestamp CommissionAndFeesReport TickPrice TickSize TickString TickGeneric MarketDataType MarketRule
-    NextValidId ManagedAccounts CurrentTime OrderBound""".split()
+    [
+        "OrderStatus",
+        "ErrorMessage",
+        "AccountValue",
+        "AccountUpdateMulti",
+        "AccountSummary",
+        "HistoricalData",
+        "HistoricalDataEnd",
+        "HistoricalDataUpdate",
+        "HistoricalSchedule",
+        "HistoricalTicks",
+        "HistoricalTicksBidAsk",
+        "HistoricalTicksLast",
+        "RealTimeBarTick",
+        "HeadTimestamp",
+        "CommissionAndFeesReport",
+        "TickPrice",
+        "TickSize",
+        "TickString",
+        "TickGeneric",
+        "MarketDataType",
+        "MarketRule",
+        "NextValidId",
+        "ManagedAccounts",
+        "CurrentTime",
+        "OrderBound",
+    ]
 )
 
 
@@ -145,7 +172,9 @@ def test_text_of_version_200_loses_only_what_ib_gives_no_place(entry: Any) -> No
     assert lost == set(NOT_IN_TEXT.get(entry.name, "").split())
 
 
-@pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in ANSWERS.values() if e.name not in FOLDED])
+@pytest.mark.parametrize(
+    "entry", [pytest.param(e, id=e.name) for e in ANSWERS.values() if e.name not in FOLDED]
+)
 @pytest.mark.parametrize("version", [178, 200])
 def test_ibapi_takes_every_field_of_a_message_in_which_nothing_is_set(entry: Any, version: int) -> None:
     message = entry.type(**({"tickType": 1} if entry.name == "TickByTickData" else {}))
@@ -159,7 +188,12 @@ def test_what_is_not_set_in_an_order_is_unset_at_ibapi_and_no_zero() -> None:
     ((_, (_, contract, order, state)),) = read_by_ibapi(payload, 178)
     assert {order[n] for n in ("lmtPrice", "auxPrice", "trailStopPrice", "lmtPriceOffset")} == {UNSET_DOUBLE}
     assert order["totalQuantity"] == UNSET_DECIMAL
-    assert (order["exemptCode"], order["cashQty"], order["transmit"], contract["strike"]) == (-1, 0.0, True, 0.0)
+    assert (order["exemptCode"], order["cashQty"], order["transmit"], contract["strike"]) == (
+        -1,
+        0.0,
+        True,
+        0.0,
+    )
     # as TWS writes the margins of an order that is no what-if
     assert (state["initMarginBefore"], state["commissionAndFees"]) == ("1.7976931348623157E308", UNSET_DOUBLE)
 
@@ -173,14 +207,18 @@ def test_prices_arrive_to_the_last_bit(price: float) -> None:
 
 
 def test_words_beyond_ascii_and_backslashes_arrive() -> None:
-    text = "Zürich \\ \"Nestlé\" 東京 \n ok"
+    text = 'Zürich \\ "Nestlé" 東京 \n ok'
     for version in (178, 200):
         codec = Codec(version)
         (error,) = payloads(codec.encode(message_class("ErrorMessage")(id=1, errorCode=321, errorMsg=text)))
         assert read_by_ibapi(error, version)[0][1][3] == text
-        (value,) = payloads(codec.encode(message_class("AccountValue")(key="k", value=text, accountName="DU1")))
+        (value,) = payloads(
+            codec.encode(message_class("AccountValue")(key="k", value=text, accountName="DU1"))
+        )
         assert read_by_ibapi(value, version) == [("updateAccountValue", ("k", text, "", "DU1"))]
-        (details,) = payloads(codec.encode(message_class("ContractData")(contractDetails=dict(longName=text))))
+        (details,) = payloads(
+            codec.encode(message_class("ContractData")(contractDetails=dict(longName=text)))
+        )
         assert read_by_ibapi(details, version)[0][1][1]["longName"] == text
 
 

@@ -57,7 +57,7 @@ def set_paths(message: Any, where: str = "") -> dict[str, Any]:
     return found
 
 
-# What ibapi's text leaves out and its protobuf says; all of it is a default but what is marked.
+# What ibapi's text leaves out and its protobuf says; all of it defaults in these calls.
 NEVER_IN_TEXT = {
     "order.clientId",  # known from START_API
     "order.permId",
@@ -73,10 +73,13 @@ NEVER_IN_TEXT = {
 def test_text_leaves_out_defaults_and_nothing_else(version: int) -> None:
     for method, args in calls(version):
         text, protobuf = set_paths(decoded(version, method, args)), set_paths(decoded(226, method, args))
-        lost = {name: value for name, value in protobuf.items() if name not in text and name not in NEVER_IN_TEXT}
-        # a message that text does not ask for the cancel of everything with a time
-        assert {n: v for n, v in lost.items() if v} == {}, method
-        wrong = {name: (text[name], value) for name, value in protobuf.items() if text.get(name, value) != value}
+        lost = {
+            name: value for name, value in protobuf.items() if name not in text and name not in NEVER_IN_TEXT
+        }
+        assert {n: v for n, v in lost.items() if v not in (0, -1)} == {}, method  # -1: exemptCode of a leg
+        wrong = {
+            name: (text[name], value) for name, value in protobuf.items() if text.get(name, value) != value
+        }
         assert wrong == {}, method
         more = {name: value for name, value in text.items() if name not in protobuf}
         assert more == {}, method

@@ -131,9 +131,30 @@ def sent_by_ibapi(version: int, method: str, *args: Any) -> bytes:
 # ---------------------------------------------------------------- messages with a value in every field
 # Texts that ibapi reads as numbers, and numbers that mean more than themselves
 DECIMALS = set(
-    "totalQuantity filledQuantity position positionDesired positionAfter desiredAllocQty allowedAllocQty suggestedSize"
-    " minSize sizeIncrement suggestedSizeIncrement size sizeBid sizeAsk filled remaining shares cumQty volume WAP"
-    " minTick yieldRedemptionDate".split()
+    [
+        "totalQuantity",
+        "filledQuantity",
+        "position",
+        "positionDesired",
+        "positionAfter",
+        "desiredAllocQty",
+        "allowedAllocQty",
+        "suggestedSize",
+        "minSize",
+        "sizeIncrement",
+        "suggestedSizeIncrement",
+        "size",
+        "sizeBid",
+        "sizeAsk",
+        "filled",
+        "remaining",
+        "shares",
+        "cumQty",
+        "volume",
+        "WAP",
+        "minTick",
+        "yieldRedemptionDate",
+    ]
 )
 FIXED = {
     "orderType": "PEG BENCH",
@@ -230,5 +251,9 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
         keys = [*one, *(k for k in other if k not in one)]
         return [d for k in keys for d in differences(one.get(k), other.get(k), f"{where}.{k}")]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
-        return [d for i, (a, b) in enumerate(zip(one, other, strict=True)) for d in differences(a, b, f"{where}[{i}]")]
+        return [
+            d
+            for i, (a, b) in enumerate(zip(one, other, strict=True))
+            for d in differences(a, b, f"{where}[{i}]")
+        ]
     return [] if one == other else [f"{where}: {one!r} and {other!r}"]
