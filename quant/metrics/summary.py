@@ -14,8 +14,8 @@ from quant.metrics.returns import Days, Floats
 # What `figures` gives, in its order.
 NAMES: Final = (
     "total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "max_drawdown_days",
-    "exposure", "turnover", "trades", "win_rate", "profit_factor", "avg_trade", "best_trade", "worst_trade", "sqn", "commission",
-    "slippage", "rejected", "buy_hold_return", "final_value", "final_cash",
+    "exposure", "turnover", "trades", "win_rate", "profit_factor", "avg_trade", "best_trade", "worst_trade", "sqn",
+    "commission", "slippage", "rejected", "buy_hold_return", "final_value", "final_cash",
 )  # fmt: skip
 
 

@@ -191,10 +191,12 @@ def _judged(result: WalkForward) -> Judgement:
     sample, n = moments(returns), len(returns)
     probabilistic = deflated = math.nan
     if math.isfinite(sample.sharpe):
-        shape = {"skew": sample.skew, "kurtosis": sample.kurtosis}
-        probabilistic = probabilistic_sharpe(sample.sharpe, 0.0, n, **shape)
+        skew, kurtosis = sample.skew, sample.kurtosis
+        probabilistic = probabilistic_sharpe(sample.sharpe, 0.0, n, skew=skew, kurtosis=kurtosis)
         # The spread that luck gives to independent trials, as in verdict.py.
-        deflated = deflated_sharpe(sample.sharpe, n, variance=1.0 / (n - 1), trials=result.trials, **shape)
+        deflated = deflated_sharpe(
+            sample.sharpe, n, variance=1.0 / (n - 1), trials=result.trials, skew=skew, kurtosis=kurtosis
+        )
     _, _, hold = _by_session(run)
     start = float(result.settings["cash"])
     held = moments(np.diff(hold, prepend=start) / np.append(start, hold[:-1]))
@@ -337,7 +339,7 @@ def _lines(result: WalkForward) -> tuple[list[str], pd.DataFrame, list[str]]:
         tail.append(f"saved: {result.folder}")
     shown = result.windows.tail(SHOWN)
     figures_of = [n for n in shown if shown[n].dtype.kind == "f"]
-    return head, shown.assign(**{n: shown[n].round(4) for n in figures_of}), tail
+    return head, shown.round({n: 4 for n in figures_of}), tail
 
 
 def _bars(result: WalkForward) -> str:
@@ -364,7 +366,7 @@ def _by_session(run: Run) -> tuple[Any, Floats, Floats]:
         over = np.maximum(over, np.where(at >= 0, b.end[np.maximum(at, 0)], -1))
         first = float(b.close[0])
         grown += b.close[np.maximum(at, 0)] / first if first > 0.0 else math.nan
-    equity = run.equity.to_numpy()[np.searchsorted(end, over)]
+    equity: Floats = np.asarray(run.equity, dtype=np.float64)[np.searchsorted(end, over)]
     return sessions, equity, grown / len(bars) * float(run.settings["cash"])
 
 

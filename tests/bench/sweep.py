@@ -267,8 +267,8 @@ def first_sweep(repeats: int) -> dict[str, Any]:
         "unit": "s",
         "at_most": 10.0,
         "aim": 5.0,
-        "baseline": f"CPU {of['cpu']:.2f} s, verification {of['verification']:.2f} s; the second process {second['process']:.2f} s, "
-        f"verification {second['verification']:.2f} s{load()}",
+        "baseline": f"CPU {of['cpu']:.2f} s, verification {of['verification']:.2f} s; the second process "
+        f"{second['process']:.2f} s, verification {second['verification']:.2f} s{load()}",
         "parts": of,
         "second": second,
     }
