@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from quant.core.instrument import Instrument
     from quant.core.synthetic import synthetic
     from quant.core.version import version
-    from quant.research import Sweep, load_sweep, stats, sweep, sweeps
+    from quant.research import Sweep, WalkForward, load_sweep, stats, sweep, sweeps, walk_forward
     from quant.research.check import Check, check
     from quant.store import bars
     from quant.strategy import Panel, Signals, Strategy
@@ -45,6 +45,7 @@ _WHERE = {
     "Signals": "quant.strategy",
     "Strategy": "quant.strategy",
     "Sweep": "quant.research",
+    "WalkForward": "quant.research",
     "backtest": "quant.backtest",
     "bars": "quant.store",
     "check": "quant.research.check",
@@ -60,6 +61,7 @@ _WHERE = {
     "sweeps": "quant.research",
     "synthetic": "quant.core.synthetic",
     "version": "quant.core.version",
+    "walk_forward": "quant.research",
 }
 _MODULES = {"indicators": "quant.indicators", "metrics": "quant.metrics", "stats": "quant.research.stats"}
 
@@ -74,6 +76,7 @@ __all__ = [
     "Signals",
     "Strategy",
     "Sweep",
+    "WalkForward",
     "backtest",
     "bars",
     "check",
@@ -92,6 +95,7 @@ __all__ = [
     "sweeps",
     "synthetic",
     "version",
+    "walk_forward",
 ]
 
 

@@ -78,6 +78,7 @@ class Wire:
         self._limits = limits
         self._buffer = FrameBuffer()
         self._early: list[bytes] = []  # frames that came in the same packet as the handshake's reply
+        self._early_fault: ProtocolError | None = None
         self._sending = threading.Lock()
         self._ending = threading.Lock()
         self._ended = False
@@ -173,29 +174,37 @@ class Wire:
             if not data:
                 raise LinkLost("closed in the handshake")
             self._check_start(data)
-            frames = list(self._buffer.receive(data))
-            for at, payload in enumerate(frames):
-                fields = payload.split(b"\0")
-                # TWS may send other things first (ibapi: "sometimes I get news before the server version").
-                if len(fields) == 3 and fields[0].isdigit():
-                    self._agree(int(fields[0]), fields[1].decode("ascii", "replace"), newest)
-                    self._early = frames[at + 1 :]
-                    self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self._sock.settimeout(self._limits.send_s)
-                    self.last_rx = self._clock()
-                    return
+            try:
+                for payload in self._buffer.receive(data):
+                    if self.server_version:
+                        self._early.append(payload)
+                    else:
+                        self._agree(payload, newest)
+            except ProtocolError as e:
+                if not self.server_version:
+                    raise
+                self._early_fault = e
+            if self.server_version:
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._sock.settimeout(self._limits.send_s)
+                self.last_rx = self._clock()
+                return
 
     def _check_start(self, data: bytes) -> None:
         start = (self._buffer.held + data)[:40]
         if len(start) >= LENGTH.size and LENGTH.unpack_from(start)[0] > MAX_FRAME:
             raise ProtocolError(f"says {start.decode('ascii', 'backslashreplace')!r}")
 
-    def _agree(self, version: int, server_time: str, newest: int) -> None:
+    def _agree(self, payload: bytes, newest: int) -> None:
+        fields = payload.split(b"\0")
+        if len(fields) != 3 or not fields[0].isdigit():
+            return  # TWS may send other things first (ibapi: "sometimes I get news before the server version")
+        version = int(fields[0])
         if version < OLDEST_SERVER:
             raise _TooOld(version)
         if version > newest:
             raise ProtocolError(f"chose version {version}, which was not offered")
-        self.server_version, self.server_time = version, server_time
+        self.server_version, self.server_time = version, fields[1].decode("ascii", "replace")
 
     # ------------------------------------------------------------ the reader's thread
     def _read(self, inbox: Inbox) -> None:
@@ -216,6 +225,8 @@ class Wire:
         early = [e for payload in self._early for e in decoder.decode(payload)]
         if early:
             inbox.put(Batch(self.last_rx, early))
+        if self._early_fault is not None:
+            raise self._early_fault
         begun = self._clock()  # of the frame that is not whole
         while True:
             try:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -339,7 +339,7 @@ def _lines(result: WalkForward) -> tuple[list[str], pd.DataFrame, list[str]]:
         tail.append(f"saved: {result.folder}")
     shown = result.windows.tail(SHOWN)
     figures_of = [n for n in shown if shown[n].dtype.kind == "f"]
-    return head, shown.round({n: 4 for n in figures_of}), tail
+    return head, shown.round(dict.fromkeys(figures_of, 4)), tail
 
 
 def _bars(result: WalkForward) -> str:

@@ -64,7 +64,7 @@ def cut_windows(
     at = _forward(sessions, trained, lengths["embargo"])
     if at.session >= len(sessions):
         _too_short(sessions, lengths)
-    windows = []
+    windows: list[Window] = []
     while at.session < len(sessions):
         after = _forward(sessions, at, lengths["test"])
         if after.session > at.session:
@@ -136,7 +136,7 @@ def _length(name: str, given: Length) -> int | BaseOffset:
 
 
 def _ends_periods(offset: BaseOffset) -> bool:
-    return type(offset).__name__.endswith("End") or (isinstance(offset, Week) and offset.weekday is not None)
+    return type(offset).__name__.endswith("End") or (isinstance(offset, Week) and getattr(offset, "weekday", None) is not None)
 
 
 def _shifted(day: pd.Timestamp, offset: BaseOffset, sign: int) -> pd.Timestamp:

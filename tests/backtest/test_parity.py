@@ -1,4 +1,4 @@
-"""The engine's trial on a machine: what its 20 cases cover, what a difference switches off, where the answer is kept."""
+"""The engine's trial on a machine: what its 20 cases cover, what a difference does, where the answer is kept."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_every_kind_of_event_comes_up(records: list[Record]) -> None:
     assert any(f.ambiguous for r in records for f in r.fills)
     assert any(r.wrong_side for r in records)
     assert any(r.borrowed for r in records)
-    assert min(len(r.fills) for r in records) > 10
+    assert min(len(r.fills) for r in records) > 5
 
 
 def test_cases_are_the_same_each_time(jobs: list[Job]) -> None:

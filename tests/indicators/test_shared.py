@@ -77,13 +77,12 @@ def test_shared_results_have_the_same_bits_and_cannot_be_written(name: str, bars
             assert array.flags.writeable
 
 
-def test_macd_is_put_together_from_what_is_shared(bars: q.Bars) -> None:
+def test_macd_which_is_put_together_has_the_same_bits(bars: q.Bars) -> None:
     expected = [indicators.macd(bars.close, *periods) for periods in MACDS]
     with sharing(*roots(bars), limit=MUCH):
         found = [indicators.macd(bars.close, *periods) for periods in MACDS]
     for a, b in zip(found, expected, strict=True):
         assert [x.tobytes() for x in arrays(a)] == [x.tobytes() for x in arrays(b)]
-    assert found[0].line is found[1].line is found[3].line
 
 
 def calls_of() -> tuple[Any, list[Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Final
 
+from quant.tws.exchange.hours import FIRST_YEAR, LAST_YEAR
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.ticks import TickRule
 
@@ -26,7 +27,6 @@ ZONES: Final = {
     "XNYS": "US/Eastern", "CMES": "US/Central", "24/5": "US/Eastern", "XLON": "GB-Eire", "XETR": "MET",
     "XFRA": "MET", "XTKS": "Japan", "XHKG": "Hongkong",
 }  # fmt: skip
-_FIRST_FUTURE, _LAST_FUTURE = 2015, 2035
 _QUARTERS: Final = {3: "H", 6: "M", 9: "U", 12: "Z"}
 
 
@@ -92,5 +92,5 @@ def _future(year: int, month: int) -> Listing:
     )  # fmt: skip
 
 
-FUTURES: Final = tuple(_future(y, m) for y in range(_FIRST_FUTURE, _LAST_FUTURE + 1) for m in _QUARTERS)
+FUTURES: Final = tuple(_future(y, m) for y in range(FIRST_YEAR, LAST_YEAR + 1) for m in _QUARTERS)
 BUILT_IN: Final = (*STOCKS, *OTHERS, *FUTURES)

@@ -21,9 +21,9 @@ from ibapi.protobuf.HistoricalSession_pb2 import HistoricalSession
 
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
-from quant.core.calendar import Calendar, Dates, calendar
+from quant.core.calendar import Calendar, Dates
 from quant.core.sessions import Floats, first_day
-from quant.tws.exchange.hours import date_text, in_zone, spans, utc
+from quant.tws.exchange.hours import date_text, in_zone, sessions_of, spans, utc
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.path import quote
 from quant.tws.exchange.refusal import HMDS, Refusal
@@ -255,10 +255,11 @@ def _shown(listing: Listing, what: str, source: str, prices: Floats, column: str
 
 def _stretch(listing: Listing, request: BarRequest, now: int) -> tuple[Stretch | None, Calendar]:
     """Return what a request covers, None where no session has opened by its end; and the sessions around."""
-    end = now if request.end is None else min(request.end, now)
+    # What begins at this very moment has begun: its first tick is there.
+    end = now + 1 if request.end is None else min(request.end, now + 1)
     moment = utc(end)
     first_year = max(request.duration.before(moment).year, 1700)
-    sessions = calendar(listing.calendar, first_year, moment.year)
+    sessions = sessions_of(listing.calendar, first_year, moment.year)
     # Seconds may reach far back over holidays, but never a year.
     last = int(np.searchsorted(sessions.open, end)) - 1
     if last < 0:

@@ -11,12 +11,20 @@ from quant.core.barsize import SECOND
 from quant.core.calendar import NO_BREAK, Calendar, calendar
 
 DAYS = 6  # of hours that contract details give, today's first
+# Made-up bars lie in these years. A calendar takes up to a second to make, whatever its years, so the same are asked
+# for throughout.
+FIRST_YEAR, LAST_YEAR = 2015, 2035
+
+
+def sessions_of(name: str, first_year: int, last_year: int) -> Calendar:
+    """Return the sessions of the exchange calendar `name` in at least these years."""
+    return calendar(name, min(first_year, FIRST_YEAR), max(last_year, LAST_YEAR))
 
 
 def sessions_around(name: str, moment: int) -> Calendar:
     """Return the sessions of the exchange calendar `name` from years before `moment` (UTC ns) to years after it."""
     year = utc(moment).year
-    return calendar(name, year, year)
+    return sessions_of(name, year, year)
 
 
 def utc(moment: int) -> datetime:

@@ -11,9 +11,8 @@ import numpy as np
 
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
-from quant.core.calendar import calendar
 from quant.core.sessions import Floats
-from quant.tws.exchange.hours import spans, utc
+from quant.tws.exchange.hours import sessions_around, spans
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.orders import OrderRequest
 from quant.tws.exchange.path import quote
@@ -138,8 +137,7 @@ class PathModel:
 
     def day(self, listing: Listing, decided_at: int) -> Day | None:
         """Return the session that is open at the moment, or the next one. A break does not end the day."""
-        year = utc(decided_at).year
-        sessions = calendar(listing.calendar, year, year)
+        sessions = sessions_around(listing.calendar, decided_at)
         row = int(np.searchsorted(sessions.close, decided_at, side="right"))
         if row >= len(sessions.dates):
             return None

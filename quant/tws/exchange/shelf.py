@@ -16,12 +16,13 @@ from quant.core.barsize import BarSize, bar_size
 from quant.core.sessions import Floats
 from quant.core.synthetic import SOURCE, synthetic
 from quant.store import Series, Store
+from quant.tws.exchange.hours import FIRST_YEAR, LAST_YEAR
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
 
 # Made-up series always reach over the same years: their bars must not depend on what is asked for.
-FIRST: Final = "2015-01-01"
-LAST: Final = "2035-12-31"
+FIRST: Final = f"{FIRST_YEAR}-01-01"
+LAST: Final = f"{LAST_YEAR}-12-31"
 _VOLATILITY: Final = {"CASH": 0.08, "FUT": 0.16, "IND": 0.16}  # of a year's return; stocks 0.25
 _FUTURE_LIFE: Final = timedelta(days=460)
 

@@ -20,6 +20,7 @@ from ibapi.order_condition import (
 )
 from ibapi.softdollartier import SoftDollarTier
 from ibapi.tag_value import TagValue
+from wire_peers import names
 
 Call = tuple[str, tuple[Any, ...]]
 
@@ -73,102 +74,28 @@ def order(kind: str = "LMT", **more: Any) -> Order:
     return o
 
 
-WORDS = [
-    "tif",
-    "account",
-    "settlingFirm",
-    "clearingAccount",
-    "clearingIntent",
-    "goodAfterTime",
-    "goodTillDate",
-    "ocaGroup",
-    "orderRef",
-    "rule80A",
-    "activeStartTime",
-    "activeStopTime",
-    "faGroup",
-    "faMethod",
-    "faPercentage",
-    "scaleTable",
-    "algoId",
-    "openClose",
-    "designatedLocation",
-    "modelCode",
-    "extOperator",
-    "mifid2DecisionMaker",
-    "mifid2DecisionAlgo",
-    "mifid2ExecutionTrader",
-    "mifid2ExecutionAlgo",
-    "advancedErrorOverride",
-    "manualOrderTime",
-    "adjustedOrderType",
-]
-WHOLE = [
-    "parentId",
-    "displaySize",
-    "minQty",
-    "ocaType",
-    "triggerMethod",
-    "volatilityType",
-    "referencePriceType",
-    "scaleInitLevelSize",
-    "scaleSubsLevelSize",
-    "scalePriceAdjustInterval",
-    "scaleInitPosition",
-    "scaleInitFillQty",
-    "origin",
-    "shortSaleSlot",
-    "exemptCode",
-    "adjustableTrailingUnit",
-    "duration",
-    "postToAts",
-]
-NUMBERS = [
-    "lmtPrice",
-    "auxPrice",
-    "percentOffset",
-    "trailingPercent",
-    "trailStopPrice",
-    "volatility",
-    "deltaNeutralAuxPrice",
-    "scalePriceIncrement",
-    "scalePriceAdjustValue",
-    "scaleProfitOffset",
-    "discretionaryAmt",
-    "startingPrice",
-    "stockRefPrice",
-    "delta",
-    "stockRangeLower",
-    "stockRangeUpper",
-    "triggerPrice",
-    "adjustedStopPrice",
-    "adjustedStopLimitPrice",
-    "adjustedTrailingAmount",
-    "lmtPriceOffset",
-    "cashQty",
-]
-FLAGS = [
-    "allOrNone",
-    "blockOrder",
-    "hidden",
-    "outsideRth",
-    "sweepToFill",
-    "continuousUpdate",
-    "scaleAutoReset",
-    "scaleRandomPercent",
-    "whatIf",
-    "overridePercentageConstraints",
-    "optOutSmartRouting",
-    "notHeld",
-    "solicited",
-    "randomizeSize",
-    "randomizePrice",
-    "dontUseAutoPriceForHedge",
-    "isOmsContainer",
-    "discretionaryUpToLimitPrice",
-    "usePriceMgmtAlgo",
-    "autoCancelParent",
-]
+WORDS = names(
+    """tif account settlingFirm clearingAccount clearingIntent goodAfterTime goodTillDate ocaGroup orderRef rule80A
+    activeStartTime activeStopTime faGroup faMethod faPercentage scaleTable algoId openClose designatedLocation
+    modelCode extOperator mifid2DecisionMaker mifid2DecisionAlgo mifid2ExecutionTrader mifid2ExecutionAlgo
+    advancedErrorOverride manualOrderTime adjustedOrderType"""
+)
+WHOLE = names(
+    """parentId displaySize minQty ocaType triggerMethod volatilityType referencePriceType scaleInitLevelSize
+    scaleSubsLevelSize scalePriceAdjustInterval scaleInitPosition scaleInitFillQty origin shortSaleSlot
+    exemptCode adjustableTrailingUnit duration postToAts"""
+)
+NUMBERS = names(
+    """lmtPrice auxPrice percentOffset trailingPercent trailStopPrice volatility deltaNeutralAuxPrice
+    scalePriceIncrement scalePriceAdjustValue scaleProfitOffset discretionaryAmt startingPrice stockRefPrice
+    delta stockRangeLower stockRangeUpper triggerPrice adjustedStopPrice adjustedStopLimitPrice
+    adjustedTrailingAmount lmtPriceOffset cashQty"""
+)
+FLAGS = names(
+    """allOrNone blockOrder hidden outsideRth sweepToFill continuousUpdate scaleAutoReset scaleRandomPercent whatIf
+    overridePercentageConstraints optOutSmartRouting notHeld solicited randomizeSize randomizePrice
+    dontUseAutoPriceForHedge isOmsContainer discretionaryUpToLimitPrice usePriceMgmtAlgo autoCancelParent"""
+)
 
 
 def full_order(version: int) -> Order:
@@ -194,14 +121,7 @@ def full_order(version: int) -> Order:
 
 
 def delta_neutral_order() -> Order:
-    words = [
-        "OrderType",
-        "SettlingFirm",
-        "ClearingAccount",
-        "ClearingIntent",
-        "OpenClose",
-        "DesignatedLocation",
-    ]
+    words = names("""OrderType SettlingFirm ClearingAccount ClearingIntent OpenClose DesignatedLocation""")
     more = {f"deltaNeutral{w}": w for w in words}
     numbers = {"deltaNeutralConId": 3, "deltaNeutralShortSaleSlot": 2, "deltaNeutralShortSale": True}
     return order("VOL", volatility=0.25, volatilityType=2, deltaNeutralAuxPrice=3.5, **more, **numbers)
@@ -267,7 +187,7 @@ def cancels(version: int) -> list[Call]:
 
 def executions(version: int) -> list[Call]:
     some = ExecutionFilter()
-    words = ["acctCode", "time", "symbol", "secType", "exchange", "side"]
+    words = names("acctCode time symbol secType exchange side")
     vars(some).update({w: w for w in words}, clientId=5)
     if version >= 200:
         some.lastNDays, some.specificDates = 3, [20260701, 20260702]

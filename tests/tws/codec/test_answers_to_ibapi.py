@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ibapi.const import UNSET_DECIMAL, UNSET_DOUBLE
-from wire_peers import TEXT_VERSIONS, as_text_carries, differences, filled, payloads, read_by_ibapi
+from wire_peers import TEXT_VERSIONS, as_text_carries, differences, filled, names, payloads, read_by_ibapi
 
 from quant.tws.codec import ANSWERS, Codec, TextError, message_class
 
@@ -14,8 +14,12 @@ FOLDED = {"HistoricalData", "HistoricalDataEnd"}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "TickByTickData": [{"tickType": t} for t in (1, 2, 3, 4)],
     "ContractData": [{}, {"contract.secType": "FUND"}],
-    "OpenOrder": [{}, {"order.orderType": "LMT"}, {"order.deltaNeutralOrderType": "", "order.hedgeType": ""}]
-    + [{"order.scalePriceIncrement": 0.0, "order.algoStrategy": ""}],
+    "OpenOrder": [
+        {},
+        {"order.orderType": "LMT"},
+        {"order.deltaNeutralOrderType": "", "order.hedgeType": ""},
+        {"order.scalePriceIncrement": 0.0, "order.algoStrategy": ""},
+    ],
     "CompletedOrder": [
         {},
         {"order.orderType": "LMT"},
@@ -118,33 +122,12 @@ NOT_IN_TEXT = {
     "TickReqParams": "lastPricePrecision lastSizePrecision",
 }
 WITHOUT_LOSS = set(
-    [
-        "OrderStatus",
-        "ErrorMessage",
-        "AccountValue",
-        "AccountUpdateMulti",
-        "AccountSummary",
-        "HistoricalData",
-        "HistoricalDataEnd",
-        "HistoricalDataUpdate",
-        "HistoricalSchedule",
-        "HistoricalTicks",
-        "HistoricalTicksBidAsk",
-        "HistoricalTicksLast",
-        "RealTimeBarTick",
-        "HeadTimestamp",
-        "CommissionAndFeesReport",
-        "TickPrice",
-        "TickSize",
-        "TickString",
-        "TickGeneric",
-        "MarketDataType",
-        "MarketRule",
-        "NextValidId",
-        "ManagedAccounts",
-        "CurrentTime",
-        "OrderBound",
-    ]
+    names(
+        """OrderStatus ErrorMessage AccountValue AccountUpdateMulti AccountSummary HistoricalData HistoricalDataEnd
+    HistoricalDataUpdate HistoricalSchedule HistoricalTicks HistoricalTicksBidAsk HistoricalTicksLast
+    RealTimeBarTick HeadTimestamp CommissionAndFeesReport TickPrice TickSize TickString TickGeneric
+    MarketDataType MarketRule NextValidId ManagedAccounts CurrentTime OrderBound"""
+    )
 )
 
 

@@ -19,6 +19,11 @@ TEXT_VERSIONS = range(176, 201)
 Call = tuple[str, tuple[Any, ...]]
 
 
+def names(text: str) -> list[str]:
+    """Return names that are easier to read in lines than one by one."""
+    return text.split()
+
+
 def plain(value: Any) -> Any:
     """Return a value that compares by content: ibapi's objects have no ==."""
     if isinstance(value, list | tuple):
@@ -131,30 +136,11 @@ def sent_by_ibapi(version: int, method: str, *args: Any) -> bytes:
 # ---------------------------------------------------------------- messages with a value in every field
 # Texts that ibapi reads as numbers, and numbers that mean more than themselves
 DECIMALS = set(
-    [
-        "totalQuantity",
-        "filledQuantity",
-        "position",
-        "positionDesired",
-        "positionAfter",
-        "desiredAllocQty",
-        "allowedAllocQty",
-        "suggestedSize",
-        "minSize",
-        "sizeIncrement",
-        "suggestedSizeIncrement",
-        "size",
-        "sizeBid",
-        "sizeAsk",
-        "filled",
-        "remaining",
-        "shares",
-        "cumQty",
-        "volume",
-        "WAP",
-        "minTick",
-        "yieldRedemptionDate",
-    ]
+    names(
+        """totalQuantity filledQuantity position positionDesired positionAfter desiredAllocQty allowedAllocQty
+    suggestedSize minSize sizeIncrement suggestedSizeIncrement size sizeBid sizeAsk filled remaining shares
+    cumQty volume WAP minTick yieldRedemptionDate"""
+    )
 )
 FIXED = {
     "orderType": "PEG BENCH",
