@@ -167,12 +167,13 @@ def _estimate(
 
 def _check_early(chosen: dict[str, Any]) -> None:
     """Refuse what q.sweep would refuse, before anything is timed for it."""
-    check_metric(chosen["metric"])
     from quant.research.first_use import announce_compiling
 
-    announce_compiling()
+    announce_compiling()  # the next import compiles the engine, or loads it
+
     from quant.research.sweep import _check
 
+    check_metric(chosen["metric"])
     chosen["verify"] = _verify(chosen["verify"])
     _check(chosen["engine"], chosen["workers"], chosen["verify"], chosen["search"])
     if chosen["search"] == "optuna" and chosen["samples"] is None:

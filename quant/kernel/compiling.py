@@ -60,7 +60,9 @@ def compiled(signature: Any) -> Callable[[F], F]:
         # numba (NUMBA_CACHE_DIR) stays.
         settings.CACHE_DIR = before or str(cache_folder())
         try:
-            made: F = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
+            made: F = numba.njit(signature, nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(
+                function
+            )
         finally:
             settings.CACHE_DIR = before
         return made
@@ -68,4 +70,5 @@ def compiled(signature: Any) -> Callable[[F], F]:
     return decorate
 
 
-inline: Final = numba.njit(error_model="numpy")
+# Called from compiled code only, so it needs no doors to Python and C; LLVM puts it where it is called.
+inline: Final = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)

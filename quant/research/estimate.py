@@ -12,7 +12,7 @@ from typing import Any, Final
 from quant.core import clock
 from quant.errors import QuantError
 from quant.research import chunks as files
-from quant.research.sweep import Plan
+from quant.research.sweep import Plan, count_sessions
 from quant.research.task import Task, evaluate
 
 BUDGET_S: Final = 0.5  # for timing
@@ -59,7 +59,7 @@ def estimate(
     cores = os.cpu_count() or 1
     count = max(min(cores if workers is None else workers, cores, len(plan.parts)), 1)
     held = _held(plan, data)
-    returns = 8 * len(set(max(task.job.bars, key=len).session.tolist()))  # bytes of a combination
+    returns = 8 * count_sessions(task.job.bars)  # bytes of a combination
     seconds = 0.0
     if held < total:
         each = rate_of(plan) if rate is None else rate

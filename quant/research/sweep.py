@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import backtrader as bt
+import numpy as np
 
 from quant.backtest import compiled, parity, source
 from quant.backtest.folder import runs
@@ -225,10 +225,16 @@ def _plan(
     return Plan(task, combos, _parts(task, len(combos.rows)), key, facts, folder, root, findings, search)
 
 
+def count_sessions(bars: Sequence[Bars]) -> int:
+    """Return how many sessions the longest feed has: the returns that a row keeps."""
+    session = max(bars, key=len).session
+    return 1 + int(np.count_nonzero(session[1:] != session[:-1]))
+
+
 def _parts(task: Task, count: int) -> list[range]:
     """Return the chunks of so many combinations."""
     bars = task.job.bars
-    sessions = len(set(max(bars, key=len).session.tolist()))
+    sessions = count_sessions(bars)
     return files.plan_chunks(count, sum(map(len, bars)), engine=task.engine, sessions=sessions)
 
 

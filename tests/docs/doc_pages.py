@@ -13,8 +13,9 @@ The forms that a page may use:
     <!-- shown -->          the next block is neither run nor compared
 
 A line that is shown must be a whole line of the output, in the order shown. White space counts as one space;
-"…" or "..." stands for anything, and alone on a line for any lines. A run folder's name matches any other, and
-the same name in a later command means the same run. /home/you/myproject is the folder of the page.
+"…" or "..." stands for anything, and alone on a line for any lines. The name of a run's or a sweep's folder matches
+any other, and the same name in a later command means the same one. Seconds, as 1.2 s, match any others, and so does
+how much a sweep ran again within its time. /home/you/myproject is the folder of the page.
 """
 
 from __future__ import annotations
@@ -36,7 +37,13 @@ from click.testing import CliRunner
 from quant.app.cli import cli
 
 HOME = "/home/you/myproject"
-RUN = re.compile(r"\b\d{8}-\d{6}-[a-z0-9_]+-[0-9a-f]{8}(-\d+)?\b")
+RUN = re.compile(r"\b(?:\d{8}-\d{6}-[a-z0-9_]+-[0-9a-f]{8}(?:-\d+)?|[a-z][a-z0-9_]*-[0-9a-f]{12})\b")
+# What machines differ in: seconds, and what is run again as long as there is time.
+VARIES = (
+    RUN,
+    re.compile(r"\b\d+\.\d s\b"),
+    re.compile(r"\b\d+ combinations run again by backtrader \(fast engine\), equal in [\d,]+ orders\b"),
+)
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>.*)$")
 COMMENT = re.compile(r"^ *<!-- (?P<name>file|exit|raises|shown)(: (?P<value>.+?))? -->$")
 KINDS = ("python", "text", "console", "toml", "csv")
@@ -226,5 +233,9 @@ def _runs(line: str) -> list[str]:
 
 
 def _pattern(line: str) -> re.Pattern[str]:
-    parts = [re.escape(part) for part in re.split(r"…|\.\.\.", RUN.sub("\0", line))]
-    return re.compile(".*".join(parts).replace("\0", RUN.pattern))
+    for mark, varies in enumerate(VARIES):
+        line = varies.sub(chr(mark), line)
+    text = ".*".join(re.escape(part) for part in re.split(r"…|\.\.\.", line))
+    for mark, varies in enumerate(VARIES):
+        text = text.replace(re.escape(chr(mark)), varies.pattern)
+    return re.compile(text)

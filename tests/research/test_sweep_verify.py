@@ -72,7 +72,10 @@ def test_more_than_there_are_is_all(msft: q.Bars) -> None:
 
 def test_auto_keeps_to_its_budget(msft: q.Bars, monkeypatch: pytest.MonkeyPatch) -> None:
     assert swept(msft).verified.fast == verify.MOST
-    for step, taken in ((1.0, 2), (9.0, 1)):  # each look at the clock is so many seconds later
+    for step, taken in (
+        (verify.BUDGET_S / 5, 2),
+        (2 * verify.BUDGET_S, 1),
+    ):  # from one look at the clock to the next
         ticks = itertools.count(step=step)
         monkeypatch.setattr(verify, "clock", SimpleNamespace(monotonic=lambda ticks=ticks: next(ticks)))
         assert swept(msft).verified.fast == taken

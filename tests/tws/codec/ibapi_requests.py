@@ -24,6 +24,8 @@ from wire_peers import names
 
 Call = tuple[str, tuple[Any, ...]]
 
+SECURITY = dict(secIdType="ISIN", secId="US0378331005")
+
 
 def contract(**more: Any) -> Contract:
     c = Contract()
@@ -113,7 +115,7 @@ def full_order(version: int) -> Order:
         184: {"professionalCustomer": True},
         189: {"includeOvernight": True},
     }
-    since |= {192: {"manualOrderIndicator": 1}, 199: {"imbalanceOnly": True}}
+    since |= {192: {"manualOrderIndicator": 5}, 199: {"imbalanceOnly": True}}
     for first, values in since.items():
         if version >= first:
             vars(o).update(values)
@@ -136,7 +138,7 @@ def conditional_order() -> Order:
         VolumeCondition(12, "ARCA", False, 5000),
         PercentChangeCondition(13, "BATS", True, 2.5).Or(),
     ]
-    return order("LMT", conditions=conditions, conditionsIgnoreRth=True, conditionsCancelOrder=True)
+    return order("LMT", conditions=conditions, conditionsIgnoreRth=True, conditionsCancelOrder=False)
 
 
 def combo_order() -> Order:
@@ -159,6 +161,7 @@ def orders(version: int) -> list[Call]:
     ats = contract(exchange="IBKRATS")
     cases = [
         (contract(), order("MKT")),
+        (full_contract(**SECURITY), order("MOC")),
         (contract(), order("MKT", totalQuantity=Decimal("1E+2"))),
         (contract(), order(lmtPrice=0.0, auxPrice=0.30000000000000004, orderRef="quant:macd:7")),
         (full_contract(), full_order(version)),
@@ -171,6 +174,9 @@ def orders(version: int) -> list[Call]:
         (ats, best_order(math.inf)),
         (ats, order("PEG MID", minTradeQty=3, midOffsetAtWhole=0.01, midOffsetAtHalf=0.02)),
     ]
+    cases += [
+        (contract(), order(scalePriceIncrement=0.5, **{flag: True})) for flag in FLAGS
+    ]  # two in each other's place look the same above
     return [("placeOrder", (40 + i, c, o)) for i, (c, o) in enumerate(cases)]
 
 
@@ -198,7 +204,7 @@ OPTIONS = [TagValue("a", "1"), TagValue("b", "2")]
 HISTORY = ("20260701-16:00:00", "2 D", "1 min", "TRADES", 1, 2, False)
 SIMPLE: list[Call] = [
     ("startApi", ()),
-    ("reqIds", (1,)),
+    ("reqIds", (3,)),
     ("reqCurrentTime", ()),
     ("reqManagedAccts", ()),
     ("setServerLogLevel", (5,)),
@@ -219,11 +225,11 @@ SIMPLE: list[Call] = [
     ),
     ("reqHistoricalData", (5, legs_asked(), *HISTORY, [])),
     ("cancelHistoricalData", (5,)),
-    ("reqHistoricalTicks", (6, full_contract(), "20260701-16:00:00", "", 100, "BID_ASK", 1, True, OPTIONS)),
+    ("reqHistoricalTicks", (6, full_contract(), "20260701-16:00:00", "", 100, "BID_ASK", 1, False, OPTIONS)),
     ("reqRealTimeBars", (7, full_contract(), 5, "TRADES", True, OPTIONS)),
     ("cancelRealTimeBars", (7,)),
     ("reqMktData", (8, full_contract(), "233,236", False, False, [])),
-    ("reqMktData", (8, legs_asked(), "", True, True, [])),
+    ("reqMktData", (8, legs_asked(), "", True, False, [])),
     ("reqMktData", (8, hedged(), "", False, False, [])),
     ("cancelMktData", (8,)),
     ("reqMarketDataType", (3,)),
@@ -232,6 +238,7 @@ SIMPLE: list[Call] = [
     ("reqOpenOrders", ()),
     ("reqAllOpenOrders", ()),
     ("reqAutoOpenOrders", (True,)),
+    ("reqAutoOpenOrders", (False,)),
     ("reqCompletedOrders", (True,)),
     ("reqPositions", ()),
     ("cancelPositions", ()),

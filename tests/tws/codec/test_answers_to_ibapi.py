@@ -35,8 +35,8 @@ CASES = [
 
 @pytest.mark.parametrize(("entry", "fixed"), [c for c in CASES if c.values[0].name not in FOLDED])
 def test_ibapi_takes_every_field_and_calls_back_as_for_protobuf(entry: Any, fixed: dict[str, Any]) -> None:
-    message = filled(entry.type, **fixed)
     for version in TEXT_VERSIONS:
+        message = filled(entry.type, bit=version % 6, **fixed)
         (text,) = payloads(Codec(version).encode(message))
         carried = as_text_carries(entry.layout, version, message)
         (protobuf,) = payloads(Codec(226).encode(carried))

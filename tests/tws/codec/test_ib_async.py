@@ -322,7 +322,7 @@ def test_its_orders_mean_what_ibapis_mean() -> None:
                         part.ClearField(name)
         assert got == expected
         compared += 1
-    assert compared == 12
+    assert compared > 30
 
 
 def test_its_other_requests_are_read() -> None:

@@ -164,10 +164,15 @@ _CONDITION_FIELDS = {
 
 
 class Filler:
-    """Gives each field another value, so that two that change places are seen."""
+    """Gives each field another value, so that two that change places are seen.
 
-    def __init__(self) -> None:
-        self.count = 0
+    Flags have but two values: the n-th is the n's bit `bit`, so that any two differ for one of the bits.
+    """
+
+    def __init__(self, bit: int) -> None:
+        self.bit = bit
+        self.flags = 0
+        self.count = 100  # 1 and 6 are versions of messages
 
     def fill(self, message: Any) -> Any:
         for field in message.DESCRIPTOR.fields:
@@ -201,7 +206,8 @@ class Filler:
         if field.type == field.TYPE_STRING:
             return str(number) if field.name in DECIMALS else f"{field.name} {number}"
         if field.type == field.TYPE_BOOL:
-            return number % 2 == 0
+            self.flags += 1
+            return bool(self.flags >> self.bit & 1)
         return number + 0.25 if field.type == field.TYPE_DOUBLE else number
 
     def _conditions(self, conditions: Any) -> None:
@@ -211,9 +217,12 @@ class Filler:
                 setattr(condition, name, self._value(condition.DESCRIPTOR.fields_by_name[name]))
 
 
-def filled(kind: Any, **fixed: Any) -> Any:
-    """Return a message with another value in every field; fixed: values by name, parts as in "order.action"."""
-    message = Filler().fill(kind())
+def filled(kind: Any, bit: int = 0, **fixed: Any) -> Any:
+    """Return a message with another value in every field; `bit` as in Filler.
+
+    fixed: values by name, parts as in "order.action".
+    """
+    message = Filler(bit).fill(kind())
     for name, value in fixed.items():
         *parts, last = name.split(".")
         scope = message
