@@ -23,7 +23,7 @@ from quant.metrics import NAMES
 if TYPE_CHECKING:
     from quant.kernel.run import Feed, Scratch
 
-SHARED_BYTES: Final = 32_000_000  # of indicators that combinations share, in each thread
+SHARED_BYTES: Final = 16_000_000  # of indicators that combinations share, in each thread
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -136,7 +136,8 @@ def _length(name: str, given: Length) -> int | BaseOffset:
 
 
 def _ends_periods(offset: BaseOffset) -> bool:
-    return type(offset).__name__.endswith("End") or (isinstance(offset, Week) and getattr(offset, "weekday", None) is not None)
+    of_a_weekday = isinstance(offset, Week) and getattr(offset, "weekday", None) is not None
+    return type(offset).__name__.endswith("End") or of_a_weekday
 
 
 def _shifted(day: pd.Timestamp, offset: BaseOffset, sign: int) -> pd.Timestamp:

@@ -32,6 +32,7 @@ from quant.tws.codec.text import (
 from quant.tws.codec.text_orders import CONDITIONS
 
 HISTORICAL_DATA_END_VERSION = 196  # below it the window of an answer stands before its bars
+_HISTORICAL_DATA = next(entry for entry in ANSWERS.values() if entry.name == "HistoricalData")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Codec:
             raise ValueError(f"server version {version} is not one of {LOWEST_VERSION} to {HIGHEST_VERSION}")
         self.version = version
         self._answers = {entry.type: entry for entry in ANSWERS.values()}
-        self._bars: dict[int, Any] = {}  # HistoricalData that waits for its end, by request
+        self._bars: dict[int, list[str]] = {}  # fields of HistoricalData that wait for its end, by request
 
     def decode(self, payload: bytes) -> Any:
         """Return the request of a frame as a message of ibapi.protobuf, or Unknown or Malformed. Never raises.
@@ -86,7 +87,8 @@ class Codec:
         """Return the frames of an answer, lengths included: none or one.
 
         message: of a class in messages.ANSWERS; set what TWS would set, since an unset field reads as unset or 0 at the
-        client. Below version 196 HistoricalData gives none: it waits for its HistoricalDataEnd, which gives both.
+        client. Below version 196 HistoricalData gives none: it waits for its HistoricalDataEnd, which gives both; a
+        later one of the same request takes its place, since the first may belong to an answer that was broken off.
         Raises TextError where a kind of tick or condition has no text, ValueError where a message is longer than
         clients read.
         """
@@ -120,14 +122,11 @@ class Codec:
 
     def _folded(self, entry: Entry, message: Any) -> tuple[bytes, ...]:
         if entry.name == "HistoricalData":
-            held = self._bars.setdefault(message.reqId, entry.type(reqId=message.reqId))
-            held.historicalDataBars.extend(message.historicalDataBars)
+            self._bars[message.reqId] = write(_layout(entry, self.version), message)
             return ()
-        data = next(e for e in ANSWERS.values() if e.name == "HistoricalData")
-        bars = self._bars.pop(message.reqId, None) or data.type(reqId=message.reqId)
-        request, *fields = write(_layout(data, self.version), bars)
-        window = write(_layout(entry, self.version), message)[1:]
-        return (self._text(data, [request, *window, *fields]),)
+        request, *window = write(_layout(entry, self.version), message)
+        bars = self._bars.pop(message.reqId, [request, "0"])[1:]
+        return (self._text(_HISTORICAL_DATA, [request, *window, *bars]),)
 
     def _text(self, entry: Entry, fields: list[str]) -> bytes:
         fields.append("")
@@ -175,9 +174,12 @@ def _tidy(message: Any) -> None:
         elif isinstance(value, int):
             if value in (UNSET_INT, UNSET_LONG):
                 message.ClearField(field.name)
-        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            for part in value if field.is_repeated else (value,):
-                _tidy(part)
+        elif hasattr(value, "ListFields"):
+            _tidy(value)
+        elif not isinstance(value, str) and not hasattr(value, "items"):  # a list; maps hold words only
+            for part in value:
+                if hasattr(part, "ListFields"):
+                    _tidy(part)
 
 
 def _check_order(order: Any) -> None:

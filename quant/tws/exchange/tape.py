@@ -131,8 +131,9 @@ class Tape:
         best: tuple[int, float] | None = None
         for held in self._finest(listing):
             whole = held.load()
-            upto = int(np.searchsorted(whole.start, now + held.bar.ns + DAY))
-            near = whole[max(upto - 200, 0) : upto]
+            # A day's label may lie ahead of its session by the clock of UTC.
+            upto = int(np.searchsorted(whole.start, now + (0 if held.bar.intraday else DAY), side="right"))
+            near = whole[max(upto - 5, 0) : upto]
             begun = int(np.searchsorted(near.times.begin, now, side="right")) if len(near) else 0
             if begun == 0 or (best is not None and near.end[begun - 1] <= best[0]):
                 continue

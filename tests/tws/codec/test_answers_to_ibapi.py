@@ -78,6 +78,17 @@ def test_bars_of_two_requests_do_not_mix() -> None:
         assert (name, got, bar["date"]) == ("historicalData", request, f"day {request}")
 
 
+def test_bars_of_an_answer_that_was_broken_off_do_not_come_with_the_next() -> None:
+    codec = Codec(178)
+    data, end = message_class("HistoricalData"), message_class("HistoricalDataEnd")
+    codec.encode(data(reqId=1, historicalDataBars=[dict(date="old"), dict(date="older")]))
+    codec.encode(data(reqId=1, historicalDataBars=[dict(date="new")]))
+    (payload,) = payloads(codec.encode(end(reqId=1)))
+    assert [args[1]["date"] for name, args in read_by_ibapi(payload, 178) if name == "historicalData"] == [
+        "new"
+    ]
+
+
 def paths(message: Any, where: str = "") -> set[str]:
     """Return the names of all fields that are set, lists as one."""
     found = set()
