@@ -70,5 +70,7 @@ def compiled(signature: Any) -> Callable[[F], F]:
     return decorate
 
 
-# Called from compiled code only, so it needs no doors to Python and C; LLVM puts it where it is called.
-inline: Final = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def inline(function: F) -> F:
+    """Compile a function that only compiled code calls, so it needs no doors to Python and C."""
+    made: F = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return made
