@@ -257,8 +257,9 @@ class Session:
                     LinkLost(f"TWS was silent for {now - link.last_rx:.0f} s and did not answer a heartbeat")
                 )
             return until
-        if now - link.last_rx < self.patience.idle_s:
-            return link.last_rx + self.patience.idle_s
+        idle_until = link.last_rx + self.patience.idle_s
+        if now < idle_until:
+            return idle_until
         self._probe_at = now
         try:
             self._write("heartbeat", lambda c: c.reqCurrentTime())

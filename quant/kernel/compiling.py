@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 
 from quant.kernel import layout
 
+njit: Any = numba.njit  # its types lack two of its options
 settings: Any = numba.config  # numba makes its names when it is loaded
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,7 +61,7 @@ def compiled(signature: Any) -> Callable[[F], F]:
         # numba (NUMBA_CACHE_DIR) stays.
         settings.CACHE_DIR = before or str(cache_folder())
         try:
-            made: F = numba.njit(signature, nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(
+            made: F = njit(signature, nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(
                 function
             )
         finally:
@@ -72,5 +73,5 @@ def compiled(signature: Any) -> Callable[[F], F]:
 
 def inline(function: F) -> F:
     """Compile a function that only compiled code calls, so it needs no doors to Python and C."""
-    made: F = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    made: F = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     return made

@@ -97,11 +97,9 @@ class Codec:
             raise TypeError(f"{type(message).__name__} is no answer that the codec knows")
         if self.version >= entry.protobuf_since:
             number = (entry.id + PROTOBUF_OFFSET).to_bytes(4, "big")
-            return (pack(number + message.SerializeToString()),)
-        if self.version < HISTORICAL_DATA_END_VERSION and entry.name in (
-            "HistoricalData",
-            "HistoricalDataEnd",
-        ):
+            return (pack(number + message.SerializeToString(deterministic=True)),)
+        folded = entry.name in ("HistoricalData", "HistoricalDataEnd")
+        if folded and self.version < HISTORICAL_DATA_END_VERSION:
             return self._folded(entry, message)
         return (self._text(entry, write(_layout(entry, self.version), message)),)
 

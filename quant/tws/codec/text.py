@@ -423,7 +423,7 @@ class Pairs:
     def write(self, root: Message, scope: Message, out: list[str]) -> None:
         pairs = getattr(scope, self.name)
         out.append(str(len(pairs)))
-        for tag, value in pairs.items():
+        for tag, value in sorted(pairs.items()):  # a map of protobuf has another order in each process
             out += [_write_word(tag), _write_word(value)]
 
     def read(self, root: Message, scope: Message, fields: Iterator[str]) -> None:
@@ -444,7 +444,9 @@ class Tags:
 
     def write(self, root: Message, scope: Message, out: list[str]) -> None:
         out.append(
-            "".join(f"{_write_word(t)}={_write_word(v)};" for t, v in getattr(scope, self.name).items())
+            "".join(
+                f"{_write_word(t)}={_write_word(v)};" for t, v in sorted(getattr(scope, self.name).items())
+            )
         )
 
     def read(self, root: Message, scope: Message, fields: Iterator[str]) -> None:

@@ -10,7 +10,7 @@ trades are rules of thumb, for bars at rest have none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -27,7 +27,7 @@ from quant.tws.exchange.hours import date_text, in_zone, sessions_of, spans, utc
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.path import quote
 from quant.tws.exchange.refusal import HMDS, Refusal
-from quant.tws.exchange.request import BarRequest
+from quant.tws.exchange.request import BarRequest, Duration
 from quant.tws.exchange.shelf import base_of
 from quant.tws.exchange.tape import Tape
 
@@ -90,7 +90,7 @@ class History:
 
     def latest(self, listing: Listing, request: BarRequest, now: int) -> HistoricalDataBar | None:
         """Return the bar that keepUpToDate tells at `now`: the newest one, finished or not; None before the first."""
-        found = self._bars(listing, request, now)
+        found = self._bars(listing, replace(request, duration=Duration(1, "D"), end=None), now)
         return (
             None
             if found is None or not len(found)

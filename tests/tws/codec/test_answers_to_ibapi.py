@@ -224,6 +224,14 @@ def test_a_nul_that_a_client_hid_in_its_order_shifts_no_field_of_another_clients
     assert (got["orderRef"], got["orderType"], got["hedgeType"]) == ("a?b", "PEG?BENCH", "?")
 
 
+@pytest.mark.parametrize("version", [178, 226])
+def test_tags_come_in_one_order_whatever_the_process(version: int) -> None:
+    tags = {f"tag{i}": "x" for i in (3, 1, 2, 9, 5)}
+    order = dict(algoStrategy="Vwap", algoParams=tags)
+    (payload,) = payloads(Codec(version).encode(message_class("OpenOrder")(orderId=1, order=order)))
+    assert sorted(tags, key=lambda tag: payload.index(tag.encode())) == sorted(tags)
+
+
 def test_what_clients_cannot_be_told_is_refused_at_the_server() -> None:
     with pytest.raises(TypeError, match="PlaceOrderRequest is no answer"):
         Codec(178).encode(message_class("PlaceOrderRequest")())

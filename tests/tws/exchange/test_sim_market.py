@@ -250,7 +250,7 @@ def run(plan: list[tuple[int, str, int, int, str]], stops: Sequence[int]) -> tup
     return events + exchange.advance(at("2020-12-20T00:00:00")), exchange
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(PLAN, st.lists(st.integers(0, 5 * 86_400), max_size=10))
 def test_shares_and_cash_add_up_and_more_looks_at_the_clock_change_nothing(plan, looks):
     events, exchange = run(plan, ())
