@@ -29,8 +29,13 @@ if TYPE_CHECKING:
     from quant.core.instrument import Instrument
     from quant.core.synthetic import synthetic
     from quant.core.version import version
-    from quant.research import Sweep, WalkForward, load_sweep, stats, sweep, sweeps, walk_forward
+    from quant.research import stats
     from quant.research.check import Check, check
+    from quant.research.result import Sweep
+    from quant.research.saved import load_sweep, sweeps
+    from quant.research.sweep import sweep
+    from quant.research.walk_forward import walk_forward
+    from quant.research.walk_forward_report import WalkForward
     from quant.store import bars
     from quant.strategy import Panel, Signals, Strategy
 
@@ -44,8 +49,8 @@ _WHERE = {
     "Run": "quant.backtest",
     "Signals": "quant.strategy",
     "Strategy": "quant.strategy",
-    "Sweep": "quant.research",
-    "WalkForward": "quant.research",
+    "Sweep": "quant.research.result",
+    "WalkForward": "quant.research.walk_forward_report",
     "backtest": "quant.backtest",
     "bars": "quant.store",
     "check": "quant.research.check",
@@ -55,13 +60,13 @@ _WHERE = {
     "feed": "quant.backtest",
     "first_difference": "quant.backtest",
     "load_run": "quant.backtest",
-    "load_sweep": "quant.research",
+    "load_sweep": "quant.research.saved",
     "runs": "quant.backtest",
-    "sweep": "quant.research",
-    "sweeps": "quant.research",
+    "sweep": "quant.research.sweep",
+    "sweeps": "quant.research.saved",
     "synthetic": "quant.core.synthetic",
     "version": "quant.core.version",
-    "walk_forward": "quant.research",
+    "walk_forward": "quant.research.walk_forward",
 }
 _MODULES = {"indicators": "quant.indicators", "metrics": "quant.metrics", "stats": "quant.research.stats"}
 

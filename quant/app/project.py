@@ -19,7 +19,7 @@ from quant.app.output import Result, folder_text
 from quant.errors import ConfigError, ParameterError, WriteFailed
 from quant.store.folder import find_project
 
-COPIED: Final = ("strategies", "data/sample", "scripts/backtest.py")  # of the template
+COPIED: Final = ("strategies", "data/sample", "scripts/backtest.py", "scripts/sweep.py")  # of the template
 LEFT: Final = shutil.ignore_patterns("__pycache__", "*.lock", "*.tmp")
 
 
@@ -65,18 +65,24 @@ def _refuse_clash(folder: Path) -> None:
 
 def _written(name: str) -> dict[str, str]:
     """Return the text of each file that is no copy."""
-    lines = []
-    for key in config.KEYS:
-        if key.section == "backtest":
-            value = "none" if key.default is None else key.default
-            shown = f'"{value}"' if isinstance(value, str) else f"{value:_}"
-            lines.append(f"# {key.name} = {shown}  # {key.help}")
+    sections = {"backtest": _lines("backtest"), "sweep": _lines("sweep")}
     return {
-        "quant.toml": texts.QUANT_TOML.format(backtest="\n".join(lines)),
+        "quant.toml": texts.QUANT_TOML.format(**sections),
         ".gitignore": texts.GITIGNORE,
         "README.md": texts.README.format(name=name),
         "tests/test_strategies.py": texts.TEST_STRATEGIES,
     }
+
+
+def _lines(section: str) -> str:
+    """Return the settings of a section as comments, with their defaults."""
+    lines = []
+    for key in config.KEYS:
+        if key.section == section:
+            value = "none" if key.default is None else key.default
+            shown = f'"{value}"' if isinstance(value, str) else f"{value:_}"
+            lines.append(f"# {key.name} = {shown}  # {key.help}")
+    return "\n".join(lines)
 
 
 def _lay_out(template: Path, folder: Path, name: str) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from quant.core.bars import Bars
-    from quant.research import Sweep
     from quant.research.estimate import Estimate
+    from quant.research.result import Sweep
 
 TOLD_S: Final = 2.0  # a sweep that takes longer is announced with its estimate
 ROWS: Final = 5  # of the best that are shown
@@ -142,7 +142,7 @@ def sweep(
 def _run(
     cls: type, bars: Any, grid: dict[str, Any], chosen: dict[str, Any], cluster: str | None, data: Path | None
 ) -> Sweep:
-    from quant.research import sweep as run_sweep
+    from quant.research.sweep import sweep as run_sweep
 
     with at_work("sweep", data is not None) as progress, client_of(cluster) as client:
         return run_sweep(
@@ -167,15 +167,11 @@ def _estimate(
 
 def _check_early(chosen: dict[str, Any]) -> None:
     """Refuse what q.sweep would refuse, before anything is timed for it."""
-    from quant.research.first_use import announce_compiling
-
-    announce_compiling()  # the next import compiles the engine, or loads it
-
-    from quant.research.sweep import _check
+    from quant.research.sweep import check_arguments
 
     check_metric(chosen["metric"])
     chosen["verify"] = _verify(chosen["verify"])
-    _check(chosen["engine"], chosen["workers"], chosen["verify"], chosen["search"])
+    check_arguments(chosen["engine"], chosen["workers"], chosen["verify"], chosen["search"])
     if chosen["search"] == "optuna" and chosen["samples"] is None:
         raise click.UsageError("--search optuna needs --samples N: how many combinations it may try.")
 

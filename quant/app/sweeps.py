@@ -36,7 +36,7 @@ def by_option(function: Any) -> Any:
 @data_option
 def list_(data: Path | None) -> Result:
     """List the saved sweeps, oldest first."""
-    from quant.research import sweeps
+    from quant.research.saved import sweeps
 
     folder = _data(data)
     rows = output.plain(sweeps(folder))
@@ -66,7 +66,7 @@ def _table(rows: list[dict[str, Any]]) -> Any:
 @data_option
 def show(sweep: str, rows: int, every: bool, metric: str | None, data: Path | None) -> Result:
     """Show a saved sweep. SWEEP is its folder, its name, or a part of the name that only it has."""
-    from quant.research import load_sweep
+    from quant.research.saved import load_sweep
 
     by = _by(metric)
     found = load_sweep(sweep, _data(data))
@@ -86,7 +86,7 @@ def report(sweep: str, to: Path | None, metric: str | None, data: Path | None) -
 
     Without --to it is report.html in the sweep's folder.
     """
-    from quant.research import load_sweep
+    from quant.research.saved import load_sweep
 
     by = _by(metric)
     path = load_sweep(sweep, _data(data)).report(to, metric=by)
@@ -100,7 +100,7 @@ def report(sweep: str, to: Path | None, metric: str | None, data: Path | None) -
 @data_option
 def run(sweep: str, row: int | str, metric: str | None, data: Path | None) -> Result:
     """Make a saved backtest of one combination: with the strategy and the bars of the sweep, if they are the same."""
-    from quant.research import load_sweep
+    from quant.research.saved import load_sweep
 
     by = _by(metric)
     found = load_sweep(sweep, _data(data)).run(row, metric=by)
@@ -113,8 +113,8 @@ def run(sweep: str, row: int | str, metric: str | None, data: Path | None) -> Re
 @data_option
 def remove(sweeps: tuple[str, ...], yes: bool, data: Path | None) -> Result:
     """Remove saved sweeps. What they tried stays counted: a trial was made, whether its rows are kept or not."""
-    from quant.research import remove_sweep
     from quant.research.chunks import find_sweep
+    from quant.research.saved import remove_sweep
 
     folder = _data(data)
     # All of them before any is gone, each once.

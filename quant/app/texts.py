@@ -12,6 +12,9 @@ QUANT_TOML: Final = """\
 [project]
 data = "data"
 
+[sweep]  # what `quant sweep` and `quant walkforward` use beside those of [backtest]
+{sweep}
+
 [backtest]  # what `quant backtest` uses; scripts give these as arguments
 {backtest}
 

@@ -87,7 +87,7 @@ def walkforward(
     cls, values = strategy_and_grid(strategy, settings, grid, params)
     feeds = bars_of(symbols, bar, start, end, what=what, rth=rth, source=source, data=settings.data)
 
-    from quant.research import walk_forward
+    from quant.research.walk_forward import walk_forward
 
     with told(settings, strategy):
         check_metric(chosen["metric"])

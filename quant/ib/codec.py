@@ -18,11 +18,10 @@ from ibapi.const import UNSET_DECIMAL
 from ibapi.decoder import Decoder as IbDecoder
 from ibapi.message import IN
 from ibapi.protobuf.HistoricalData_pb2 import HistoricalData
-from ibapi.server_versions import MAX_CLIENT_VER, MIN_SERVER_VER_PROTOBUF
+from ibapi.server_versions import MIN_SERVER_VER_PROTOBUF
 
-from quant.errors import RequestFailed, WrongLibrary
+from quant.errors import RequestFailed
 
-NEEDED_VERSION: Final = 213  # of MAX_CLIENT_VER: from here on every request has a protobuf form
 OLDEST_SERVER: Final = 178  # the oldest text form that the simulated TWS and independent clients certify
 BAD_MESSAGE: Final = 508  # ibapi's own code for what cannot be written to TWS
 Row = tuple[str, float, float, float, float, float, float, int]
@@ -40,16 +39,6 @@ class Event(NamedTuple):
 
     name: str
     args: tuple[Any, ...]
-
-
-def check_library() -> str:
-    """Return the version of the installed ibapi. Raises WrongLibrary if it is too old to be used."""
-    import ibapi
-
-    version: str = ibapi.get_version_string()
-    if MAX_CLIENT_VER < NEEDED_VERSION:
-        raise WrongLibrary("ibapi", version, "pip uninstall ibapi; pip install 'ibapi-stable>=10.50.2,<11'")
-    return version
 
 
 class _Sink:

@@ -60,6 +60,7 @@ _ERRORS: Final[Mapping[Kind, type[RequestFailed]]] = {
     Kind.NO_PERMISSION: NoPermission,
     Kind.COMPETING_SESSION: CompetingSession,
     Kind.PACING: PacingViolation,
+    Kind.RATE: PacingViolation,
     Kind.UNKNOWN_CONTRACT: UnknownContract,
 }
 _MENDS: Final[Mapping[Kind, str]] = {

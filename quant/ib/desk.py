@@ -165,6 +165,8 @@ class Desk:
         """Hand an error of IB to the request or subscription with this id; return False if there is none."""
         if verdict.kind is Kind.PACING:
             self._pacing.violated(now)
+        elif verdict.kind is Kind.RATE:
+            self._pacing.exceeded(now)
         pending, subscription = self._asked.get(id_), self._streams.get(id_)
         if pending is not None:
             if verdict.kind in GOES_ON:
@@ -234,12 +236,12 @@ class Desk:
             _log.info("%s", e)
 
     def _forget(self, pending: Pending[Any]) -> None:
-        if self._asked.pop(pending.id, None) is not None and pending.request.cost is not None:
-            self._pacing.ended()
+        if self._asked.pop(pending.id, None) is not None:
+            self._pacing.ended(pending.request.cost)
 
     def _release(self, subscription: Subscription) -> None:
-        if self._streams.pop(subscription.id, None) is not None and subscription.request.cost is not None:
-            self._pacing.ended()
+        if self._streams.pop(subscription.id, None) is not None:
+            self._pacing.ended(subscription.request.cost)
 
     def _refuse(self, waiting: Pending[Any] | Subscription, error: BrokerError) -> None:
         if isinstance(waiting, Pending):

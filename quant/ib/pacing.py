@@ -34,13 +34,15 @@ class HistoryCost:
     """What pacing must know of a historical request.
 
     series: contract, exchange and tick type. request: everything that makes two requests identical.
-    bar_s: length of a bar in seconds. weight: 2 for BID_ASK, which IB counts twice, else 1.
+    bar_s: length of a bar in seconds. weight: 2 for BID_ASK, which IB counts twice, else 1. opens: counts
+    among the open requests; real-time bars do not, though they are paced like small bars (IB code 420).
     """
 
     series: Hashable
     request: Hashable
     bar_s: float
     weight: int = 1
+    opens: bool = True
 
     @property
     def small(self) -> bool:
@@ -87,7 +89,8 @@ class Pacing:
         self._budget = _Window(BUDGET_S + SLACK_S, BUDGET)
         self._series: dict[Hashable, _Window] = {}
         self._identical: dict[Hashable, float] = {}
-        self._held_until = -math.inf
+        self._held_until = -math.inf  # small bars
+        self._quiet_until = -math.inf  # everything
         self._hold_s = FIRST_HOLD_S
 
     def next_allowed(self, cost: HistoryCost | None, now: float) -> float:
@@ -96,10 +99,10 @@ class Pacing:
         cost: None for a request that is not historical. inf: not before an open request ends.
         The answer holds until something else is sent.
         """
-        at = self._messages.allows_from(1, now)
+        at = max(self._messages.allows_from(1, now), self._quiet_until)
         if cost is None:
             return at
-        if self.open >= OPEN_REQUESTS:
+        if cost.opens and self.open >= OPEN_REQUESTS:
             return math.inf
         if not cost.small:
             return at
@@ -115,7 +118,7 @@ class Pacing:
         self._messages.add(1, now)
         if cost is None:
             return
-        self.open += 1
+        self.open += cost.opens
         if cost.small:
             self._budget.add(cost.weight, now)
             self._window(cost.series).add(cost.weight, now)
@@ -123,15 +126,20 @@ class Pacing:
             if len(self._identical) > 2 * BUDGET:
                 self._tidy(now)
 
-    def ended(self) -> None:
-        """Note that a historical request has its answer, failed, or was given up."""
-        self.open = max(0, self.open - 1)
+    def ended(self, cost: HistoryCost | None) -> None:
+        """Note that a request has its answer, failed, or was given up."""
+        if cost is not None and cost.opens:
+            self.open = max(0, self.open - 1)
 
     def violated(self, now: float) -> float:
         """Note that IB saw a violation; return until when no request for small bars is allowed."""
         self._held_until = max(self._held_until, now + self._hold_s)
         self._hold_s = min(2 * self._hold_s, BUDGET_S)
         return self._held_until
+
+    def exceeded(self, now: float) -> None:
+        """Note that IB counted too many messages in a second (code 100); others on the same TWS send as well."""
+        self._quiet_until = now + MESSAGES_S
 
     def kept(self) -> None:
         """Note that IB answered a request for small bars: the next violation begins with the first hold again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
 from quant.core.barsize import SECOND, BarSize, bar_size
@@ -21,6 +21,7 @@ from quant.ib.pacing import HistoryCost
 
 T = TypeVar("T")
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Source: IB's list of bar sizes (historical_bars.html).
 IB_BARS: Final = {
     **{f"{n}s": f"{n} secs" for n in (5, 10, 15, 30)},
@@ -119,7 +120,7 @@ def current_time() -> Request[datetime]:
     return Request(
         "the time of TWS",
         lambda c, _: c.reqCurrentTime(),
-        lambda: _One(lambda epoch: datetime.fromtimestamp(epoch, UTC)),
+        lambda: _One(lambda epoch: EPOCH + timedelta(seconds=epoch)),
         frozenset({"currentTime"}),
         by_id=False,
         timeout_s=10.0,
@@ -349,6 +350,7 @@ def real_time_bars(spec: ContractSpec, what: str = "TRADES", *, rth: bool = True
         lambda c, i: c.reqRealTimeBars(i, spec.to_ib(), 5, what, rth, []),
         frozenset({"realtimeBar"}),
         lambda c, i: c.cancelRealTimeBars(i),
+        HistoryCost((spec, what), (spec, "real time", what, rth), 5.0, _weight(what), opens=False),
     )
 
 
@@ -409,8 +411,8 @@ def read_time(text: str) -> datetime:
     Raises ValueError for anything else.
     """
     bare = text.strip().removesuffix("Z").removesuffix(" UTC")
-    if bare.isdigit() and len(bare) != 8:
-        return datetime.fromtimestamp(int(bare), UTC)
+    if bare.removeprefix("-").isdecimal() and len(bare) != 8:
+        return EPOCH + timedelta(seconds=int(bare))  # not fromtimestamp: Windows knows nothing before 1970
     for form in ("%Y%m%d", "%Y%m%d-%H:%M:%S", "%Y%m%d %H:%M:%S"):
         try:
             return datetime.strptime(bare, form).replace(tzinfo=UTC)

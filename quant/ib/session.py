@@ -90,7 +90,7 @@ class Session:
         self._owner = threading.get_ident()
         self._listeners: list[tuple[frozenset[str], Callback]] = []
         self._refusal: BrokerError | None = None
-        self._told_accounts = self._told_id = self._was_ready = False
+        self._told_accounts = self._told_id = self._was_ready = self._cut = False
         self._login_since = self._down_since = self.timer.now()
         self._probe_at: float | None = None
         self._retry_at = 0.0
@@ -123,11 +123,12 @@ class Session:
             raise self._cannot("it was closed", "") if self.trouble is None else self.trouble
 
     def poll(self, timeout_s: float = 0.0) -> bool:
-        """Do what is due and take what has arrived; return after the first news, or after `timeout_s`.
+        """Do what is due and take what has arrived; return after the first news, at the latest after `timeout_s`.
 
         Returns whether there was news. Must be called every few seconds while connected, by one thread.
         """
         until = self.timer.now() + timeout_s
+        before = self.state
         while True:
             now = self.timer.now()
             due = self._tick(now)
@@ -143,6 +144,7 @@ class Session:
                     self._take(item)
             if self._closing:
                 self._finish()
+            news = news or self.state is not before
             if news or self.state is State.CLOSED or self.timer.now() >= until:
                 return news
 
@@ -273,7 +275,10 @@ class Session:
             self._link = None
             self._lost(LinkLost("it was closed") if item.cause is None else item.cause)
             return
+        link = self._link
         for event in item.events:
+            if self._link is not link or self._closing:
+                return  # an event before it ended this connection
             self._event(event, item.at)
 
     def _event(self, event: Event, at: float) -> None:
@@ -299,10 +304,13 @@ class Session:
         if kind in (Kind.FARM_OK, Kind.FARM_LOST):
             self.farms[verdict.text.rpartition(":")[2].strip()] = kind
         elif kind is Kind.CUT:
+            self._cut = True
             self._turn(Turn.CUT)
         elif kind is Kind.BACK_DATA_KEPT:
+            self._cut = False
             self._turn(Turn.DATA_KEPT)
         elif kind is Kind.BACK_DATA_LOST:
+            self._cut = False
             self._turn(Turn.DATA_LOST)
             self._desk.restart()
         elif kind is Kind.LOGIN_REFUSED:
@@ -329,12 +337,14 @@ class Session:
             self._was_ready = True
             self._retry_s = self.patience.first_retry_s
             self._turn(Turn.LOGGED_IN)
+            if self._cut:
+                self._turn(Turn.CUT)
 
     # ------------------------------------------------------------ connection
     def _open_link(self) -> None:
         self._inbox = queue.SimpleQueue()
         self._refusal = None
-        self._told_accounts = self._told_id = False
+        self._told_accounts = self._told_id = self._cut = False
         self._probe_at = None
         try:
             link = self._open(self._inbox)

@@ -6,6 +6,7 @@ No fastmath and no fused multiply-add: the order of the float operations is the 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from quant.kernel import layout
 njit: Any = numba.njit  # its types lack two of its options
 settings: Any = numba.config  # numba makes its names when it is loaded
 F = TypeVar("F", bound=Callable[..., Any])
+
+NOTICE: Final = "quant: compiling the engine for this machine, once; it takes some seconds ..."
 
 FLOATS: Final = types.Array(types.float64, 1, "C")
 GIVEN: Final = types.Array(types.float64, 1, "C", readonly=True)  # what a caller owns is never written to
@@ -52,11 +55,22 @@ def is_compiled() -> bool:
     return any(cache_folder().rglob("*.nbi"))
 
 
+@cache
+def _announce() -> None:
+    """Say on stderr, once, that code is about to be compiled, where none of it was before.
+
+    Silent with a cache of the user's own (NUMBA_CACHE_DIR), of which we cannot tell what it holds.
+    """
+    if not settings.CACHE_DIR and not is_compiled() and sys.stderr is not None:
+        print(NOTICE, file=sys.stderr, flush=True)  # noqa: T201  # there is no log that a notebook would show
+
+
 def compiled(signature: Any) -> Callable[[F], F]:
     """Return a decorator that compiles a function for one signature, or loads it from the cache."""
 
     def decorate(function: F) -> F:
         before = settings.CACHE_DIR
+        _announce()
         # Only for this function: other code of the process keeps its own cache. A folder that the user chose for
         # numba (NUMBA_CACHE_DIR) stays.
         settings.CACHE_DIR = before or str(cache_folder())

@@ -83,19 +83,23 @@ class Sweep:
         seconds: float,
         folder: Path | None,
         data: Path | None,
+        returns: Floats | None = None,
     ) -> Sweep:
-        """Return the sweep that rows, in the order of the combinations, make."""
+        """Return the sweep that rows, in the order of the combinations, make. returns: of all, where they are one."""
         failed = sum(row.error is not None for row in rows)
         if failed:
             first = next(row.error for row in rows if row.error is not None)
             findings = (*findings, Finding(FAILED, f"failed; the first: {first}", failed))
         figures = np.full((len(rows), len(NAMES)), math.nan)
-        longest = max((len(row.returns) for row in rows if row.returns is not None), default=0)
-        returns = np.full((longest, len(rows)), math.nan)
         for k, row in enumerate(rows):
-            if row.figures is not None and row.returns is not None:
+            if row.figures is not None:
                 figures[k] = row.figures
-                returns[: len(row.returns), k] = row.returns
+        if returns is None or failed == len(rows):
+            longest = max((len(row.returns) for row in rows if row.returns is not None), default=0)
+            returns = np.full((longest, len(rows)), math.nan)
+            for k, row in enumerate(rows):
+                if row.returns is not None:
+                    returns[: len(row.returns), k] = row.returns
         columns: dict[str, Any] = {n: [c[n] for c in combos.rows] for n in combos.names}
         columns |= {n: figures[:, k] for k, n in enumerate(NAMES) if n not in columns}
         columns["error"] = pd.Series([row.error for row in rows], dtype=object)

@@ -28,6 +28,7 @@ from quant.core import clock
 from quant.core.bars import Bars
 from quant.core.costs import Costs
 from quant.core.finding import Finding
+from quant.core.sessions import Floats
 from quant.core.version import versions
 from quant.errors import DataError, ParameterError
 from quant.kernel.compiling import sources
@@ -122,7 +123,7 @@ def sweep(
         "cash": cash, "costs": costs, "sizing": sizing, "slippage": slippage, "borrow": borrow,
         "start_rule": start_rule,
     }  # fmt: skip
-    _check(engine, workers, verify, search)
+    check_arguments(engine, workers, verify, search)
     by = metric if search == "optuna" else None
     root = data_folder(data) if save else None
     if isinstance(bars, Mapping):
@@ -156,7 +157,8 @@ class _Counter:
         self.progress(self.before + done, self.total)
 
 
-def _check(engine: str, workers: int | None, verify: str | int, search: str) -> None:
+def check_arguments(engine: str, workers: int | None, verify: str | int, search: str) -> None:
+    """Raise ParameterError for what q.sweep refuses before it looks at anything else."""
     if engine not in ENGINES:
         raise ParameterError("engine", engine, f"there is {', '.join(ENGINES)}")
     whole = isinstance(workers, int) and not isinstance(workers, bool)
@@ -226,8 +228,10 @@ def _plan(
 
 
 def count_sessions(bars: Sequence[Bars]) -> int:
-    """Return how many sessions the longest feed has: the returns that a row keeps."""
-    session = max(bars, key=len).session
+    """Return how many sessions the feeds have together: the returns that a row keeps at most."""
+    if len(bars) > 1:
+        return len(np.unique(np.concatenate([b.session for b in bars])))
+    session = bars[0].session
     return 1 + int(np.count_nonzero(session[1:] != session[:-1]))
 
 
@@ -303,8 +307,9 @@ def run_plan(
     findings: list[Finding] = []
     if plan.folder is not None:
         files.save_sweep_facts(plan.folder, {**plan.facts, "created": started.isoformat(), "done": False})
+    returns = None
     if plan.search is None:
-        ordered, resumed = _computed(plan, workers, client, findings, progress)
+        ordered, returns, resumed = _computed(plan, workers, client, findings, progress)
     else:
         plan, ordered, resumed = _searched(plan, plan.search, workers, client, findings, progress)
     findings = [*plan.findings, *findings]
@@ -316,8 +321,9 @@ def run_plan(
     checked = Verification() if verify == 0 else verified(plan.task, plan.combos.rows, ordered, verify)
     facts = plan.facts | {"trials": trials_of(plan)}
     made = Sweep.of(
-        plan.task, plan.combos, ordered, facts, tuple(findings), checked, seconds, plan.folder, plan.data
-    )
+        plan.task, plan.combos, ordered, facts, tuple(findings), checked, seconds, plan.folder, plan.data,
+        returns,
+    )  # fmt: skip
     if plan.folder is not None:
         done_facts = {
             "created": started.isoformat(),
@@ -337,14 +343,19 @@ def run_plan(
 
 def _computed(
     plan: Plan, workers: int | None, client: Client | None, findings: list[Finding], progress: Progress
-) -> tuple[list[Row], int]:
-    """Return the rows of all chunks and how many chunks were held; keep the others as they are completed."""
+) -> tuple[list[Row], Floats, int]:
+    """Return the rows of all chunks, their returns (sessions, rows), and how many chunks were held.
+
+    The others are kept as they are completed.
+    """
+    # One array for the returns of all rows, filled as they come: with many combinations nothing else takes memory.
+    returns = np.full((len(plan.combos.rows), count_sessions(plan.task.job.bars)), math.nan)
     rows: dict[int, list[Row]] = {}
     todo = []
     for number, part in enumerate(plan.parts):
         held = _held(plan, part)
         if isinstance(held, list):
-            rows[number] = held
+            rows[number] = _put_into(returns[part.start : part.stop], held)
         else:
             todo.append(number)
         if isinstance(held, files.Damage):
@@ -354,13 +365,27 @@ def _computed(
     progress(done, len(plan.combos.rows))
     for place, found in _work(plan, todo, workers, client):
         number = todo[place]
-        combos = plan.combos_of(plan.parts[number])
+        part = plan.parts[number]
+        combos = plan.combos_of(part)
         if plan.folder is not None:
             files.write_chunk(plan.folder, files.chunk_name(plan.key, combos), combos, found)
-        rows[number] = found
+        rows[number] = _put_into(returns[part.start : part.stop], found)
         done += len(found)
         progress(done, len(plan.combos.rows))
-    return [row for number in sorted(rows) for row in rows[number]], resumed
+    return [row for number in sorted(rows) for row in rows[number]], returns.T, resumed
+
+
+def _put_into(returns: Floats, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with their returns in the array given, a row for each."""
+    kept = []
+    for place, row in zip(returns, rows, strict=True):
+        if row.returns is None:
+            kept.append(row)
+            continue
+        own = place[: len(row.returns)]
+        own[:] = row.returns
+        kept.append(replace(row, returns=own))
+    return kept
 
 
 def _searched(
@@ -385,7 +410,7 @@ def _searched(
         part = replace(
             plan, combos=replace(plan.combos, rows=batch), parts=_parts(plan.task, len(batch)), search=None
         )
-        found, held = _computed(part, workers, client, findings, of_all)
+        found, _, held = _computed(part, workers, client, findings, of_all)
         study.tell([math.nan if r.figures is None else float(r.figures[figure]) for r in found])
         parts += [range(len(rows) + p.start, len(rows) + p.stop) for p in part.parts]
         combos, rows, resumed = combos + batch, rows + found, resumed + held

@@ -15,7 +15,6 @@ import quant as q
 from quant.app import config, doctor
 from quant.errors import ParityError
 from quant.kernel import compiling
-from quant.research import first_use
 
 # Folders whose names are functions too, so that a dotted path does not lead into them.
 running = importlib.import_module("quant.research.sweep")
@@ -215,11 +214,14 @@ def test_a_row_that_backtrader_does_not_give_ends_with_3(
 
 
 def test_compiling_is_announced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    first_use.announce_compiling()
+    compiling._announce.cache_clear()
+    compiling._announce()
     assert capsys.readouterr().err == ""  # the tests before have compiled it
     monkeypatch.setattr(compiling, "cache_folder", lambda: tmp_path)
-    first_use.announce_compiling()
-    assert capsys.readouterr() == ("", f"{first_use.NOTICE}\n")
+    compiling._announce.cache_clear()
+    compiling._announce()
+    compiling._announce()
+    assert capsys.readouterr() == ("", f"{compiling.NOTICE}\n")
 
 
 # ---------------------------------------------------------------- what is refused

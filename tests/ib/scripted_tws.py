@@ -250,6 +250,7 @@ class VirtualLink:
         self.requests: list[tuple[float, Any]] = []
         self.closed = False
         self.broken = False
+        self.mute = False  # packets vanish, as on a link that is half open
 
     def send(self, data: bytes) -> None:
         if self.broken or self.closed:
@@ -261,7 +262,7 @@ class VirtualLink:
 
     def say(self, name: str, *args: Any, after: float = 0.0) -> None:
         def arrive() -> None:
-            if not self.closed:
+            if not self.closed and not self.mute:
                 self.last_rx = self.timer.now()
                 self.inbox.put(Batch(self.timer.now(), [Event(name, args)]))
 

@@ -14,7 +14,8 @@ import pytest
 
 import quant as q
 from quant.errors import DamagedData, ParameterError, StrategyError, SweepNotFound
-from quant.research import chunks, load_sweep, remove_sweep, saved, sweeps
+from quant.research import chunks, saved
+from quant.research.saved import load_sweep, remove_sweep, sweeps
 from quant.store import Store
 
 GRID = {"fast": [5, 8, 12], "slow": [20, 26], "signal": [9]}

@@ -33,8 +33,8 @@ GRIDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def msft() -> q.Bars:
-    """600 sessions of the sample."""
-    return q.bars("MSFT", data=ROOT / "data")[4000:4600]
+    """400 sessions of the sample."""
+    return q.bars("MSFT", data=ROOT / "data")[4000:4400]
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ class Fails(q.Strategy):
     ("how", "said"),
     [
         ("raises", "signals raised RuntimeError: no 1"),
-        ("short", "target has 599 values for 600 bars of MSFT"),
+        ("short", "target has 399 values for 400 bars of MSFT"),
         ("infinite", "target is infinite at bar 0"),
         ("nothing", "signals returned nothing"),
         ("text", "that are not numbers"),
@@ -201,7 +201,7 @@ class Fails(q.Strategy):
     ],
 )
 def test_row_that_fails_has_its_error_and_the_sweep_goes_on(how: str, said: str, msft: q.Bars) -> None:
-    sweep = swept(Fails, msft, dict(n=range(7), how=[how]), verify="auto")
+    sweep = swept(Fails, msft, dict(n=range(7), how=[how]), verify=9 if how == "raises" else 0)
     assert [e is not None for e in sweep.table["error"]] == [n % 2 == 1 for n in range(7)]
     assert said in sweep.table["error"][1]
     (finding,) = (f for f in sweep.findings if f.code == "failed-combinations")
@@ -212,7 +212,7 @@ def test_row_that_fails_has_its_error_and_the_sweep_goes_on(how: str, said: str,
     assert_rows_are_backtests(swept(Fails, msft, dict(n=[0, 2, 4, 6])), Fails, msft)
     good = sweep.table.loc[[0, 2, 4, 6], "final_value"].tolist()
     assert good == swept(Fails, msft, dict(n=[0, 2, 4, 6])).table["final_value"].tolist()
-    assert sweep.verified.fast == 4
+    assert sweep.verified.fast == (4 if how == "raises" else 0)
     assert "(3)" in repr(sweep)
 
 
@@ -350,7 +350,7 @@ class Both(q.Strategy):
 
 
 def test_a_list_is_one_joint_account(msft: q.Bars) -> None:
-    bars = [msft, q.synthetic("SYN", "1d", "2005-11-14", "2008-04-04", seed=1)]
+    bars = [msft, q.synthetic("SYN", "1d", "2005-11-14", "2007-06-04", seed=1)]
     sweep = swept(Both, bars, dict(n=[5, 20]), workers=2, verify=1)
     assert sweep.settings["engine"] == "fast"
     assert ["2 feeds share one account" in f.message for f in sweep.findings] == [True]

@@ -307,8 +307,9 @@ class Script:
 
     def finished(self, data: str, workers: int) -> tuple[int, bytes]:
         """Run to the end; return how many chunks were held, and the table."""
-        out, said = self.start(data, workers).communicate(timeout=120)
-        assert said == ""
+        process = self.start(data, workers)
+        out, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
         return int(out), (self.folder / "table").read_bytes()
 
     @property
