@@ -78,7 +78,7 @@ def first_difference(run: Callable[[Job], Record]) -> str | None:
 
 
 def case(seed: int) -> Job:
-    """Return a random job: each sizing, cost, slippage, exit and session rule comes up in some."""
+    """Return a random job: each sizing, cost, slippage, exit and session rule comes up in some, and too little cash."""
     rng = np.random.default_rng(seed)
     daily = seed % 3 == 0
     bar, last = ("1d", "2022-12-30") if daily else ("5m", "2020-01-31")
@@ -95,8 +95,9 @@ def case(seed: int) -> Job:
         sizing = "percent:30"
     rules = {"no_entry_last": "30m", "flat_before_close": "10m"} if not daily and seed % 2 else {}
     return Job(
-        strategy=Strategy, params={}, bars=(bars,), plans=(plan("case", bars, wishes),), cash=100_000.0,
-        costs=costs(cost), sizing=parse_sizing(sizing), slippage=parse_slippage([None, "percent:0.02"][seed % 2]),
+        strategy=Strategy, params={}, bars=(bars,), plans=(plan("case", bars, wishes),),
+        cash=12_000.0 if seed % 4 == 1 else 100_000.0, costs=costs(cost), sizing=parse_sizing(sizing),
+        slippage=parse_slippage([None, "percent:0.02"][seed % 2]),
         borrow=0.03 if seed % 5 == 0 else None, rules=session_rules(rules),
         start_rule="next-change" if seed % 7 == 0 else "first-target",
     )  # fmt: skip

@@ -34,38 +34,26 @@ S, T = State, Turn
 
 TABLE: Final[dict[tuple[State, Turn], State]] = {
     (S.IDLE, T.OPENED): S.LOGIN,
-    (S.IDLE, T.LOST): S.IDLE,  # the first connection failed: who asked for it is told, and may ask again
     (S.IDLE, T.CLOSE): S.CLOSED,
     (S.LOGIN, T.LOGGED_IN): S.READY,
-    (S.LOGIN, T.LOST): S.WAITING,
-    (S.LOGIN, T.GIVE_UP): S.IDLE,
-    (
-        S.LOGIN,
-        T.CUT,
-    ): S.LOGIN,  # TWS tells at login that it has no connection; the next row of CUT comes again
+    (S.LOGIN, T.CUT): S.LOGIN,  # TWS may tell it at once; it is CUT as soon as the login is done
     (S.LOGIN, T.DATA_LOST): S.LOGIN,  # nothing is subscribed yet
     (S.LOGIN, T.DATA_KEPT): S.LOGIN,
+    (S.LOGIN, T.LOST): S.WAITING,
+    (S.LOGIN, T.GIVE_UP): S.IDLE,  # the first login failed: who asked for it is told, and may ask again
     (S.LOGIN, T.CLOSE): S.CLOSED,
     (S.READY, T.CUT): S.CUT,
-    (
-        S.READY,
-        T.DATA_LOST,
-    ): S.READY,  # the 1100 before it came before we connected; subscriptions are gone all the same
+    (S.READY, T.DATA_LOST): S.READY,  # 1100 came before we did; subscriptions are gone all the same
     (S.READY, T.DATA_KEPT): S.READY,
-    (S.READY, T.LOGGED_IN): S.READY,  # nextValidId comes again after reqIds
     (S.READY, T.LOST): S.WAITING,
     (S.READY, T.GIVE_UP): S.IDLE,
     (S.READY, T.CLOSE): S.CLOSED,
     (S.CUT, T.CUT): S.CUT,  # 1100 and 2110 may both come
     (S.CUT, T.DATA_LOST): S.READY,
     (S.CUT, T.DATA_KEPT): S.READY,
-    (S.CUT, T.LOGGED_IN): S.CUT,
     (S.CUT, T.LOST): S.WAITING,
     (S.CUT, T.GIVE_UP): S.IDLE,
     (S.CUT, T.CLOSE): S.CLOSED,
     (S.WAITING, T.OPENED): S.LOGIN,
-    (S.WAITING, T.LOST): S.WAITING,  # another attempt failed
     (S.WAITING, T.CLOSE): S.CLOSED,
-    (S.CLOSED, T.CLOSE): S.CLOSED,
-    (S.CLOSED, T.LOST): S.CLOSED,  # the reader's last word after we closed
 }

@@ -74,11 +74,13 @@ class Memo:
         size = sum(a.nbytes for a in arrays)
         if size > self.limit or not arrays:
             return
-        for array in arrays:
+        # Not what it only hands on: that belongs to another result, or to the bars.
+        own = [a for a in arrays if id(a) not in self.known]
+        for array in own:
             array.flags.writeable = False
             self._know(array)
-        self.results[key] = result, arrays
-        self.held += size
+        self.results[key] = result, own
+        self.held += sum(a.nbytes for a in own)
         while self.held > self.limit:
             _, (_, old) = self.results.popitem(last=False)
             for array in old:

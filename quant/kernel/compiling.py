@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import uuid
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -65,19 +66,35 @@ def _announce() -> None:
         print(NOTICE, file=sys.stderr, flush=True)  # noqa: T201  # there is no log that a notebook would show
 
 
+@cache
+def _can_keep() -> bool:
+    """Return whether compiled code can be kept; numba would else put it beside our sources, and look there for it."""
+    if settings.CACHE_DIR:
+        return True
+    probe = cache_folder() / f"probe-{uuid.uuid4().hex}"
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
 def compiled(signature: Any) -> Callable[[F], F]:
     """Return a decorator that compiles a function for one signature, or loads it from the cache."""
 
     def decorate(function: F) -> F:
-        before = settings.CACHE_DIR
         _announce()
+        before = settings.CACHE_DIR
+        options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
         # Only for this function: other code of the process keeps its own cache. A folder that the user chose for
         # numba (NUMBA_CACHE_DIR) stays.
         settings.CACHE_DIR = before or str(cache_folder())
         try:
-            made: F = njit(signature, nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(
-                function
-            )
+            made: F = njit(signature, cache=_can_keep(), **options)(function)
+        except RuntimeError:  # numba: no place to keep it, where the user's own cannot be written
+            made = njit(signature, **options)(function)
         finally:
             settings.CACHE_DIR = before
         return made

@@ -96,10 +96,11 @@ class Sweep:
                 figures[k] = row.figures
         if returns is None or failed == len(rows):
             longest = max((len(row.returns) for row in rows if row.returns is not None), default=0)
-            returns = np.full((longest, len(rows)), math.nan)
+            table_of = np.full((len(rows), longest), math.nan)
             for k, row in enumerate(rows):
                 if row.returns is not None:
-                    returns[: len(row.returns), k] = row.returns
+                    table_of[k, : len(row.returns)] = row.returns
+            returns = table_of.T  # laid out as sweep.py does, for sums depend on it in their last bits
         columns: dict[str, Any] = {n: [c[n] for c in combos.rows] for n in combos.names}
         columns |= {n: figures[:, k] for k, n in enumerate(NAMES) if n not in columns}
         columns["error"] = pd.Series([row.error for row in rows], dtype=object)

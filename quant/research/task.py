@@ -74,15 +74,13 @@ def evaluate(task: Task, combos: Sequence[Mapping[str, Any]]) -> list[Row]:
 def _by_kernel(task: Task, params: Mapping[str, Any], feed: Feed, scratch: Scratch) -> Row:
     try:
         job = decide(task.job, params, copied=False)
-    except QuantError as e:
-        if "read-only" not in str(e):
-            return Row(None, None, str(e))
-        # It writes into an indicator's array, which here belongs to others too: once more with one of its own.
+    except QuantError:
+        # Perhaps it writes into an indicator's array, which here belongs to others too: once more with its own.
         try:
             with sharing(limit=0):
                 job = decide(task.job, params, copied=False)
-        except QuantError as again:
-            return Row(None, None, str(again))
+        except QuantError as e:
+            return Row(None, None, str(e))
     from quant.kernel.run import row
 
     assert job.plans is not None  # noqa: S101  # for mypy: the kernel covers q.Strategy only

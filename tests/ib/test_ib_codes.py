@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import quant.ib.codes
-from quant.errors import AmbiguousContract, BrokerError, ConfigError, NoData, NoPermission
+from quant.errors import AmbiguousContract, BrokerError, ConfigError, NoData, NoPermission, WrongLibrary
 from quant.ib.codes import Codes, Kind
+from quant.ib.library import check_library
 
 TABLE = tomllib.loads(Path(quant.ib.codes.__file__).with_name("codes.toml").read_text(encoding="utf-8"))[
     "code"
@@ -106,3 +107,9 @@ def test_errors_have_the_kind_of_their_verdict() -> None:
     assert isinstance(codes.judge(162, "returned no data").error("x"), NoData)
     assert isinstance(codes.judge(354, "").error("x"), NoPermission)
     assert isinstance(codes.judge(200, "is ambiguous").error("x"), AmbiguousContract)
+
+
+def test_an_ibapi_of_2020_is_told_apart() -> None:
+    assert check_library().startswith("10.")
+    with pytest.raises(WrongLibrary, match="ibapi-stable"):
+        check_library(newest=157)  # what ibapi 9.81 offers

@@ -41,26 +41,40 @@ def facts(symbol: str = "SPY", **changes: Any) -> ContractFacts:
 
 
 # ---------------------------------------------------------------- units
-@pytest.mark.parametrize(
-    ("known", "calendar", "zone", "multiplier", "magnifier"),
-    [
-        (facts(), "XNYS", "America/New_York", 1.0, 1),
-        # London quotes in pence: a price of 75 with a magnifier of 100 is GBP 0.75 (IB: priceMagnifier)
-        (facts("VOD", primary_exchange="LSE", currency="GBP", price_magnifier=100, time_zone="GB-Eire"), "XLON", "Europe/London", 1.0, 100),
-        (facts("SAP", primary_exchange="IBIS", currency="EUR", time_zone="MET"), "XETR", "Europe/Berlin", 1.0, 1),
-        (facts("SAP", primary_exchange="FWB", currency="EUR", time_zone="MET"), "XFRA", "Europe/Berlin", 1.0, 1),
-        (facts("7203", primary_exchange="TSEJ", currency="JPY", time_zone="Japan"), "XTKS", "Asia/Tokyo", 1.0, 1),
-        (facts("700", primary_exchange="SEHK", currency="HKD", time_zone="Hongkong"), "XHKG", "Asia/Hong_Kong", 1.0, 1),
-        # E-mini: USD 50 a point (CME contract specification)
-        (facts("ES", sec_type="FUT", primary_exchange="", exchange="CME", multiplier="50", expiry="20260320", time_zone="US/Central"), "CMES", "America/Chicago", 50.0, 1),
-        # corn: 5,000 bushels, quoted in cents (CBOT contract specification)
-        (facts("ZC", sec_type="FUT", primary_exchange="", exchange="CBOT", multiplier="5000", price_magnifier=100, time_zone="US/Central"), "CMES", "America/Chicago", 5000.0, 100),
-        (facts("EUR", sec_type="CASH", primary_exchange="", exchange="IDEALPRO", time_zone="US/Eastern"), "24/5", "America/New_York", 1.0, 1),
-        (facts("SPX", sec_type="IND", primary_exchange="", exchange="CBOE", time_zone="US/Central"), "XNYS", "America/New_York", 1.0, 1),
-        (facts("X", primary_exchange="NOWHERE", time_zone="EST (Eastern Standard Time)"), None, "America/New_York", 1.0, 1),
-    ],
-    ids=lambda v: str(v.spec) if isinstance(v, ContractFacts) else "",
-)  # fmt: skip
+NEW_YORK, CHICAGO, BERLIN = "America/New_York", "America/Chicago", "Europe/Berlin"
+FUTURE = dict(sec_type="FUT", primary_exchange="", time_zone="US/Central")
+PENCE = dict(primary_exchange="LSE", currency="GBP", price_magnifier=100, time_zone="GB-Eire")
+UNITS = [
+    (facts(), "XNYS", NEW_YORK, 1.0, 1),
+    # London quotes in pence: a price of 75 with a magnifier of 100 is GBP 0.75 (IB: priceMagnifier)
+    (facts("VOD", **PENCE), "XLON", "Europe/London", 1.0, 100),
+    (facts("SAP", primary_exchange="IBIS", currency="EUR", time_zone="MET"), "XETR", BERLIN, 1.0, 1),
+    (facts("SAP", primary_exchange="FWB", currency="EUR", time_zone="MET"), "XFRA", BERLIN, 1.0, 1),
+    (facts("7203", primary_exchange="TSEJ", currency="JPY", time_zone="Japan"), "XTKS", "Asia/Tokyo", 1.0, 1),
+    (
+        facts("700", primary_exchange="SEHK", currency="HKD", time_zone="HKT"),
+        "XHKG",
+        "Asia/Hong_Kong",
+        1.0,
+        1,
+    ),
+    # E-mini: USD 50 a point (CME contract specification)
+    (facts("ES", exchange="CME", multiplier="50", **FUTURE), "CMES", CHICAGO, 50.0, 1),
+    # corn: 5,000 bushels, quoted in cents (CBOT contract specification)
+    (
+        facts("ZC", exchange="CBOT", multiplier="5000", price_magnifier=100, **FUTURE),
+        "CMES",
+        CHICAGO,
+        5000.0,
+        100,
+    ),
+    (facts("EUR", sec_type="CASH", primary_exchange="", exchange="IDEALPRO"), "24/5", NEW_YORK, 1.0, 1),
+    (facts("SPX", sec_type="IND", primary_exchange="", exchange="CBOE"), "XNYS", NEW_YORK, 1.0, 1),
+    (facts("X", primary_exchange="NOWHERE", time_zone="EST (Eastern Standard Time)"), None, NEW_YORK, 1.0, 1),
+]
+
+
+@pytest.mark.parametrize(("known", "calendar", "zone", "multiplier", "magnifier"), UNITS)
 def test_units_become_the_instruments(
     known: ContractFacts, calendar: str | None, zone: str, multiplier: float, magnifier: int
 ) -> None:
@@ -184,7 +198,7 @@ def details(symbol: str = "SPY") -> ContractDetails:
 
 
 class Step:
-    lowEdge, increment = 0.0, 0.01
+    lowEdge, increment = 0.0, 0.01  # noqa: N815  # ibapi's name
 
 
 @pytest.fixture

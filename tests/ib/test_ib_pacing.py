@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -60,8 +61,7 @@ def test_no_rule_is_broken_whatever_is_asked(stream: list[tuple[HistoryCost | No
         now = at
         assert pacing.next_allowed(wanted, now) == now
         pacing.record(wanted, now)
-        if wanted is not None:
-            pacing.ended()
+        pacing.ended(wanted)
         sent.append((now, wanted))
     assert violations(sent) == []
     assert violations(sent, jitter=0.5) == []
@@ -78,7 +78,7 @@ def test_nothing_waits_longer_than_a_rule_asks_for(stream: list[HistoryCost]) ->
             assert pacing.next_allowed(wanted, math.nextafter(at, 0)) > math.nextafter(at, 0)
         now = at
         pacing.record(wanted, now)
-        pacing.ended()
+        pacing.ended(wanted)
 
 
 @pytest.mark.parametrize(("bar_s", "most_per_s"), [(5.0, 60 / 600), (60.0, 45.0)])
@@ -97,7 +97,7 @@ def test_ten_thousand_requests_over_twenty_symbols_take_as_long_as_the_rules_ask
         waiting[symbol].pop()
         symbol = (symbol + 1) % 20
         pacing.record(wanted, now)
-        pacing.ended()
+        pacing.ended(wanted)
         sent.append((now, wanted))
     burst = 60 if bar_s < 60 else 45
     least_s = (10_000 - burst) / most_per_s
@@ -112,7 +112,8 @@ def test_fifty_requests_may_be_open() -> None:
         pacing.record(cost("SPY", n, 60.0), now)
     assert pacing.next_allowed(cost("SPY", 99, 60.0), 100.0) == math.inf
     assert pacing.next_allowed(None, 100.0) == 100.0
-    pacing.ended()
+    assert pacing.next_allowed(dataclasses.replace(cost("SPY", 99, 60.0), opens=False), 100.0) == 100.0
+    pacing.ended(cost("SPY", 1, 60.0))
     assert pacing.next_allowed(cost("SPY", 99, 60.0), 100.0) == 100.0
 
 
@@ -122,7 +123,7 @@ def test_bid_ask_counts_twice() -> None:
         wanted = cost(f"S{n}", n, weight=2)
         now = pacing.next_allowed(wanted, now)
         pacing.record(wanted, now)
-        pacing.ended()
+        pacing.ended(wanted)
     assert now < 5
     assert pacing.next_allowed(cost("X", 1, weight=1), now) >= 600
 
@@ -132,7 +133,7 @@ def test_bars_of_a_minute_have_no_budget() -> None:
     for _ in range(100):
         now = pacing.next_allowed(cost("SPY", 1, 60.0), 0.0)
         pacing.record(cost("SPY", 1, 60.0), now)
-        pacing.ended()
+        pacing.ended(cost("SPY", 1, 60.0))
     assert pacing.next_allowed(cost("SPY", 1, 60.0), 3.0) <= 4.0
 
 
@@ -144,3 +145,21 @@ def test_a_violation_holds_small_bars_back_longer_each_time_until_one_is_answere
     assert pacing.violated(130.0) == 190.0
     pacing.kept()
     assert pacing.violated(200.0) == 230.0
+
+
+def test_too_many_messages_quieten_everything_for_a_second() -> None:
+    pacing = Pacing()
+    pacing.exceeded(10.0)
+    assert pacing.next_allowed(None, 10.2) == 11.0
+    assert pacing.next_allowed(None, 11.5) == 11.5
+
+
+def test_a_new_connection_forgets_what_is_open_and_not_what_was_sent() -> None:
+    pacing = Pacing()
+    for n in range(50):
+        pacing.record(cost(f"S{n}", 1), 0.0)
+    for n in range(10):
+        pacing.record(cost(f"S{n}", 2), 0.0)
+    pacing.reconnected()
+    assert pacing.next_allowed(cost("SPY", 3, 60.0), 2.0) == 2.0
+    assert pacing.next_allowed(cost("SPY", 3), 2.0) >= 600

@@ -266,7 +266,7 @@ def test_bars_without_a_price_are_not_taken_for_zero() -> None:
 @pytest.mark.parametrize(
     ("what", "end", "why"),
     [
-        ("TRADES", datetime(2026, 1, 2), "no time zone"),
+        ("TRADES", datetime.fromisoformat("2026-01-02"), "no time zone"),
         ("ADJUSTED_LAST", datetime(2026, 1, 2, tzinfo=UTC), "takes no end"),
     ],
 )

@@ -236,12 +236,6 @@ def test_arrays_that_come_and_go_are_never_mixed_up(bars: q.Bars) -> None:
     assert reused > 100
 
 
-HANDED_ON = pytest.mark.xfail(
-    strict=False, reason="Memo._keep registers an array that it knows anew, and forgets it twice"
-)
-
-
-@HANDED_ON
 def test_one_array_in_two_results(bars: q.Bars) -> None:
     """An indicator that hands on another's array: when one of the two is dropped, the other stays known."""
 
@@ -262,7 +256,6 @@ def test_one_array_in_two_results(bars: q.Bars) -> None:
         assert memo.held <= memo.limit
 
 
-@HANDED_ON
 def test_a_root_that_is_handed_on_stays_known(bars: q.Bars) -> None:
     @shared
     def same(values: Any, n: int) -> Any:

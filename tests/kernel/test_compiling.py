@@ -120,12 +120,6 @@ def test_folder_that_the_user_chose_for_numba_is_taken(tmp_path: Path) -> None:
     assert not Path(seen["folder"]).exists()
 
 
-NOWHERE = pytest.mark.xfail(
-    strict=False, reason="compiled() leaves it to numba, which writes beside the sources or raises"
-)
-
-
-@NOWHERE
 @pytest.mark.parametrize("read_only", [False, True], ids=["package can be written", "package is read-only"])
 def test_cache_that_cannot_be_written_compiles_each_time(read_only: bool, tmp_path: Path) -> None:
     """A file lies where the folder would be: not even root can write below it."""

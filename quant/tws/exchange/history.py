@@ -247,10 +247,10 @@ def _shown(listing: Listing, what: str, source: str, prices: Floats, column: str
         return prices
     if what == "BID_ASK":
         what = "ASK" if column == "high" else "BID"
-    quotes = [quote(price, listing.rule) for price in prices.tolist()]
-    return np.array(
-        [q.bid if what == "BID" else q.ask if what == "ASK" else q.mid for q in quotes], dtype=np.float64
-    )
+    different, which = np.unique(prices, return_inverse=True)  # bars share their prices
+    quotes = [quote(price, listing.rule) for price in different.tolist()]
+    found = [q.bid if what == "BID" else q.ask if what == "ASK" else q.mid for q in quotes]
+    return np.array(found, dtype=np.float64)[which]
 
 
 def _stretch(listing: Listing, request: BarRequest, now: int) -> tuple[Stretch | None, Calendar]:

@@ -96,6 +96,17 @@ def test_futures_of_the_next_quarters_and_expired_ones_on_request():
     assert one(symbol="ES", secType="FUT", lastTradeDateOrContractMonth="20240920").multiplier == 50.0
 
 
+def test_a_future_is_found_on_its_last_day_and_not_on_the_next():
+    wanted = Contract(symbol="ES", secType="FUT", lastTradeDateOrContractMonth="202409")
+    last, after = (
+        int(np.datetime64(day, "ns").astype(np.int64)) for day in ("2024-09-20T12:00", "2024-09-21T12:00")
+    )
+    assert isinstance(CATALOGUE.one(wanted, last), Listing)
+    assert CATALOGUE.one(wanted, after) == Refusal(
+        200, "No security definition has been found for the request"
+    )
+
+
 def test_expiries_are_the_exchanges():
     # CME's page of the E-mini S&P 500: third Friday of the contract month.
     assert [third_friday(2024, m) for m in (3, 6, 9, 12)] == [

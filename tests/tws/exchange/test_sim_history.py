@@ -89,6 +89,14 @@ def test_seconds_count_trading_time_over_the_night():
     assert len(found) == 31  # the 09:45 bar has begun with its first tick
 
 
+def test_bars_that_were_over_when_the_seconds_begin_do_not_count():
+    now = at("2020-12-16T20:00:00")
+    found = bars(wanted("1m", "1800 S", end=at("2020-12-16T15:00:00")), now).bars
+    assert [b.date[9:17] for b in (found[0], found[-1])] == ["09:30:00", "09:59:00"]
+    over_night = bars(wanted("1m", "1800 S", end=at("2020-12-16T14:45:00")), now).bars
+    assert (len(over_night), over_night[0].date) == (30, "20201215 15:45:00 US/Eastern")
+
+
 def test_weeks_and_months_reach_back_on_the_calendar():
     now = at("2020-12-18T22:00:00")
     assert [b.date for b in bars(wanted("1d", "1 W"), now).bars] == [

@@ -400,6 +400,25 @@ def test_a_touched_limit_is_known_at_the_bars_end_and_an_open_beyond_it_at_once(
     assert exchange.executions[1][0].time == int(bars.end[row + 1])
 
 
+def test_a_limit_at_the_open_fills_with_the_open():
+    bars = BARS["1d"][:50]
+    exchange = Exchange(BarModel({SPY.con_id: bars}), Account())
+    exchange.place(order(1, 10, float(bars.open[11]), tif="GTC"), int(bars.end[10]))
+    exchange.advance(int(bars.times.begin[11]))
+    assert [f.price for f, _ in exchange.executions] == [bars.open[11]]
+
+
+def test_a_touch_in_the_sessions_last_bar_comes_before_the_end_of_the_day():
+    bars = BARS["1d"][:50]
+    limit = float(bars.low[11])
+    assert limit < bars.open[11]
+    exchange = Exchange(BarModel({SPY.con_id: bars}), Account())
+    exchange.place(order(1, 10, limit, tif="DAY"), int(bars.end[10]))
+    exchange.place(order(2, 10, round(limit - 0.01, 2), tif="DAY"), int(bars.end[10]))
+    exchange.advance(int(bars.end[11]))
+    assert [v.status for v in exchange.orders] == [Status.FILLED, Status.CANCELLED]
+
+
 def test_what_cash_does_not_cover_is_rejected_in_the_bar_model_only():
     bars = BARS["1d"]
     exchange = replay(bars, [(5, order(1, 100_000)), (6, order(2, -10, tif="GTC"))], 10_000.0)
