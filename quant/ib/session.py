@@ -117,7 +117,7 @@ class Session:
         self._was_ready = False
         self._retry_s = self.patience.first_retry_s
         self._open_link()
-        while self._logging_in():
+        while self._is(State.LOGIN):
             self.poll(self.patience.login_s)
         if self.state not in (State.READY, State.CUT):
             raise self._cannot("it was closed", "") if self.trouble is None else self.trouble
@@ -126,7 +126,10 @@ class Session:
         """Do what is due and take what has arrived; return after the first news, at the latest after `timeout_s`.
 
         Returns whether there was news. Must be called every few seconds while connected, by one thread.
+        Raises NotConnected if the session is closed already.
         """
+        if self._is(State.CLOSED):
+            raise NotConnected("poll", "the session is closed")
         until = self.timer.now() + timeout_s
         before = self.state
         while True:
@@ -409,8 +412,10 @@ class Session:
         self._announce(Event("state", (old, new, self.trouble)))
 
     # ------------------------------------------------------------ small parts
-    def _logging_in(self) -> bool:
-        return self.state is State.LOGIN
+    def _is(self, state: State) -> bool:
+        return (
+            self.state is state
+        )  # a call, as mypy takes an attribute for constant over calls of other methods
 
     def _write(self, what: str, call: Call, *, counted: bool = False) -> None:
         """Encode and send. counted: the caller tells pacing of it."""

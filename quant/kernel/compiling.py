@@ -86,13 +86,13 @@ def compiled(signature: Any) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         _announce()
-        before = settings.CACHE_DIR
+        before, kept = settings.CACHE_DIR, _can_keep()
         options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
         # Only for this function: other code of the process keeps its own cache. A folder that the user chose for
         # numba (NUMBA_CACHE_DIR) stays.
         settings.CACHE_DIR = before or str(cache_folder())
         try:
-            made: F = njit(signature, cache=_can_keep(), **options)(function)
+            made: F = njit(signature, cache=kept, **options)(function)
         except RuntimeError:  # numba: no place to keep it, where the user's own cannot be written
             made = njit(signature, **options)(function)
         finally:

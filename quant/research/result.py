@@ -217,7 +217,11 @@ class Sweep:
                 values=None if metric == "sharpe" else -values if metric in LOW_IS_GOOD else values, trials=trials,
             )  # fmt: skip
         found: Verdict = known[metric, trials]
-        return found
+        peek = next((f for f in self.findings if f.code == "look-ahead"), None)
+        if peek is None:
+            return found
+        told = f"Not judged: {peek.message}. What looks ahead shows figures that nobody can have; see `quant check`."
+        return replace(found, word="unclear", text=told, reasons=(peek.message,))
 
     @cached_property
     def periods_per_year(self) -> float:

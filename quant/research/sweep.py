@@ -21,6 +21,7 @@ import backtrader as bt
 import numpy as np
 
 from quant.backtest import compiled, parity, source
+from quant.backtest import findings as noticed
 from quant.backtest.folder import runs
 from quant.backtest.job import AnyCosts, Job, prepare
 from quant.backtest.result import bars_facts, costs_text
@@ -41,9 +42,9 @@ from quant.research.result import LOW_IS_GOOD, Sweep
 from quant.research.search import BATCH, Search, search_of
 from quant.research.shipping import pack
 from quant.research.task import Row, Task, evaluate
-from quant.research.verify import SHARPE, Verification, verified
+from quant.research.verify import SHARPE, Verification, best_of, verified
 from quant.store.folder import data_folder, quote
-from quant.strategy import Strategy
+from quant.strategy import Strategy, look_ahead, plans
 from quant.strategy import strategy as find
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _plan(
 ) -> Plan:
     """Return the plan. metric: that a search looks at, None = the grid as it is."""
     cls = find(given)
-    job, _ = prepare(cls, bars, **settings)
+    job, first_day = prepare(cls, bars, **settings)
     search = None
     if metric is None:
         combos = combinations(cls, grid, samples=samples, seed=seed)
@@ -222,7 +223,7 @@ def _plan(
     folder = place
     if root is not None and place is None:
         folder = files.sweep_folder(root, cls.__name__, identity)
-    findings = combos.findings if why_not is None else (*combos.findings, why_not)
+    findings = (*noticed.before(job, first_day), *combos.findings, *(() if why_not is None else (why_not,)))
     task = Task(job, name)
     return Plan(task, combos, _parts(task, len(combos.rows)), key, facts, folder, root, findings, search)
 
@@ -318,6 +319,7 @@ def run_plan(
     seconds = (clock.now() - started).total_seconds()
     if plan.data is not None:
         findings += record_trials(plan, ordered, started)
+    findings += _peeks(plan, ordered)
     checked = Verification() if verify == 0 else verified(plan.task, plan.combos.rows, ordered, verify)
     facts = plan.facts | {"trials": trials_of(plan)}
     made = Sweep.of(
@@ -373,6 +375,17 @@ def _computed(
         done += len(found)
         progress(done, len(plan.combos.rows))
     return [row for number in sorted(rows) for row in rows[number]], returns.T, resumed
+
+
+def _peeks(plan: Plan, rows: Sequence[Row]) -> list[Finding]:
+    """Return a finding where the signals of the best row look ahead, as q.backtest would tell of it."""
+    job = plan.task.job
+    whole = [k for k, row in enumerate(rows) if row.figures is not None]
+    if not whole or not issubclass(job.strategy, Strategy):
+        return []
+    params = plan.combos.rows[best_of(rows, whole)]
+    _, peek = look_ahead(job.strategy, job.bars, params, plans(job.strategy, job.bars, params))
+    return [] if peek is None else [peek]
 
 
 def _put_into(returns: Floats, rows: Sequence[Row]) -> list[Row]:

@@ -207,7 +207,8 @@ def _spread_of_luck(rows: int, columns: int, trials: int, likeness: float, varia
     """Return the variance that luck alone gives the trials' Sharpe ratios per period.
 
     Source: an estimate's variance is 1 / (T - 1) where the ratio is 0 (Lo, The Statistics of Sharpe Ratios, 2002);
-    over estimates with the mean correlation r the expected sample variance is 1 - r of that.
+    over estimates with the mean correlation r the expected sample variance is 1 - r of that. Trials that are not
+    among these columns count as independent of one another and of them: the mean of both by their numbers.
     """
     independent = 1.0 / (rows - 1)
     if variance is not None and not math.isnan(variance):
@@ -216,9 +217,11 @@ def _spread_of_luck(rows: int, columns: int, trials: int, likeness: float, varia
                 "variance", variance, "must be a number from 0 up, of Sharpe ratios per period"
             )
         return min(variance, independent)
-    if trials > columns or columns < FEW_TRIALS or not math.isfinite(likeness):
+    if columns < FEW_TRIALS or not math.isfinite(likeness):
         return independent
-    return (1.0 - min(max(likeness, 0.0), 1.0)) * independent
+    alike = (1.0 - min(max(likeness, 0.0), 1.0)) * independent
+    share = min(columns / max(trials, 1), 1.0)
+    return share * alike + (1.0 - share) * independent
 
 
 def _periods_needed(sample: Moments, expected: float) -> float:

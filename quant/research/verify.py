@@ -77,10 +77,15 @@ def verified(
 
 def _order(rows: Sequence[Row], whole: Sequence[int]) -> list[int]:
     """Return the rows to look at: the best by Sharpe ratio, then random ones (always the same)."""
-    sharpe = np.array([_sharpe(rows[k]) for k in whole])
-    best = whole[int(np.nanargmax(sharpe))] if np.isfinite(sharpe).any() else whole[0]
+    best = best_of(rows, whole)
     shuffled = np.random.default_rng(0).permutation(whole).tolist()
     return [best, *(k for k in shuffled if k != best)]
+
+
+def best_of(rows: Sequence[Row], whole: Sequence[int]) -> int:
+    """Return which of the rows `whole` has the highest Sharpe ratio, the first where none has one."""
+    sharpe = np.array([_sharpe(rows[k]) for k in whole])
+    return whole[int(np.nanargmax(sharpe))] if np.isfinite(sharpe).any() else whole[0]
 
 
 def _sharpe(row: Row) -> float:
