@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from quant.ib.wire import SILENT, Batch, Closed, Inbox, Wire
 T = TypeVar("T")
 
 IN_USE: Final = 326
+FARM: Final = re.compile(r"[:.]\s*([\w.-]+)$")  # "... is OK:usfarm", "... upon demand.ushmds"
 AT_ONCE: Final = 256  # items that one poll takes before it looks at what is due
 
 _log = logging.getLogger(__name__)
@@ -305,7 +307,8 @@ class Session:
     def _connectivity(self, verdict: Verdict) -> None:
         kind = verdict.kind
         if kind in (Kind.FARM_OK, Kind.FARM_LOST):
-            self.farms[verdict.text.rpartition(":")[2].strip()] = kind
+            named = FARM.search(verdict.text)
+            self.farms[verdict.text if named is None else named[1]] = kind
         elif kind is Kind.CUT:
             self._cut = True
             self._turn(Turn.CUT)

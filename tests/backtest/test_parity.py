@@ -86,12 +86,12 @@ def test_every_kind_of_event_comes_up(records: list[Record]) -> None:
     orders = [o for r in records for o in r.orders]
     assert {o.kind for o in orders} == {"market", "stop", "limit"}
     assert {o.reason for o in orders} >= {"entry", "close", "stop", "limit"}
-    assert {o.status for o in orders} >= {"filled", "cancelled"}
+    assert {o.status for o in orders} >= {"filled", "cancelled", "rejected"}
     assert {o.quantity > 0 for o in orders} == {True, False}
     assert any(f.ambiguous for r in records for f in r.fills)
     assert any(r.wrong_side for r in records)
     assert any(r.borrowed for r in records)
-    assert min(len(r.fills) for r in records) > 5
+    assert min(len(r.orders) for r in records) > 5
 
 
 def test_cases_are_the_same_each_time(jobs: list[Job]) -> None:
@@ -225,7 +225,6 @@ def test_difference_sends_auto_through_backtrader_with_a_finding(
     counting(monkeypatch, "case 3: fill 5 is another")
     sweep = q.sweep("macd", bars, grid, save=False, verify=0, workers=1)
     assert sweep.settings["engine"] == "fast"
-    (finding,) = sweep.findings
-    assert finding.code == "not-compiled"
+    (finding,) = (f for f in sweep.findings if f.code == "not-compiled")
     assert "it differs from backtrader on this machine: case 3: fill 5 is another" in finding.message
     assert sweep.table["final_value"].tolist() == usual.table["final_value"].tolist()

@@ -257,6 +257,13 @@ def test_a_damaged_file_is_asked_for_again(
     assert json.loads(cache.path(SPY).read_text())["facts"]["min_tick"] == 0.01
 
 
+def test_a_file_that_answers_another_description_is_not_believed(session: Session, tmp_path: Path) -> None:
+    cache, other = ContractCache(tmp_path), ContractSpec("SPY", currency="MXN")
+    find_contract(session, SPY, NOW, cache)
+    cache.path(SPY).rename(cache.path(other))
+    assert cache.get(other, NOW) is None
+
+
 def test_a_file_from_the_future_is_not_believed(session: Session, tmp_path: Path) -> None:
     cache = ContractCache(tmp_path)
     find_contract(session, SPY, NOW, cache)

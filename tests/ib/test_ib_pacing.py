@@ -128,6 +128,25 @@ def test_bid_ask_counts_twice() -> None:
     assert pacing.next_allowed(cost("X", 1, weight=1), now) >= 600
 
 
+def test_a_mixed_budget_is_free_again_as_its_oldest_parts_leave() -> None:
+    pacing = Pacing()
+    for n in range(30):
+        pacing.record(cost(f"S{n}", n, weight=2), float(n))
+    assert pacing.next_allowed(cost("X", 1, weight=2), 40.0) == 600.5
+    assert pacing.next_allowed(cost("X", 1, weight=1), 40.0) == 600.5
+    assert pacing.next_allowed(cost("X", 1, weight=2), 600.5) == 600.5
+
+
+def test_five_of_one_series_may_leave_at_once_and_a_sixth_after_two_seconds() -> None:
+    pacing, now, sent = Pacing(), 0.0, Sent()
+    for n in range(12):
+        now = pacing.next_allowed(cost("SPY", n), now)
+        pacing.record(cost("SPY", n), now)
+        sent.append((now, cost("SPY", n)))
+    assert [at for at, _ in sent] == [0.0] * 5 + [2.5] * 5 + [5.0] * 2
+    assert violations(sent) == []
+
+
 def test_bars_of_a_minute_have_no_budget() -> None:
     pacing = Pacing()
     for _ in range(100):

@@ -275,6 +275,22 @@ def test_ends_that_ib_would_refuse_are_refused_before(what: str, end: datetime, 
         requests.historical_bars(SPY, "1d", "1 Y", end, what)
 
 
+def test_requests_cost_what_ib_counts() -> None:
+    end = datetime(2026, 1, 2, tzinfo=UTC)
+    one = requests.historical_bars(SPY, "5s", "3600 S", end).cost
+    two = requests.historical_bars(SPY, "5s", "3600 S", end, "BID_ASK").cost
+    assert one is not None
+    assert two is not None
+    assert (one.weight, two.weight) == (1, 2)
+    assert one.small
+    assert one == requests.historical_bars(SPY, "5 secs", "3600 S", end).cost
+    assert one.series != two.series
+    live, head = requests.real_time_bars(SPY).cost, requests.head_timestamp(SPY).cost
+    assert live is not None
+    assert head is not None
+    assert (live.small, live.opens, head.small, head.opens) == (True, False, False, True)
+
+
 def test_every_bar_size_has_ibs_name() -> None:
     from quant.core.barsize import SIZES
 

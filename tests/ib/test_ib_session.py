@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import random
 import threading
 from typing import Any
@@ -499,8 +500,17 @@ def test_an_unknown_code_without_a_request_is_a_notice(session: Session, server:
 def test_farms_are_told_apart(session: Session, server: VirtualTws) -> None:
     server.links[0].fail(-1, 2104, "Market data farm connection is OK:usfarm")
     server.links[0].fail(-1, 2105, "HMDS data farm connection is broken:ushmds")
+    server.links[0].fail(
+        -1, 2107, "HMDS data farm connection is inactive but should be available upon demand.euhmds"
+    )
+    server.links[0].fail(-1, 2104, "Market data farm connection is OK:usfarm.nj")
     run(session, 1)
-    assert session.farms == {"usfarm": Kind.FARM_OK, "ushmds": Kind.FARM_LOST}
+    assert session.farms == {
+        "usfarm": Kind.FARM_OK,
+        "ushmds": Kind.FARM_LOST,
+        "euhmds": Kind.FARM_OK,
+        "usfarm.nj": Kind.FARM_OK,
+    }
     assert session.state is State.READY
 
 
@@ -533,6 +543,17 @@ def test_a_pacing_violation_holds_the_next_small_request_back(session: Session, 
     before = server.timer.now()
     session.ask(history("QQQ", bar="5s", duration="3600 S"))
     assert server.timer.now() - before >= 29
+
+
+def test_errors_travel_between_processes_with_their_facts() -> None:
+    for error in (
+        RequestTimeout("x", 3.0),
+        ClientIdInUse("h", 1, 2),
+        AmbiguousContract("x", ["a"], "m"),
+        NoData("x", 1, "t"),
+    ):
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 # ---------------------------------------------------------------- the end

@@ -220,3 +220,25 @@ def test_rows_are_kept_and_not_called_done_where_they_differ(
             q.sweep("macd", msft, GRID, data=tmp_path, workers=1)
     (facts,) = (tmp_path / "sweeps").glob("*/sweep.json")
     assert chunks.load_sweep_facts(facts.parent)["done"] is False
+
+
+# ---------------------------------------------------------------- look-ahead
+class Cheats(q.Strategy):
+    """Long where the next close is higher."""
+
+    params = dict(ahead=1)
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        rises = bars.close[p.ahead :] > bars.close[: -p.ahead]
+        return np.append(rises, np.zeros(p.ahead)).astype(float)
+
+
+def test_a_sweep_of_a_cheat_is_not_judged(msft: q.Bars) -> None:
+    sweep = q.sweep(Cheats, msft, {"ahead": [1, 2, 3]}, save=False)
+    (finding,) = (f for f in sweep.findings if f.code == "look-ahead")
+    assert "Cheats looks ahead" in finding.message
+    found = sweep.verdict()
+    assert found.word == "unclear"
+    assert "Cheats looks ahead" in found.text
+    assert "Not judged" in repr(sweep)

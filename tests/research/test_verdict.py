@@ -144,7 +144,9 @@ def test_what_was_tried_before_raises_what_luck_shows() -> None:
     known = verdict(r, periods_per_year=YEAR, trials=5_000, variance=0.3 / DAYS)
     assert now.expected < known.expected < ever.expected
     assert now.deflated > known.deflated > ever.deflated
-    assert ever.expected == pytest.approx(expected_max_sharpe(1 / (DAYS - 1), 5_000) * math.sqrt(YEAR))
+    share = 20 / 5_000  # of the trials whose likeness is known; the others count as independent
+    spread = (1 - share * ever.likeness) / (DAYS - 1)
+    assert ever.expected == pytest.approx(expected_max_sharpe(spread, 5_000) * math.sqrt(YEAR))
     assert "20 combinations tried here and 5,000 ever on these data" in ever.text
     assert "ever" not in now.text
     fewer = verdict(r, periods_per_year=YEAR, trials=3)  # a ledger that lost some
@@ -154,8 +156,17 @@ def test_what_was_tried_before_raises_what_luck_shows() -> None:
 def test_no_spread_above_that_of_independent_trials_counts_as_luck() -> None:
     r = alike(20)
     wide = verdict(r, periods_per_year=YEAR, trials=100, variance=1.0)
-    assert wide.expected == verdict(r, periods_per_year=YEAR, trials=100).expected
-    assert wide.expected == verdict(r, periods_per_year=YEAR, trials=100, variance=math.nan).expected
+    independent = expected_max_sharpe(1 / (DAYS - 1), 100) * math.sqrt(YEAR)
+    assert wide.expected == pytest.approx(independent)
+    unknown = verdict(r, periods_per_year=YEAR, trials=100, variance=math.nan)
+    assert unknown.expected == verdict(r, periods_per_year=YEAR, trials=100).expected < independent
+
+
+def test_a_few_trials_more_move_the_bar_a_little() -> None:
+    r = alike(84)
+    bars = [verdict(r, periods_per_year=YEAR, trials=n).expected for n in (84, 85, 93, 120)]
+    assert bars == sorted(bars)
+    assert bars[1] < 1.1 * bars[0]
 
 
 def test_one_strategy_needs_the_minimum_track_record() -> None:
