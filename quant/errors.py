@@ -318,7 +318,7 @@ class ContractUnclear(BrokerError):
         self.mend = mend
 
 
-class RequestTimeout(BrokerError, TimeoutError):
+class RequestTimeout(BrokerError):
     """TWS gave no answer, or stopped in the middle of one."""
 
     def __init__(self, what: str, waited_s: float) -> None:

@@ -41,7 +41,7 @@ class Verification:
         if not self.fast:
             return "nothing was run again in backtrader"
         told = (
-            f"{self.fast} combinations run again by backtrader (fast engine), equal in {self.orders:,} orders"
+            f"{self.fast} combination{'' if self.fast == 1 else 's'} run again by backtrader (fast engine), equal in {self.orders:,} orders"
         )
         if self.plain:
             told += f"; {self.plain} by stock backtrader over {self.plain_bars:,} bars, equal"

@@ -42,7 +42,7 @@ RUN = re.compile(r"\b(?:\d{8}-\d{6}-[a-z0-9_]+-[0-9a-f]{8}(?:-\d+)?|[a-z][a-z0-9
 VARIES = (
     RUN,
     re.compile(r"\b\d+\.\d s\b"),
-    re.compile(r"\b\d+ combinations run again by backtrader \(fast engine\), equal in [\d,]+ orders\b"),
+    re.compile(r"\b\d+ combinations? run again by backtrader \(fast engine\), equal in [\d,]+ orders\b"),
 )
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>.*)$")
 COMMENT = re.compile(r"^ *<!-- (?P<name>file|exit|raises|shown)(: (?P<value>.+?))? -->$")

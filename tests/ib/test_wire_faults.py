@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -481,10 +482,27 @@ def test_damaged_frames_never_stop_the_reader_and_sound_ones_between_them_are_ri
     for version in (178, 205, NEWEST):
         decoder = Decoder(version)
         sound = message("CurrentTime", currentTime=77)[4:] if version > 200 else b"49\x001\x0077\0"
-        for _ in range(100_000 if full else 2_000):
+        for _ in range(170_000 if full else 3_500):
             bad = bytearray(rng.choice(VALID)[4:])
             for _ in range(rng.randint(1, 3)):
                 bad[rng.randrange(len(bad))] ^= rng.randint(1, 255)
             assert isinstance(decoder.decode(bytes(bad[: rng.randint(0, len(bad))])), list)
             assert isinstance(decoder.decode(bytes(bad)), list)
             assert decoder.decode(sound) == [Event("currentTime", (77,))]
+
+
+def test_bytes_flipped_anywhere_in_the_stream_spoil_nothing_before_them(full: bool) -> None:
+    seed = 20260103
+    rng = random.Random(seed)
+    whole = b"".join(message("CurrentTime", currentTime=1_000_000 + i) for i in range(20))
+    length = len(whole) // 20
+    for _ in range(20_000 if full else 500):
+        bad, at = bytearray(whole), rng.randrange(len(whole))
+        bad[at] ^= rng.randint(1, 255)
+        buffer, decoder, events = FrameBuffer(), Decoder(NEWEST), []
+        with suppress(ProtocolError):
+            for start in range(0, len(bad), step := rng.randint(1, 60)):
+                for payload in buffer.receive(bytes(bad[start : start + step])):
+                    events += decoder.decode(payload)
+        sound = at // length
+        assert events[:sound] == [Event("currentTime", (1_000_000 + i,)) for i in range(sound)]

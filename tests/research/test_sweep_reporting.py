@@ -60,7 +60,7 @@ def test_content_is_the_sweep(made: q.Sweep) -> None:
     assert facts["Expected best of pure luck"] == f"{verdict.expected:.2f}"
     assert facts["t-statistic"] == number(verdict.t_statistic, ".1f")
     assert facts["Record"].startswith("2.5 years, ")
-    assert "1 combinations run again by backtrader" in found.verified
+    assert "1 combination run again by backtrader" in found.verified
     assert all(told.endswith(".") and told[0].isupper() for _, _, told in found.facts)
 
 
