@@ -40,9 +40,8 @@ class Verification:
     def __str__(self) -> str:
         if not self.fast:
             return "nothing was run again in backtrader"
-        told = (
-            f"{self.fast} combination{'' if self.fast == 1 else 's'} run again by backtrader (fast engine), equal in {self.orders:,} orders"
-        )
+        ones = "combination" if self.fast == 1 else "combinations"
+        told = f"{self.fast} {ones} run again by backtrader (fast engine), equal in {self.orders:,} orders"
         if self.plain:
             told += f"; {self.plain} by stock backtrader over {self.plain_bars:,} bars, equal"
         return f"{told} ({self.seconds:.1f} s)"
