@@ -12,7 +12,6 @@ import time
 
 import _venv
 
-
 EXTRAS = ("exports", "stats", "cluster", "optuna")
 REQUIRED = ("browser", "exports", "arch", "cluster", "optuna")  # options of tests/conftest.py
 

@@ -1,4 +1,4 @@
-"""Settings of hypothesis, which have no place in pyproject.toml, and the options --full, --browser, --exports, --arch, --cluster and --optuna."""
+"""Settings of hypothesis, which have no place in pyproject.toml, --full, and an option for what needs more than .venv."""
 
 from __future__ import annotations
 

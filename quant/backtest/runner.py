@@ -44,9 +44,9 @@ def backtest(
     currency. costs: "none", "percent:0.05", "ib-fixed", "ib-tiered", a bt.CommInfoBase, or f(quantity, price).
     sizing: "percent:95" (default, shared by the feeds), "cash:10000", "shares:100", "risk:1"; of a plain
     bt.Strategy only "shares:N". slippage: "percent:0.02" or "ticks:1". borrow: yearly rate on shorts (0.03 =
-    3 %). engine: "fast", "plain" = stock Cerebro, or "compiled", all with the same bits; what "fast" does not cover it
-    leaves to stock, and the run says why, "compiled" refuses it. start_rule: "first-target", or "next-change" as live starts. save: write a run
-    folder under `data`.
+    3 %). engine: "fast", "plain" = stock Cerebro, or "compiled", all with the same bits; what "fast" does not
+    cover it leaves to stock, and the run says why, and "compiled" refuses it. start_rule: "first-target", or
+    "next-change" as live starts. save: write a run folder under `data`.
     Raises ParameterError, StrategyError, DataError; what is refused and what is only noticed: DESIGN §5.5.
     """
     job, first_day = make_job(

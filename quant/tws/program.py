@@ -13,7 +13,7 @@ from ibapi.protobuf.Order_pb2 import Order
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
 from quant.store import Store
-from quant.tws import limits, order_messages
+from quant.tws import account_messages, limits, order_messages
 from quant.tws.client import NO_REQUEST, Client
 from quant.tws.exchange.account import Account, Figure, figures
 from quant.tws.exchange.clock import Timers
@@ -121,14 +121,17 @@ class Tws:
     # ------------------------------------------------------------ what happens
     def tell(self, events: Iterable[Event], now: int) -> None:
         """Tell the clients that it concerns what happened to orders; positions and account follow a fill."""
+        traded: dict[int, Listing] = {}
         for event in events:
             key = event.view.request.key if isinstance(event, Opened | Changed | Executed) else event.key
             owner = self.clients.get(key[0])
             if owner is not None:
                 self._tell_owner(owner, event, now)
-            if isinstance(event, Charged):  # the last word on a fill: it is booked
-                listing = self.exchange.order(event.key).request.listing
-                self._tell_holding(listing, now)
+            if isinstance(event, Executed):
+                traded[event.view.request.listing.con_id] = event.view.request.listing
+        for listing in traded.values():
+            for client in self.clients.values():
+                self._tell_holding(client, listing, now)
 
     def _tell_owner(self, owner: Client, event: Event, now: int) -> None:
         if isinstance(event, Opened):
@@ -142,12 +145,28 @@ class Tws:
         elif isinstance(event, Told):
             owner.error(event.key[1], Refusal(event.code, event.text), now)
 
-    def _tell_holding(self, listing: Listing, now: int) -> None:
-        """Tell who listens to positions and account updates what a fill left."""
-        from quant.tws import books
+    def _tell_holding(self, client: Client, listing: Listing, now: int) -> None:
+        """Tell a client that listens to positions or account updates what a fill left."""
+        account, held = self.account.account_id, self.account.holding(listing)
+        if client.positions:
+            client.say(account_messages.position(held, account))
+        for request, model in client.positions_multi.items():
+            client.say(account_messages.position_multi(held, account, request, model))
+        if client.account_updates:
+            client.say(account_messages.portfolio(held, self.price(listing, now), account))
+        self.tell_figures(client, now)
 
-        for client in self.clients.values():
-            books.tell_holding(self, client, listing, now)
+    def tell_figures(self, client: Client, now: int) -> None:
+        """Tell a client the account's values, in each way in which it listens to them."""
+        if not (client.account_updates or client.updates_multi or client.summaries):
+            return
+        account, found = self.account.account_id, self.figures(now)
+        if client.account_updates:
+            client.say(*account_messages.values(found, account), account_messages.update_time(now, self.zone))
+        for request, model in client.updates_multi.items():
+            client.say(*account_messages.values_multi(found, account, request, model))
+        for request, tags in client.summaries.items():
+            client.say(*account_messages.summary(found, account, request, tags, self.account.base))
 
     # ------------------------------------------------------------ the account
     @property
@@ -168,7 +187,8 @@ class Tws:
     def _dollars(self, currency: str, now: int) -> float | None:
         for listing in self.catalogue:
             if (listing.symbol, listing.sec_type, listing.currency) == (currency, "CASH", "USD"):
-                return self.price(listing, now) or _DOLLARS.get(currency)
+                price = self.price(listing, now)
+                return _DOLLARS.get(currency) if price is None else price
         return _DOLLARS.get(currency)
 
     def figures(self, now: int) -> list[Figure]:

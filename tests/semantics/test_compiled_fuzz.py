@@ -67,7 +67,7 @@ def everything(record: Record) -> dict[str, list[bytes]]:
             for o in record.orders
         ],
         "fills": [
-            bits(f.order, f.feed, f.bar, float(f.quantity), f.price, float(f.commission), f.reason, f.slippage, f.ambiguous)
+            bits(f.order, f.bar, float(f.quantity), f.price, float(f.commission), f.reason, f.slippage, f.ambiguous)
             for f in record.fills
         ],
         "account": [bits(float(c), float(v)) for c, v in zip(record.cash, record.value, strict=True)],

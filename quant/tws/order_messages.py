@@ -1,0 +1,163 @@
+"""Orders and fills in IB's messages, and a client's order as a value of the exchange. Pure: values in, values out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from ibapi.protobuf.CommissionAndFeesReport_pb2 import CommissionAndFeesReport
+from ibapi.protobuf.CompletedOrder_pb2 import CompletedOrder
+from ibapi.protobuf.Execution_pb2 import Execution
+from ibapi.protobuf.ExecutionDetails_pb2 import ExecutionDetails
+from ibapi.protobuf.ExecutionFilter_pb2 import ExecutionFilter
+from ibapi.protobuf.OpenOrder_pb2 import OpenOrder
+from ibapi.protobuf.Order_pb2 import Order
+from ibapi.protobuf.OrderState_pb2 import OrderState
+from ibapi.protobuf.OrderStatus_pb2 import OrderStatus
+from ibapi.protobuf.PlaceOrderRequest_pb2 import PlaceOrderRequest
+
+from quant.tws.exchange.hours import in_zone, utc
+from quant.tws.exchange.listing import Listing, contract
+from quant.tws.exchange.orders import Charged, Executed, OrderRequest, OrderView
+from quant.tws.exchange.refusal import Refusal, invalid
+from quant.tws.exchange.request import parse_end
+
+UNSET_DOUBLE: Final = 1.7976931348623157e308  # how TWS says that there is no figure
+_MOST: Final = Decimal(10) ** 12  # units of one order: beyond it, floats of the account lose single ones
+# Fields of an order that change what it does, and that no order here may have. The rest is told back as it came.
+NOT_SIMULATED: Final = (
+    "whatIf", "parentId", "ocaGroup", "conditions", "algoStrategy", "hedgeType", "goodAfterTime", "goodTillDate",
+    "allOrNone", "minQty", "displaySize", "blockOrder", "sweepToFill", "hidden", "discretionaryAmt", "cashQty",
+    "scalePriceIncrement", "trailStopPrice", "trailingPercent", "volatility", "faGroup", "modelCode", "notHeld",
+    "activeStartTime", "activeStopTime", "smartComboRoutingParams", "delta", "percentOffset", "imbalanceOnly",
+    "autoCancelDate", "postToAts", "duration", "postOnly", "adjustedOrderType", "minTradeQty",
+)  # fmt: skip
+
+
+def order_request(client: int, asked: PlaceOrderRequest, listing: Listing) -> OrderRequest | Refusal:
+    """Return what a client orders, or why the simulator does not take it; TWS's own checks are the exchange's."""
+    order = asked.order
+    for name in NOT_SIMULATED:
+        if getattr(order, name):
+            return invalid(f"{name} of an order is not simulated")
+    if asked.HasField("attachedOrders"):
+        return invalid("attachedOrders are not simulated")
+    if not order.transmit:
+        return invalid("orders that are not transmitted are not simulated")
+    sides = {"BUY": 1, "SELL": -1}
+    if order.action.upper() not in sides:
+        return invalid(f"Order action {order.action!r} is none of BUY, SELL")
+    try:
+        quantity = Decimal(order.totalQuantity or "0")
+    except InvalidOperation:
+        return invalid(f"Order size {order.totalQuantity!r} is no number")
+    if not quantity.is_finite() or abs(quantity) > _MOST:
+        return invalid(f"Order size {order.totalQuantity} is none that can be ordered")
+    kind = order.orderType.upper()
+    limit = order.lmtPrice if kind == "LMT" and order.HasField("lmtPrice") else None
+    return OrderRequest(
+        (client, asked.orderId), listing, sides[order.action.upper()], quantity, kind, limit,
+        order.tif.upper() or "DAY", order.account, order.orderRef, asked.contract.exchange or listing.exchanges[0],
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- what TWS tells of orders
+def open_order(view: OrderView, asked: Order) -> OpenOrder:
+    """Return TWS's openOrder. asked: the order as its client wrote it."""
+    request = view.request
+    return OpenOrder(
+        orderId=request.key[1], contract=contract(request.listing, request.exchange),
+        order=_order(view, asked), orderState=OrderState(status=str(view.status)),
+    )  # fmt: skip
+
+
+def completed_order(view: OrderView, asked: Order, zone: str) -> CompletedOrder:
+    """Return TWS's completedOrder. zone: in which the time of its end is told."""
+    order = _order(view, asked)
+    order.filledQuantity = str(view.filled)
+    done = "" if view.done_at is None else in_zone(view.done_at, zone)
+    state = OrderState(
+        status=str(view.status), completedTime=done,
+        completedStatus=f"Filled Size: {view.filled}" if view.filled else "Cancelled by Trader",
+    )  # fmt: skip
+    request = view.request
+    return CompletedOrder(
+        contract=contract(request.listing, request.exchange), order=order, orderState=state
+    )
+
+
+def _order(view: OrderView, asked: Order) -> Order:
+    order = Order()
+    order.CopyFrom(asked)
+    request = view.request
+    order.clientId, order.orderId = request.key
+    order.permId = view.perm_id
+    order.action, order.totalQuantity, order.orderType = request.action, str(request.quantity), request.kind
+    order.lmtPrice = 0.0 if request.limit is None else request.limit
+    order.auxPrice = 0.0
+    order.tif, order.orderRef = request.tif, request.reference
+    return order
+
+
+def order_status(view: OrderView) -> OrderStatus:
+    """Return TWS's orderStatus."""
+    return OrderStatus(
+        orderId=view.request.key[1], status=str(view.status), filled=str(view.filled), remaining=str(view.remaining),
+        avgFillPrice=view.average, permId=view.perm_id, parentId=0, lastFillPrice=view.last,
+        clientId=view.request.key[0], whyHeld="", mktCapPrice=0.0,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- what TWS tells of fills
+def execution(event: Executed, request: int, account: str, zone: str) -> ExecutionDetails:
+    """Return TWS's execDetails. request: -1 where nobody asked. zone: in which its time is told."""
+    view, asked = event.view, event.view.request
+    done = Execution(
+        orderId=asked.key[1], execId=event.exec_id, time=in_zone(event.time, zone), acctNumber=account,
+        exchange=event.exchange, side="BOT" if asked.side > 0 else "SLD", shares=str(event.quantity),
+        price=event.price, permId=view.perm_id, clientId=asked.key[0], isLiquidation=False,
+        cumQty=str(event.cumulative), avgPrice=event.average, orderRef=asked.reference, evRule="", modelCode="",
+        lastLiquidity=2 if asked.limit is None else 1, isPriceRevisionPending=False, submitter="",
+    )  # fmt: skip
+    return ExecutionDetails(
+        reqId=request, contract=contract(asked.listing, asked.exchange), execution=done
+    )
+
+
+def commission(event: Charged) -> CommissionAndFeesReport:
+    """Return TWS's commission report."""
+    return CommissionAndFeesReport(
+        execId=event.exec_id, commissionAndFees=event.commission, currency=event.currency,
+        realizedPNL=UNSET_DOUBLE if event.realized is None else event.realized, bondYield=UNSET_DOUBLE,
+        yieldRedemptionDate="0",
+    )  # fmt: skip
+
+
+def wanted(event: Executed, chosen: ExecutionFilter, since: int, account: str) -> bool:
+    """Return whether a filter of reqExecutions lets a fill through. since: the filter's time, UTC ns."""
+    request = event.view.request
+    pairs = (
+        (chosen.acctCode, account), (chosen.symbol, request.listing.symbol),
+        (chosen.secType, request.listing.sec_type), (chosen.exchange, event.exchange),
+    )  # fmt: skip
+    if any(asked and asked.upper() != held.upper() for asked, held in pairs):
+        return False
+    if chosen.side and chosen.side.upper() not in (request.action, "BOT" if request.side > 0 else "SLD"):
+        return False
+    # 0 stands for every client, as clients of IB's library leave it.
+    return chosen.clientId in (0, request.key[0]) and event.time >= since
+
+
+def executions_since(chosen: ExecutionFilter, now: int, zone: str) -> int | Refusal:
+    """Return from which moment (UTC ns) reqExecutions tells fills: the filter's, else midnight of the machine."""
+    local = utc(now).astimezone(ZoneInfo(zone))
+    midnight = datetime(local.year, local.month, local.day, tzinfo=ZoneInfo(zone))
+    start = int(midnight.timestamp()) * 1_000_000_000
+    if not chosen.time:
+        return start
+    found = parse_end(chosen.time, now, zone)
+    if isinstance(found, Refusal):
+        return invalid("Executions filter: the time is none of yyyymmdd-hh:mm:ss, yyyymmdd hh:mm:ss zone")
+    return start if found[0] is None else max(start, found[0])
