@@ -1,4 +1,4 @@
-"""Settings of hypothesis, which have no place in pyproject.toml, --full, and an option for what needs more than .venv."""
+"""Settings of hypothesis, which have no place in pyproject.toml; --full, and options for what needs more than .venv."""
 
 from __future__ import annotations
 

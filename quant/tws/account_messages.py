@@ -61,9 +61,7 @@ def update_time(now: int, zone: str) -> AccountUpdateTime:
     return AccountUpdateTime(timeStamp=f"{utc(now).astimezone(ZoneInfo(zone)):%H:%M}")
 
 
-def values_multi(
-    found: Iterable[Figure], account: str, request: int, model: str
-) -> list[AccountUpdateMulti]:
+def values_multi(found: Iterable[Figure], account: str, request: int, model: str) -> list[AccountUpdateMulti]:
     """Return account values as reqAccountUpdatesMulti tells them."""
     return [
         AccountUpdateMulti(

@@ -26,6 +26,13 @@ class Client:
         self.timers: dict[tuple[str, int], int] = {}  # (kind, request) -> number of its timer
         self._outbox: list[Any] = []
 
+    @property
+    def own_id(self) -> int:
+        """The id of a client that has started; RuntimeError before."""
+        if self.id is None:
+            raise RuntimeError("a request came through before START_API")
+        return self.id
+
     def say(self, *messages: Any) -> None:
         """Put answers into the outbox, in order."""
         self._outbox += messages

@@ -83,9 +83,7 @@ def completed_order(view: OrderView, asked: Order, zone: str) -> CompletedOrder:
         completedStatus=f"Filled Size: {view.filled}" if view.filled else "Cancelled by Trader",
     )  # fmt: skip
     request = view.request
-    return CompletedOrder(
-        contract=contract(request.listing, request.exchange), order=order, orderState=state
-    )
+    return CompletedOrder(contract=contract(request.listing, request.exchange), order=order, orderState=state)
 
 
 def _order(view: OrderView, asked: Order) -> Order:
@@ -121,9 +119,7 @@ def execution(event: Executed, request: int, account: str, zone: str) -> Executi
         cumQty=str(event.cumulative), avgPrice=event.average, orderRef=asked.reference, evRule="", modelCode="",
         lastLiquidity=2 if asked.limit is None else 1, isPriceRevisionPending=False, submitter="",
     )  # fmt: skip
-    return ExecutionDetails(
-        reqId=request, contract=contract(asked.listing, asked.exchange), execution=done
-    )
+    return ExecutionDetails(reqId=request, contract=contract(asked.listing, asked.exchange), execution=done)
 
 
 def commission(event: Charged) -> CommissionAndFeesReport:

@@ -82,9 +82,7 @@ def account_updates(tws: Tws, client: Client, request: AccountDataRequest, now: 
     _again(tws, client, now)
 
 
-def account_updates_multi(
-    tws: Tws, client: Client, request: AccountUpdatesMultiRequest, now: int
-) -> None:
+def account_updates_multi(tws: Tws, client: Client, request: AccountUpdatesMultiRequest, now: int) -> None:
     """Answer reqAccountUpdatesMulti; a model, of which there are none, has no values."""
     account, number, model = tws.account.account_id, request.reqId, request.modelCode
     if _foreign(tws, client, number, request.account, now):
@@ -138,6 +136,7 @@ def _foreign(tws: Tws, client: Client, number: int, account: str, now: int) -> b
 
 def _again(tws: Tws, client: Client, now: int) -> None:
     def tell(at: int) -> None:
+        client.timers.pop((FIGURES, 0), None)
         if client.account_updates or client.updates_multi or client.summaries:
             tws.tell_figures(client, at)
             tws.repeat(client, FIGURES, 0, at + EVERY, tell)

@@ -47,12 +47,11 @@ def historical_data(tws: Tws, client: Client, request: HistoricalDataRequest, no
     if isinstance(wanted, Refusal):
         client.error(number_, wanted, now)
         return
-    assert client.id is not None
-    refused = tws.open_history.open(client.id, number_)
+    refused = tws.open_history.open(client.own_id, number_)
     if refused is None:
         refused = tws.pacing.ask(_asked(request, listing, wanted), now)
         if refused is not None:
-            tws.open_history.close(client.id, number_)
+            tws.open_history.close(client.own_id, number_)
     if refused is not None:
         client.error(number_, refused, now)
         return
@@ -78,10 +77,9 @@ def _answer(
     tws: Tws, client: Client, request: HistoricalDataRequest, listing: Listing, wanted: BarRequest, now: int
 ) -> None:
     number_, exchange = request.reqId, request.contract.exchange
-    assert client.id is not None
     if wanted.what == "SCHEDULE":
         sessions = tws.history.schedule(listing, wanted, now)
-        tws.open_history.close(client.id, number_)
+        tws.open_history.close(client.own_id, number_)
         if isinstance(sessions, Refusal):
             client.error(number_, sessions, now)
             return
@@ -94,7 +92,7 @@ def _answer(
         return
     found = tws.history.bars(listing, wanted, exchange, now)
     if isinstance(found, Refusal):
-        tws.open_history.close(client.id, number_)
+        tws.open_history.close(client.own_id, number_)
         client.error(number_, found, now)
         return
     client.say(
@@ -104,7 +102,7 @@ def _answer(
     if wanted.live:
         _keep_up(tws, client, number_, listing, wanted, found.bars[-1], now)
     else:
-        tws.open_history.close(client.id, number_)
+        tws.open_history.close(client.own_id, number_)
 
 
 def _keep_up(
@@ -137,11 +135,10 @@ def next_five(tws: Tws, listing: Listing, now: int) -> int | None:
 
 def cancel_historical_data(tws: Tws, client: Client, request: CancelHistoricalData, now: int) -> None:
     """Answer cancelHistoricalData."""
-    assert client.id is not None
     number_ = request.reqId
     for kind in (HISTORY, LIVE):
         tws.stop(client, kind, number_)
-    if tws.open_history.close(client.id, number_):
+    if tws.open_history.close(client.own_id, number_):
         refusal = Refusal(162, f"{HMDS}API historical data query cancelled: {number_}")
     else:
         refusal = Refusal(366, f"No historical data query found for ticker id:{number_}")
@@ -208,23 +205,19 @@ def _not_live(
     refused = not_served(listing, what, "5", request.contract.exchange)
     if refused is not None:
         return Refusal(420, f"Invalid Real-time Query:{refused.text.removeprefix(HMDS)}")
-    assert client.id is not None
-    refused = tws.tickers.open(client.id, request.reqId)
+    refused = tws.tickers.open(client.own_id, request.reqId)
     if refused is None:
         rest = f"{request.useRTH}"
-        refused = tws.pacing.ask(
-            Asked(listing.con_id, request.contract.exchange, what, None, rest), now
-        )
+        refused = tws.pacing.ask(Asked(listing.con_id, request.contract.exchange, what, None, rest), now)
         if refused is not None:
-            tws.tickers.close(client.id, request.reqId)
+            tws.tickers.close(client.own_id, request.reqId)
     return refused
 
 
 def cancel_real_time_bars(tws: Tws, client: Client, request: CancelRealTimeBars, now: int) -> None:
     """Take cancelRealTimeBars; unknown ones are an error."""
-    assert client.id is not None
     if (REAL_TIME, request.reqId) not in client.timers:
         client.error(request.reqId, Refusal(300, f"Can't find EId with tickerId:{request.reqId}"), now)
         return
     tws.stop(client, REAL_TIME, request.reqId)
-    tws.tickers.close(client.id, request.reqId)
+    tws.tickers.close(client.own_id, request.reqId)

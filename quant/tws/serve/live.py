@@ -50,8 +50,7 @@ def market_data(tws: Tws, client: Client, request: MarketDataRequest, now: int) 
     if request.regulatorySnapshot:
         client.error(number_, invalid("regulatory snapshots are not simulated"), now)
         return
-    assert client.id is not None
-    refused = tws.tickers.open(client.id, number_)
+    refused = tws.tickers.open(client.own_id, number_)
     if refused is not None:
         client.error(number_, refused, now)
         return
@@ -73,7 +72,7 @@ def market_data(tws: Tws, client: Client, request: MarketDataRequest, now: int) 
 
     tell(now)
     if request.snapshot:
-        tws.tickers.close(client.id, number_)
+        tws.tickers.close(client.own_id, number_)
         client.say(TickSnapshotEnd(reqId=number_))
 
 
@@ -94,9 +93,7 @@ def _ticks(number_: int, listing: Listing, found: Day | None) -> list[Any]:
             bid, ask, size = found.quote.bid, found.quote.ask, found.quote.size
         out += [price(TickTypeEnum.BID, bid, size), price(TickTypeEnum.ASK, ask, size)]
     if listing.sec_type != "CASH":
-        at = TickString(
-            reqId=number_, tickType=TickTypeEnum.LAST_TIMESTAMP, value=str(found.time // SECOND)
-        )
+        at = TickString(reqId=number_, tickType=TickTypeEnum.LAST_TIMESTAMP, value=str(found.time // SECOND))
         out += [price(TickTypeEnum.LAST, found.last), at, price(TickTypeEnum.OPEN, found.open)]
     out += [price(TickTypeEnum.HIGH, found.high), price(TickTypeEnum.LOW, found.low)]
     if found.before is not None:
@@ -136,8 +133,7 @@ def tick_by_tick(tws: Tws, client: Client, request: TickByTickRequest, now: int)
         text = f"Failed to request tick-by-tick data:No {request.tickType} ticks of {listing.local}"
         client.error(number_, Refusal(10189, text), now)
         return
-    assert client.id is not None
-    refused = tws.tick_by_tick.open(client.id, number_)
+    refused = tws.tick_by_tick.open(client.own_id, number_)
     if refused is not None:
         client.error(number_, refused, now)
         return
@@ -163,7 +159,12 @@ def _tick(number_: int, kind: int, mark: Mark, listing: Listing) -> TickByTickDa
     if kind == 3:
         size, attributes = number(at.size), TickAttribBidAsk(bidPastLow=False, askPastHigh=False)
         both = HistoricalTickBidAsk(
-            time=time, tickAttribBidAsk=attributes, priceBid=at.bid, priceAsk=at.ask, sizeBid=size, sizeAsk=size
+            time=time,
+            tickAttribBidAsk=attributes,
+            priceBid=at.bid,
+            priceAsk=at.ask,
+            sizeBid=size,
+            sizeAsk=size,
         )
         return TickByTickData(reqId=number_, tickType=kind, historicalTickBidAsk=both)
     mid = HistoricalTick(time=time, price=at.mid, size=_NO_SIZE)
@@ -176,9 +177,8 @@ def cancel_tick_by_tick(tws: Tws, client: Client, request: CancelTickByTick, now
 
 
 def _cancel(tws: Tws, client: Client, kind: str, number_: int, now: int) -> None:
-    assert client.id is not None
     if (kind, number_) not in client.timers:
         client.error(number_, Refusal(300, f"Can't find EId with tickerId:{number_}"), now)
         return
     tws.stop(client, kind, number_)
-    (tws.tickers if kind == LINE else tws.tick_by_tick).close(client.id, number_)
+    (tws.tickers if kind == LINE else tws.tick_by_tick).close(client.own_id, number_)

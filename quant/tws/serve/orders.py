@@ -23,7 +23,6 @@ from quant.tws.program import Tws
 
 def place(tws: Tws, client: Client, request: PlaceOrderRequest, now: int) -> None:
     """Answer placeOrder: a new order, or a change of one under its id."""
-    assert client.id is not None
     number = request.orderId
     if request.contract.secType == "BAG" or request.contract.comboLegs:
         client.error(number, invalid("combinations are not simulated"), now)
@@ -32,7 +31,7 @@ def place(tws: Tws, client: Client, request: PlaceOrderRequest, now: int) -> Non
     if isinstance(listing, Refusal):
         client.error(number, listing, now)
         return
-    wanted = order_messages.order_request(client.id, request, listing)
+    wanted = order_messages.order_request(client.own_id, request, listing)
     if not isinstance(wanted, Refusal) and tws.rate(listing.currency, now) is None:
         wanted = invalid(f"{listing.currency} has no rate to {tws.account.base} in the simulator")
     if isinstance(wanted, Refusal):
@@ -57,8 +56,7 @@ def place(tws: Tws, client: Client, request: PlaceOrderRequest, now: int) -> Non
 
 def cancel(tws: Tws, client: Client, request: CancelOrderRequest, now: int) -> None:
     """Answer cancelOrder."""
-    assert client.id is not None
-    tws.tell(tws.exchange.cancel((client.id, request.orderId), now), now)
+    tws.tell(tws.exchange.cancel((client.own_id, request.orderId), now), now)
 
 
 def cancel_all(tws: Tws, client: Client, request: GlobalCancelRequest, now: int) -> None:

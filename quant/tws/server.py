@@ -1,0 +1,216 @@
+"""The simulated TWS on loopback: sockets, the outside world's seconds, and nothing else.
+
+Bytes go through quant.tws.codec to the sessions and back; the virtual clock says when the next timer is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, cast
+
+from quant.core.clock import now as outside_now
+from quant.errors import CannotConnect, ProtocolError
+from quant.tws.codec import (
+    HIGHEST_VERSION,
+    LOWEST_VERSION,
+    ClientStream,
+    Codec,
+    Greeting,
+    greeting_reply,
+    negotiate,
+)
+from quant.tws.exchange.clock import Clock
+from quant.tws.exchange.hours import in_zone
+from quant.tws.program import Tws
+from quant.tws.session import Session
+
+HOST: Final = "127.0.0.1"  # never another: there is no log-in
+_WAITING: Final = 256 * 1024 * 1024  # bytes that may wait for a client that does not read; then it is cut off
+_STOP_S: Final = 10.0
+
+
+def outside_ns() -> int:
+    """Return the outside world's time, UTC ns."""
+    return int(outside_now().timestamp() * 1_000_000) * 1000
+
+
+class Server:
+    """Serves one Tws. highest: version that it speaks at most. Everything runs in the thread of its event loop.
+
+    refused: what was wrong with connections that were dropped, oldest first.
+    """
+
+    def __init__(self, tws: Tws, clock: Clock, highest: int = HIGHEST_VERSION) -> None:
+        self.tws = tws
+        self.clock = clock
+        self.highest = highest
+        self.refused: list[str] = []
+        self._connections: set[_Connection] = set()
+        self._wake: asyncio.TimerHandle | None = None
+        self._listening: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self, port: int = 0) -> int:
+        """Listen on loopback; return the port. Raises CannotConnect where it is taken."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._listening = await self._loop.create_server(lambda: _Connection(self), HOST, port)
+        except OSError as e:
+            mend = "Close what listens there (a TWS?) or choose another: --port N"
+            raise CannotConnect(HOST, port, e.strerror or str(e), mend) from None
+        self._sleep()
+        found: int = self._listening.sockets[0].getsockname()[1]
+        return found
+
+    async def stop(self) -> None:
+        """Drop every client and stop listening."""
+        if self._wake is not None:
+            self._wake.cancel()
+        for connection in list(self._connections):
+            connection.drop()
+        if self._listening is not None:
+            self._listening.close()
+            await self._listening.wait_closed()
+
+    def step_to(self, moment: int) -> None:
+        """Move a step clock to `moment` (UTC ns) and do what is due. Raises ParameterError for a clock that runs."""
+        self.clock.step_to(moment)
+        self._tick()
+
+    def step(self, moment: int) -> None:
+        """`step_to` from another thread; returns when all is done that was due."""
+        if self._loop is None:
+            raise RuntimeError("the server is not started")
+
+        async def go() -> None:
+            self.step_to(moment)
+
+        asyncio.run_coroutine_threadsafe(go(), self._loop).result(_STOP_S)
+
+    # ------------------------------------------------------------ time
+    def _tick(self) -> None:
+        self.tws.advance(self.clock.now())
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what lies in the outboxes and wait for the next timer."""
+        for connection in list(self._connections):
+            connection.send()
+        self._sleep()
+
+    def _sleep(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        due = self.tws.next_at(self.clock.now())
+        seconds = None if due is None else self.clock.outside_s(due)
+        if seconds is not None and self._loop is not None:
+            self._wake = self._loop.call_later(seconds, self._tick)
+
+    # ------------------------------------------------------------ connections
+    def joined(self, connection: _Connection) -> None:
+        """Keep a new connection."""
+        self._connections.add(connection)
+
+    def left(self, connection: _Connection) -> None:
+        """Forget a connection that is gone."""
+        self._connections.discard(connection)
+
+
+class _Connection(asyncio.Protocol):
+    """One client's socket."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._session = Session(server.tws)
+        self._stream = ClientStream()
+        self._codec: Codec | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the socket."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Work on what came."""
+        now = self._server.clock.now()
+        for part in self._stream.feed(data):
+            try:
+                self._take(part, now)
+            except ProtocolError as e:
+                self._server.refused.append(e.what)
+                self.drop()
+                break
+            if self._session.closing:
+                break
+        self._server.flush()
+
+    def _take(self, part: Greeting | bytes | ProtocolError, now: int) -> None:
+        if isinstance(part, ProtocolError):
+            raise part
+        if isinstance(part, Greeting):
+            version = negotiate(part, LOWEST_VERSION, self._server.highest)
+            self._codec = Codec(version)
+            # In one piece, and nothing behind it before the client speaks again: ibapi 10.50 needs both.
+            self._write(greeting_reply(version, in_zone(now, self._server.tws.zone)))
+        elif self._codec is not None:
+            self._session.receive(self._codec.decode(part), now)
+
+    def send(self) -> None:
+        """Send the session's outbox; end the connection if the session wants that."""
+        messages = self._session.take()
+        if self._codec is not None and messages:
+            encode = self._codec.encode
+            self._write(b"".join(frame for message in messages for frame in encode(message)))
+        if self._session.closing and self._transport is not None:
+            self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > _WAITING:
+            self._server.refused.append("did not read what was sent to it")
+            self.drop()
+
+    def pause_writing(self) -> None:
+        """Take no more requests from a client that does not read the answers."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with a client that has caught up."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        self._session.leave()
+        self._server.left(self)
+
+    def drop(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+@contextmanager
+def running(server: Server, port: int = 0) -> Iterator[int]:
+    """Serve from a thread of its own; gives the port. Raises CannotConnect where it is taken.
+
+    The Tws belongs to that thread meanwhile: whoever moves its clock does so with `Server.step`.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="simulated TWS", daemon=True)
+    thread.start()
+    try:
+        yield asyncio.run_coroutine_threadsafe(server.start(port), loop).result(_STOP_S)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(_STOP_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_STOP_S)
+        loop.close()
