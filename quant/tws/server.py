@@ -92,8 +92,10 @@ class Server:
 
     # ------------------------------------------------------------ time
     def _tick(self) -> None:
-        self.tws.advance(self.clock.now())
-        self.flush()
+        try:
+            self.tws.advance(self.clock.now())
+        finally:  # a fault of ours in one job must not stop the others
+            self.flush()
 
     def flush(self) -> None:
         """Send what lies in the outboxes and wait for the next timer."""
