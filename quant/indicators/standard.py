@@ -110,9 +110,9 @@ def _macd_line(close: ArrayLike, fast: int, slow: int) -> Floats:
 
     def over(rows: Floats) -> tuple[Floats, ...]:
         start = first_number(rows)
-        skipped = start + slow - fast
+        late = start + slow - fast
         line = talib.EMA(rows, slow)
-        np.subtract(talib.EMA(rows[skipped:], fast), line[skipped:], out=line[skipped:])
+        np.subtract(talib.EMA(rows[late:], fast), line[late:], out=line[late:])
         return (line,)
 
     _check_unstable()

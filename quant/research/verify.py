@@ -17,7 +17,7 @@ from quant.errors import ParityError, QuantError
 from quant.metrics import NAMES
 from quant.research.task import Row, Task
 
-BUDGET_S: Final = 2.0  # of "auto", for what runs again in `fast`, and as much in stock backtrader
+BUDGET_S: Final = 1.0  # of "auto", for what runs again in `fast`, and as much in stock backtrader
 MOST: Final = 8  # combinations that "auto" runs again
 PLAIN_S: Final = 80e-6  # a bar, stock backtrader; see docs/fast.md
 RATIO: Final = 1e-12  # how far a ratio may be off; money must be equal to the last bit
