@@ -42,7 +42,7 @@ def order_request(client: int, asked: PlaceOrderRequest, listing: Listing) -> Or
     for name in NOT_SIMULATED:
         if getattr(order, name):
             return invalid(f"{name} of an order is not simulated")
-    if asked.HasField("attachedOrders"):
+    if asked.attachedOrders.ListFields():  # clients send an empty one with each order
         return invalid("attachedOrders are not simulated")
     if not order.transmit:
         return invalid("orders that are not transmitted are not simulated")
