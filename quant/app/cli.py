@@ -68,6 +68,7 @@ COMMANDS: Table = {
     ),
     "walkforward": ("quant.app.walkforward:walkforward", "Choose on the past, trade what follows."),
     "check": ("quant.app.check:check", "Check a strategy for look-ahead and other faults."),
+    "tws": ("quant.app.tws:tws", "Serve a simulated TWS on this machine."),
     "config": (
         {"show": ("quant.app.config_show:show", "Show every setting and where it came from.")},
         "Settings of quant.toml.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from functools import cache
 from importlib import metadata
 
 LIBRARIES = ("backtrader", "TA-Lib", "numpy", "pandas", "pyarrow", "numba", "exchange_calendars", "ibapi-stable")
@@ -19,11 +18,6 @@ def version() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, this package and the libraries that decide a result."""
-    return dict(_versions())
-
-
-@cache
-def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "quant-ib": version()}
     for name in LIBRARIES:
         try:

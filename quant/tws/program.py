@@ -83,6 +83,14 @@ class Tws:
 
     def leave(self, client: Client) -> None:
         """Forget a client that has gone; its orders stay."""
+        self.forget(client)
+        if client.id is None:
+            return
+        del self.clients[client.id]
+        client.id = None
+
+    def forget(self, client: Client) -> None:
+        """End what a client listens to of the market; what it asked of history is never answered."""
         for timer in client.timers.values():
             self.timers.cancel(timer)
         client.timers.clear()
@@ -90,8 +98,6 @@ class Tws:
             return
         for open_ in (self.open_history, self.tickers, self.tick_by_tick):
             open_.close_client(client.id)
-        del self.clients[client.id]
-        client.id = None
 
     # ------------------------------------------------------------ time
     def next_at(self, now: int) -> int | None:

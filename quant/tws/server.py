@@ -6,6 +6,9 @@ Bytes go through quant.tws.codec to the sessions and back; the virtual clock say
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from typing import Final, cast
 
 from quant.core.clock import now as outside_now
 from quant.errors import CannotConnect, ProtocolError
+from quant.tws.client import NO_REQUEST
 from quant.tws.codec import (
     HIGHEST_VERSION,
     LOWEST_VERSION,
@@ -24,6 +28,8 @@ from quant.tws.codec import (
 )
 from quant.tws.exchange.clock import Clock
 from quant.tws.exchange.hours import in_zone
+from quant.tws.exchange.refusal import Refusal
+from quant.tws.faults import CONNECT, GREETING, Do, Fault, Faults, Line
 from quant.tws.program import Tws
 from quant.tws.session import Session
 
@@ -40,14 +46,19 @@ def outside_ns() -> int:
 class Server:
     """Serves one Tws. highest: version that it speaks at most. Everything runs in the thread of its event loop.
 
+    faults: what goes wrong, None = nothing; timed ones count from `start`.
     refused: what was wrong with connections that were dropped, oldest first.
     """
 
-    def __init__(self, tws: Tws, clock: Clock, highest: int = HIGHEST_VERSION) -> None:
+    def __init__(
+        self, tws: Tws, clock: Clock, highest: int = HIGHEST_VERSION, faults: Faults | None = None
+    ) -> None:
         self.tws = tws
         self.clock = clock
         self.highest = highest
+        self.faults = Faults(()) if faults is None else faults
         self.refused: list[str] = []
+        self._began = clock.now()
         self._connections: set[_Connection] = set()
         self._wake: asyncio.TimerHandle | None = None
         self._listening: asyncio.Server | None = None
@@ -61,6 +72,7 @@ class Server:
         except OSError as e:
             mend = "Close what listens there (a TWS?) or choose another: --port N"
             raise CannotConnect(HOST, port, e.strerror or str(e), mend) from None
+        self._began = self.clock.now()
         self._sleep()
         found: int = self._listening.sockets[0].getsockname()[1]
         return found
@@ -69,8 +81,11 @@ class Server:
         """Drop every client and stop listening."""
         if self._wake is not None:
             self._wake.cancel()
-        for connection in list(self._connections):
+        self._loop = None  # no further timer
+        connections = list(self._connections)
+        for connection in connections:
             connection.drop()
+        await asyncio.gather(*(connection.ended.wait() for connection in connections))
         if self._listening is not None:
             self._listening.close()
             await self._listening.wait_closed()
@@ -92,8 +107,12 @@ class Server:
 
     # ------------------------------------------------------------ time
     def _tick(self) -> None:
+        now = self.clock.now()
         try:
-            self.tws.advance(self.clock.now())
+            self.tws.advance(now)
+            for fault in self.faults.due(now - self._began):
+                for connection in list(self._connections):
+                    connection.suffer(fault, now)
         finally:  # a fault of ours in one job must not stop the others
             self.flush()
 
@@ -107,7 +126,9 @@ class Server:
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
-        due = self.tws.next_at(self.clock.now())
+        fault = self.faults.next_ns()
+        moments = (self.tws.next_at(self.clock.now()), None if fault is None else self._began + fault)
+        due = min((at for at in moments if at is not None), default=None)
         seconds = None if due is None else self.clock.outside_s(due)
         if seconds is not None and self._loop is not None:
             self._wake = self._loop.call_later(seconds, self._tick)
@@ -129,6 +150,8 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._session = Session(server.tws)
         self._stream = ClientStream()
+        self._line = Line(server.faults)
+        self.ended = asyncio.Event()
         self._codec: Codec | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -136,9 +159,13 @@ class _Connection(asyncio.Protocol):
         """Remember the socket."""
         self._transport = cast(asyncio.Transport, transport)
         self._server.joined(self)
+        for fault in self._server.faults.at(CONNECT):
+            self.suffer(fault, self._server.clock.now())
 
     def data_received(self, data: bytes) -> None:
         """Work on what came."""
+        if self._line.silent:
+            return
         now = self._server.clock.now()
         for part in self._stream.feed(data):
             try:
@@ -147,7 +174,7 @@ class _Connection(asyncio.Protocol):
                 self._server.refused.append(e.what)
                 self.drop()
                 break
-            if self._session.closing:
+            if self._session.closing or self._line.silent or self._gone():
                 break
         self._server.flush()
 
@@ -158,23 +185,56 @@ class _Connection(asyncio.Protocol):
             version = negotiate(part, LOWEST_VERSION, self._server.highest)
             self._codec = Codec(version)
             # In one piece, and nothing behind it before the client speaks again: ibapi 10.50 needs both.
-            self._write(greeting_reply(version, in_zone(now, self._server.tws.zone)))
+            self._write([greeting_reply(version, in_zone(now, self._server.tws.zone))])
+            for fault in self._server.faults.at(GREETING):
+                self.suffer(fault, now)
         elif self._codec is not None:
-            self._session.receive(self._codec.decode(part), now)
+            request = self._codec.decode(part)
+            found = self._server.faults.at(type(request).__name__)
+            if not any(fault.do in (Do.REFUSE, Do.IGNORE) for fault in found):
+                self._session.receive(request, now)
+            for fault in found:
+                self.suffer(fault, now, getattr(request, "reqId", getattr(request, "orderId", NO_REQUEST)))
+
+    def suffer(self, fault: Fault, now: int, number: int = NO_REQUEST) -> None:
+        """Let a fault happen. number: of the request that it happens at."""
+        if fault.do in (Do.SAY, Do.REFUSE):
+            asked = number if fault.do == Do.REFUSE else NO_REQUEST
+            self._session.tell(asked, Refusal(fault.code, fault.text), now)
+        elif fault.do == Do.CLOSE:
+            self.send()
+            if self._transport is not None:
+                self._transport.close()
+        elif fault.do == Do.RESET:
+            self._reset()
+        elif fault.do != Do.IGNORE:
+            self._line.spoil(fault.do)
 
     def send(self) -> None:
         """Send the session's outbox; end the connection if the session wants that."""
         messages = self._session.take()
         if self._codec is not None and messages:
             encode = self._codec.encode
-            self._write(b"".join(frame for message in messages for frame in encode(message)))
+            self._write([frame for message in messages for frame in encode(message)])
         if self._session.closing and self._transport is not None:
             self._transport.close()
 
-    def _write(self, data: bytes) -> None:
+    def _gone(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _reset(self) -> None:
+        """End the connection so that the client sees a reset, not an end."""
+        if self._transport is not None and not self._transport.is_closing():
+            linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+            found = self._transport.get_extra_info("socket")
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._transport.abort()
+
+    def _write(self, frames: list[bytes]) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        self._transport.write(data)
+        for piece in self._line.send(frames):
+            self._transport.write(piece)
         if self._transport.get_write_buffer_size() > _WAITING:
             self._server.refused.append("did not read what was sent to it")
             self.drop()
@@ -193,6 +253,7 @@ class _Connection(asyncio.Protocol):
         """Forget the client."""
         self._session.leave()
         self._server.left(self)
+        self.ended.set()
 
     def drop(self) -> None:
         """End the connection at once."""

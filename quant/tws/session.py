@@ -27,6 +27,7 @@ from quant.tws.serve import account, contracts, history, live, orders
 Handler = Callable[[Tws, Client, Any, int], None]
 
 NOT_STARTED: Final = Refusal(504, "Not connected: the session begins with startApi")
+DATA_LOST: Final = 1101  # connectivity restored, data requests lost
 _READING: Final = 320  # "Server error when reading an API client request"
 # Where in the text of a request that is not simulated its number stands; the others carry none.
 _NUMBER_AT: Final = {
@@ -88,6 +89,12 @@ class Session:
         else:
             HANDLERS.get(type(request).__name__, _not_simulated)(self._tws, client, request, now)
 
+    def tell(self, number: int, refusal: Refusal, now: int) -> None:
+        """Say an error that no request is to blame for; after 1101 TWS has forgotten what the client listened to."""
+        if refusal.code == DATA_LOST:
+            self._tws.forget(self._client)
+        self._client.error(number, refusal, now)
+
     def take(self) -> list[Any]:
         """Return what is to be sent, oldest first, and forget it."""
         return self._client.take()
@@ -129,9 +136,10 @@ def number_of(request: Unknown) -> int:
         return NO_REQUEST
     at = _NUMBER_AT.get(request.id)
     fields = request.payload.split(b"\0")
-    if at is None or at >= len(fields) or not fields[at].isdigit() or len(fields[at]) > 9:
+    if at is None or at >= len(fields) or not fields[at].isdigit() or len(fields[at]) > 10:
         return NO_REQUEST
-    return int(fields[at])
+    number = int(fields[at])
+    return number if number < 2**31 else NO_REQUEST
 
 
 def _name(number: int) -> str:
