@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from quant.core.instrument import Instrument
     from quant.core.synthetic import synthetic
     from quant.core.version import version
+    from quant.ib.download import PullReport, pull
     from quant.research import stats
     from quant.research.check import Check, check
     from quant.research.result import Sweep
@@ -46,6 +47,7 @@ _WHERE = {
     "Comparison": "quant.backtest",
     "Instrument": "quant.core.instrument",
     "Panel": "quant.strategy",
+    "PullReport": "quant.ib.download",
     "Run": "quant.backtest",
     "Signals": "quant.strategy",
     "Strategy": "quant.strategy",
@@ -61,6 +63,7 @@ _WHERE = {
     "first_difference": "quant.backtest",
     "load_run": "quant.backtest",
     "load_sweep": "quant.research.saved",
+    "pull": "quant.ib.download",
     "runs": "quant.backtest",
     "sweep": "quant.research.sweep",
     "sweeps": "quant.research.saved",
@@ -77,6 +80,7 @@ __all__ = [
     "Comparison",
     "Instrument",
     "Panel",
+    "PullReport",
     "Run",
     "Signals",
     "Strategy",
@@ -94,6 +98,7 @@ __all__ = [
     "load_run",
     "load_sweep",
     "metrics",
+    "pull",
     "runs",
     "stats",
     "sweep",

@@ -346,3 +346,54 @@ class ClusterError(QuantError):
         super().__init__(f"cluster {address}: {reason}")
         self.address = address
         self.reason = reason
+
+
+# ---------------------------------------------------------------- safety, 6
+class SafetyStop(QuantError):
+    """Trading may not begin, or must stop, until a person has looked."""
+
+    exit_code = 6
+
+
+class JournalError(SafetyStop):
+    """A journal of orders that cannot be used; without one nothing may be sent."""
+
+    def __init__(self, path: str, reason: str, mend: str) -> None:
+        super().__init__(f"journal {path}: {reason}. {mend}")
+        self.path = path
+        self.reason = reason
+        self.mend = mend
+
+
+class JournalNotFound(JournalError):
+    """There is no journal where one was expected."""
+
+
+class JournalBusy(JournalError):
+    """Another process has the journal."""
+
+
+class JournalMismatch(JournalError):
+    """The journal belongs to another deployment, account, strategy or version."""
+
+
+class JournalDamaged(JournalError):
+    """The journal does not hold what was written."""
+
+
+class JournalFailed(JournalError):
+    """The system refused a write; nothing of it may be relied upon, and nothing more is taken."""
+
+
+class InstrumentBusy(SafetyStop):
+    """Another deployment trades an instrument of the account, or its lock cannot be taken."""
+
+    def __init__(self, account: str, con_id: int, owner: str, folder: str, reason: str = "") -> None:
+        told = reason or f"it is traded by another deployment ({owner or 'it did not say which'})"
+        mend = "Check the folder's rights" if reason else "Stop that one first, or leave the instrument out"
+        super().__init__(f"instrument {con_id} of account {account}: {told}. {mend}; locks lie in {folder}")
+        self.account = account
+        self.con_id = con_id
+        self.owner = owner
+        self.folder = folder
+        self.reason = reason

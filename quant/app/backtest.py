@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from quant.app import config, output
-from quant.app.command import command, data_option, range_options, series_options
+from quant.app.command import as_of_option, command, data_option, range_options, series_options
 from quant.app.output import Result
 from quant.errors import ConfigError, ParameterError, WriteFailed
 
@@ -23,6 +23,7 @@ LAST: Final = 10  # rows of orders and trades that are shown
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
 @click.option("--bar", default="1d", show_default=True, metavar="SIZE", help="Bar size: 1m, 5m, 1h, 1d, ...")
 @range_options
+@as_of_option
 @click.option("-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
 @click.option("--cash", metavar="MONEY", help="Starting cash.")
 @click.option("--costs", help="none, percent:0.05, ib-fixed or ib-tiered.")
@@ -43,6 +44,7 @@ def backtest(
     bar: str,
     start: str | None,
     end: str | None,
+    as_of: str | None,
     params: tuple[str, ...],
     no_save: bool,
     orders: bool,
@@ -75,7 +77,8 @@ def backtest(
 
     cls = find_strategy(strategy)
     chosen = parameters(cls, strategy, settings, words)
-    feeds = [bars(s, bar, start, end, what=what, rth=rth, source=source, data=settings.data) for s in symbols]
+    chosen_bars = {"what": what, "rth": rth, "source": source, "as_of": as_of, "data": settings.data}
+    feeds = [bars(s, bar, start, end, **chosen_bars) for s in symbols]
     try:
         run = run_backtest(
             cls, feeds, params=chosen, **settings.section("backtest"), save=not no_save, data=settings.data

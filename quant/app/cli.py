@@ -28,12 +28,14 @@ REPORT: Final = (
 # name -> (where it is, one line of help); a mapping is a group of its own.
 Table = Mapping[str, "tuple[str, str] | tuple[Table, str]"]
 COMMANDS: Table = {
-    "demo": ("quant.app.demo:demo", "Run all strategies on the sample bars, offline."),
-    "doctor": ("quant.app.doctor:doctor", "Check this installation and project."),
+    "demo": ("quant.app.demo:demo", "Run all strategies on bars from a simulated TWS, offline."),
+    "doctor": ("quant.app.doctor:doctor", "Check this installation, the project, and TWS."),
     "init": ("quant.app.project:init", "Lay out a project in a folder."),
     "new": ("quant.app.project:new", "Write a new strategy with its test."),
     "data": (
         {
+            "pull": ("quant.app.data_pull:pull", "Pull bars from TWS or IB Gateway."),
+            "repair": ("quant.app.data_pull:repair", "Ask again for bars that pulled series lack."),
             "import": ("quant.app.data_import:import_", "Import bars from a CSV or Parquet file."),
             "list": ("quant.app.data:list_", "List the bars that there are."),
             "show": ("quant.app.data:show", "Show what is known about a symbol's bars."),
@@ -49,6 +51,7 @@ COMMANDS: Table = {
             "list": ("quant.app.runs:list_", "List the saved backtests."),
             "show": ("quant.app.runs:show", "Show a saved backtest."),
             "diff": ("quant.app.runs:diff", "Tell two backtests apart."),
+            "again": ("quant.app.runs:again", "Run a saved backtest again and compare."),
             "report": ("quant.app.runs:report", "Write the HTML page of a run, or of several side by side."),
             "export": ("quant.app.runs:export", "Write a run's tables as CSV."),
             "prune": ("quant.app.runs:prune", "Remove all but the newest backtests."),
@@ -216,7 +219,7 @@ cli = Root(
         click.Option(["--version"], is_flag=True, expose_value=False, callback=_version, help="Show the version."),
     ],
     epilog="Exit codes: 0 ok, 1 findings or a difference, 2 usage, 3 configuration or strategy, 4 data, "
-    "70 a fault of quant, 130 interrupted.",
+    "5 broker or connection, 70 a fault of quant, 130 interrupted.",
 )  # fmt: skip
 
 

@@ -83,3 +83,9 @@ def range_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --as-of."""
+    told = "The bars as the store had them then: the end of a date, or a moment (exchange time)."
+    return click.option("--as-of", metavar="DATE", help=told)(function)

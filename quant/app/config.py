@@ -43,7 +43,7 @@ class Key:
         return f"{self.section}.{self.name}"
 
 
-# Defaults are those of q.backtest and q.sweep; a test holds the two together.
+# Defaults are those of q.backtest, q.sweep and q.pull; a test holds the two together.
 KEYS: Final = (
     Key("project", "data", str, "data", "folder of bars, runs and sweeps; relative to the file that sets it"),
     Key("backtest", "cash", float, 100_000.0, "starting cash"),
@@ -64,6 +64,9 @@ KEYS: Final = (
     Key("sweep", "workers", int, None, "threads or processes at a time; none = one a core", True),
     Key("sweep", "verify", str, "auto", "combinations run again in backtrader: auto, or how many, in quotes"),
     Key("sweep", "metric", str, "sharpe", "what the best is chosen by: a column of the table"),
+    Key("ib", "host", str, "127.0.0.1", "the machine on which TWS or IB Gateway runs"),
+    Key("ib", "port", int, None, "its socket port; none = the first of 7497, 4002, 7496, 4001", True),
+    Key("ib", "client_id", int, 11, "the number under which TWS knows this program; each needs its own"),
 )
 _BY_NAME: Final = {key.full: key for key in KEYS}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from quant.app import config, output
-from quant.app.command import FILE, command, data_option, range_options, series_options
+from quant.app.command import FILE, as_of_option, command, data_option, range_options, series_options
 from quant.app.output import Result
 from quant.errors import DamagedData, SeriesNotFound
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 DAMAGED: Final = 4  # exit code: some bars cannot be read
 ROWS: Final = 3  # bars shown of each end of a series
+BRING: Final = (
+    "quant data pull SYMBOL --bar B (from IB), or quant data import FILE --symbol S --bar B --tz ZONE"
+)
 BAR = click.option("--bar", metavar="SIZE", help="Only this bar size.")
 
 
@@ -40,7 +43,7 @@ def _chosen(store: Store, found: list[Series], symbol: str | None, bar: str | No
     if not chosen and symbol is not None:
         return [store.find(symbol, bar if bar is not None else "1d")]
     if not chosen:
-        mend = "Bring bars in with: quant data import FILE --symbol S --bar B --tz ZONE"
+        mend = f"Bring bars in with: {BRING}"
         raise SeriesNotFound("any symbol" if bar is None else f"size {bar}", str(store.data), mend)
     return chosen
 
@@ -66,7 +69,7 @@ def list_(data: Path | None) -> Result:
     parts += [output.table(columns, rows, right="bars")] if rows else []
     parts += [f"damaged: {e}" for e in damaged]
     if not found:
-        parts.append("There are no bars. Bring some in: quant data import FILE --symbol S --bar B --tz ZONE")
+        parts.append(f"There are no bars. Bring some in: {BRING}")
     return Result(document, parts, DAMAGED if damaged else 0)
 
 
@@ -107,12 +110,20 @@ def _described(store: Store, series: Series) -> tuple[dict[str, Any], list[str]]
         f"  adjusted    {series.adjusted}",
         f"  folder      {series.folder}",
         *(f"  covers      {a} to {b}" for a, b in coverage),
-        *(f"  request     {r['at']} {r['kind']} {r.get('file', '')}".rstrip() for r in manifest.requests),
+        *(f"  empty       {a} to {b}" for a, b in facts["empty"]),
+        *(f"  request     {r['at']} {r['kind']} {_asked(r)}".rstrip() for r in manifest.requests),
         f"  revisions   {len(revisions):,}",
         f"  fingerprint {bars.fingerprint}",
         *("  " + line for line in _ends(bars)),
     ]
     return facts, lines
+
+
+def _asked(request: dict[str, Any]) -> str:
+    """Return what a request was for: its file, or how many requests to TWS."""
+    if "file" in request:
+        return str(request["file"])
+    return f"{request['asked']:,} asked" if "asked" in request else ""
 
 
 def _ends(bars: Any) -> list[str]:
@@ -177,6 +188,7 @@ def _findings(store: Store, series: Series) -> list[Finding]:
 @click.argument("file", type=FILE)
 @click.option("--bar", metavar="SIZE", default="1d", show_default=True, help="Bar size.")
 @range_options
+@as_of_option
 @series_options
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 @data_option
@@ -186,6 +198,7 @@ def export(
     bar: str,
     start: str | None,
     end: str | None,
+    as_of: str | None,
     what: str,
     rth: bool,
     source: str | None,
@@ -198,7 +211,8 @@ def export(
 
     if file.exists() and not overwrite:
         raise click.UsageError(f"{file} is there already; give another name, or --overwrite to replace it.")
-    found = read(symbol, bar, start, end, what=what, rth=rth, source=source, data=_store(data).data)
+    where = _store(data).data
+    found = read(symbol, bar, start, end, what=what, rth=rth, source=source, as_of=as_of, data=where)
     write(found, file)
     document = {"file": file, "symbol": found.symbol, "bar": found.bar, "rows": len(found)}
     return Result(document, [f"written  {file}: {found!r}"])  # fmt: skip

@@ -1,9 +1,13 @@
-"""`quant demo`: all of our own strategies on the sample bars that came with the project."""
+"""`quant demo`: the sample bars over the wire from a simulated TWS, and all of our own strategies on them."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Final
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from quant.app import output
 from quant.app.command import command
@@ -11,6 +15,7 @@ from quant.app.output import Result
 
 if TYPE_CHECKING:
     from quant.backtest import Run
+    from quant.core.bars import Bars
 
 # What each strategy runs on: (symbol, bar size); minutes are resampled from the sample's one-minute bars.
 DAILY: Final = (("SPY", "1d"), ("MSFT", "1d"))
@@ -32,7 +37,11 @@ COLUMNS: Final = ("strategy", "bars", "return", "CAGR", "Sharpe", "drawdown", "t
 
 @command("demo")
 def demo() -> Result:
-    """Run all strategies on the sample bars, offline. Writes nothing."""
+    """Pull the sample bars from a simulated TWS and run all strategies on them, offline. Writes nothing.
+
+    The simulated TWS runs in this process and serves the sample; the bars come over a socket, in IB's protocol, as
+    they would from a real one.
+    """
     from quant.backtest import backtest
     from quant.strategy import strategy
     from quant.strategy.lookup import FOLDER, names, template
@@ -40,13 +49,19 @@ def demo() -> Result:
     folder = template() / FOLDER  # ours, also where the current folder has strategies of its own
     jobs = [(name, symbol, bar) for name in names(folder) for symbol, bar in BARS.get(name, DAILY)]
     runs = []
-    with output.progress(len(jobs)) as step:
+    with (
+        tempfile.TemporaryDirectory(prefix="quant-demo-", ignore_cleanup_errors=True) as aside,
+        output.progress(len(jobs) + 1) as step,
+    ):
+        step("pulling the sample bars from a simulated TWS")
+        pulled = _pull(Path(aside), {(symbol, bar) for _, symbol, bar in jobs})
         for name, symbol, bar in jobs:
             step(f"{name} on {symbol} {bar}")
-            run = backtest(strategy(name, folder), _sample(symbol, bar), save=False)
+            run = backtest(strategy(name, folder), _bars(symbol, bar, Path(aside)), save=False)
             runs.append((name, symbol, bar, run))
     rows = [_row(*r) for r in runs]
     document = {
+        "pulled": dataclasses.asdict(pulled),
         "origin": " ".join(ORIGIN),
         "caveat": " ".join(HONEST),
         "runs": [
@@ -65,23 +80,78 @@ def demo() -> Result:
         if cheats
         else "none seen (signals recomputed on a few prefixes of each)"
     )
-    return Result(
-        document, [table, "", f"Look-ahead: {seen}.", *HONEST, *ORIGIN, *_next()], int(bool(cheats))
-    )
+    told = [*pulled.lines(), "", table, "", f"Look-ahead: {seen}.", *HONEST, *ORIGIN, *_next()]
+    return Result(document, told, int(bool(cheats) or not pulled.equal))
 
 
-def _sample(symbol: str, bar: str) -> Any:
-    """Return bars of the sample, resampled from its one-minute bars where they are intraday."""
-    from quant.core.barsize import bar_size
-    from quant.store import bars
+# ---------------------------------------------------------------- bars over the wire
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What came from the simulated TWS. equal: the bars are the stored ones, to the last bit."""
+
+    bars: int
+    requests: int
+    seconds: float
+    server_version: int
+    equal: bool
+
+    def lines(self) -> list[str]:
+        """Return it in words."""
+        verdict = (
+            "They equal the stored ones to the last bit."
+            if self.equal
+            else "They DIFFER from the stored ones."
+        )
+        return [
+            f"Pulled {self.bars:,} bars from a simulated TWS over a socket: protocol version {self.server_version},",
+            f"{self.requests} requests, {self.seconds:.1f} s. {verdict}",
+        ]
+
+
+def _pull(data: Path, wanted: set[tuple[str, str]]) -> Pulled:
+    """Pull what the wanted bars are made of into a data folder."""
+    import numpy as np
+
+    from quant.app.simulator import simulator
+    from quant.ib.download import connect
+    from quant.ib.download import pull as pull_bars
+    from quant.store import Store
     from quant.store.folder import SAMPLE
     from quant.strategy.lookup import template
 
-    data = template() / "data"
-    if not bar_size(bar).intraday:
-        return bars(symbol, bar, source=SAMPLE, data=data)
-    minutes = bars(symbol, "1m", source=SAMPLE, data=data)
-    return minutes if bar == "1m" else minutes.resample(bar)
+    stored = Store(template() / "data")
+    held = [stored.find(s, b, source=SAMPLE) for s, b in sorted({(s, _made_of(b)) for s, b in wanted})]
+    count, requests, seconds, equal = 0, 0, 0.0, True
+    with simulator(stored.data) as port, connect("127.0.0.1", port, 1) as session:
+        for series in held:
+            first, last = series.span.split(" … ")
+            report = pull_bars(series.symbol, series.bar, first, last, data=data, session=session)
+            if report.error is not None:
+                raise report.error
+            requests, seconds = requests + report.requests, seconds + report.seconds
+            own = Store(data)
+            came, was = own.read(own.find(series.symbol, series.bar)), stored.read(series)
+            regular = was.minutes_to_close >= 0  # the sample has a bar after each close, too
+            names = ("start", "open", "high", "low", "close", "volume")
+            equal &= all(np.array_equal(getattr(came, n), getattr(was, n)[regular]) for n in names)
+            count += len(came)
+        version = session.server_version
+    return Pulled(count, requests, seconds, version, equal)
+
+
+def _made_of(bar: str) -> str:
+    """Return the size that is stored: intraday bars are resampled from the sample's one-minute bars."""
+    from quant.core.barsize import bar_size
+
+    return "1m" if bar_size(bar).intraday else bar
+
+
+def _bars(symbol: str, bar: str, data: Path) -> Bars:
+    from quant.store import bars
+
+    made_of = _made_of(bar)
+    found = bars(symbol, made_of, data=data)
+    return found if made_of == bar else found.resample(bar)
 
 
 def _row(name: str, symbol: str, bar: str, run: Run) -> tuple[str, ...]:

@@ -6,13 +6,17 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from quant.app import config, output
+from quant.app.address import address, address_options, contract_options, given_address
 from quant.app.command import command, data_option
+from quant.app.doctor_line import Line
 from quant.app.output import Result
 from quant.errors import QuantError, StrategyNotFound
 
@@ -32,21 +36,20 @@ EXTRAS: Final = {
 STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One check. status: "ok", "warn" (something will not work) or "fail" (nothing will)."""
-
-    status: str
-    name: str
-    told: str
-    mend: str = ""
-
-
 @command("doctor")
+@click.argument("symbol", required=False)
+@address_options
+@contract_options
 @data_option
-def doctor(data: Path | None) -> Result:
-    """Check this installation and project. Ends with 1 if something fails."""
+def doctor(symbol: str | None, data: Path | None, **given: Any) -> Result:
+    """Check this installation, the project, and TWS if one runs. Ends with 1 if something fails.
+
+    With SYMBOL, what IB may show of it: is it one contract, is there history, are there live quotes.
+    No order is sent, no setting changed. Without TWS this is no failure, as backtests need none.
+    """
+    options = given_address(given)
     lines = [*_python(), *_libraries(), *_extras(), *_ibapi(), *_zones(), *_engine(), *_project(data)]
+    lines += _tws(options, symbol, given)
     failed = any(line.status == "fail" for line in lines)
     checks = [{"name": x.name, "status": x.status, "message": x.told, "mend": x.mend or None} for x in lines]
     parts: list[Any] = []
@@ -161,7 +164,9 @@ def _project(data: Path | None) -> Iterator[Line]:
     if settings.data.is_dir():
         yield from _bars(Store(settings.data))
     else:
-        mend = "quant data import FILE --symbol S --bar B --tz ZONE makes it"
+        mend = (
+            "quant data pull SYMBOL --bar B makes it, or quant data import FILE --symbol S --bar B --tz ZONE"
+        )
         yield Line("warn", "data folder", f"{settings.data} is not there", mend)
     yield from _strategies()
 
@@ -214,3 +219,20 @@ def _strategies() -> Iterator[Line]:
         else:
             good.append(name)
     yield Line("ok" if good else "warn", "strategies", f"{folder}: {', '.join(good) or 'none'}")
+
+
+# ---------------------------------------------------------------- TWS
+def _tws(options: dict[str, Any], symbol: str | None, contract: dict[str, Any]) -> Iterator[Line]:
+    from quant.app import doctor_tws
+
+    library = doctor_tws.library()
+    yield library
+    if library.status != "ok":
+        return
+    try:
+        where = address(config.load(options))
+    except QuantError as e:
+        yield Line("fail", "TWS", str(e), "correct it, then: quant config show")
+        return
+    asked = None if symbol is None else partial(doctor_tws.asked_of, symbol, **contract)
+    yield from doctor_tws.lines(where, asked)

@@ -65,7 +65,7 @@ def _refuse_clash(folder: Path) -> None:
 
 def _written(name: str) -> dict[str, str]:
     """Return the text of each file that is no copy."""
-    sections = {"backtest": _lines("backtest"), "sweep": _lines("sweep")}
+    sections = {"backtest": _lines("backtest"), "sweep": _lines("sweep"), "ib": _lines("ib")}
     return {
         "quant.toml": texts.QUANT_TOML.format(**sections),
         ".gitignore": texts.GITIGNORE,

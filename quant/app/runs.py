@@ -1,4 +1,4 @@
-"""`quant runs list, show, diff, report, export, prune`."""
+"""`quant runs list, show, diff, again, report, export, prune`."""
 
 from __future__ import annotations
 
@@ -74,6 +74,22 @@ def diff(a: str, b: str, data: Path | None) -> Result:
 
     found = compare(a, b, _data(data))
     return Result({"a": a, "b": b, **found.to_dict()}, [repr(found)], int(not found.same))
+
+
+@command("again")
+@click.argument("run")
+@data_option
+def again(run: str, data: Path | None) -> Result:
+    """Run RUN again: on its bars as they were known then, with its settings and its own copy of the strategy.
+
+    Ends with 0 if the results are equal to the last bit, with 1 if they differ. Nothing is saved.
+    """
+    from quant.backtest import load_run
+
+    folder = _data(data)
+    found = load_run(run, folder)
+    compared = found.again(folder)
+    return Result({"run": found.folder, **compared.to_dict()}, [repr(compared)], int(not compared.same))
 
 
 @command("report")

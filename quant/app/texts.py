@@ -12,6 +12,9 @@ QUANT_TOML: Final = """\
 [project]
 data = "data"
 
+[ib]  # where TWS or IB Gateway is, for `quant data pull` and `quant doctor`
+{ib}
+
 [sweep]  # what `quant sweep` and `quant walkforward` use beside those of [backtest]
 {sweep}
 
@@ -39,6 +42,7 @@ README: Final = """\
     quant backtest macd SPY -p fast=10 --trades  # with another parameter, and its last trades
     python scripts/backtest.py                   # the same as a script
     quant runs list                              # what has been run; quant runs diff A B
+    quant data pull SPY --bar 1d                 # bars from TWS or IB Gateway; --sim: from a simulated one
     quant data import my.csv --symbol XYZ --bar 1d --calendar XNYS
     quant new my_idea                            # a strategy with its test
     pip install pytest && python -m pytest       # the strategies' tests

@@ -22,6 +22,7 @@ from quant.store.folder import data_folder
 
 SCHEMA: Final = 1  # of run.json; a reader refuses a later one
 TABLES: Final = ("orders", "fills", "trades")
+BESIDE: Final = ("schema", "created", "spans", "positions", "findings")  # of run.json; the rest are the settings
 CHECKED: Final[dict[str, Any]] = {"engine": "pyarrow", "write_page_checksum": True}
 
 
@@ -66,6 +67,8 @@ def _write(run: Run, folder: Path, at: datetime) -> None:
         "schema": SCHEMA,
         "created": at.isoformat(timespec="seconds"),
         **run.settings,
+        # Starts of each feed's first and last bar, UTC ns: with the store's history they find the bars again.
+        "spans": None if run.bars is None else [[int(b.start[0]), int(b.start[-1])] for b in run.bars],
         "positions": run.positions,
         "findings": [f.to_dict() for f in run.findings],
     }
@@ -101,19 +104,13 @@ def _plain(value: Any) -> Any:
 def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
     """Return the run of a folder, of a run's name, or of the start of one. Raises RunNotFound, DamagedData."""
     path = find_run(folder, data)
-    facts = _read_json(path / "run.json")
-    if not isinstance(facts.get("schema"), int):
-        raise DamagedData(str(path), "run.json has no schema version", "Run the backtest again")
-    if facts["schema"] > SCHEMA:
-        raise DamagedData(
-            str(path), f"its schema {facts['schema']} is newer than {SCHEMA}", "Update quant-ib"
-        )
+    facts = read_facts(path)
     try:
         tables = {name: _read_table(path / f"{name}.parquet") for name in TABLES}
         account = _read_table(path / "equity.parquet")
         figures = _read_json(path / "metrics.json")
         source = path / "strategy.py"
-        settings = {k: v for k, v in facts.items() if k not in ("schema", "created", "positions", "findings")}
+        settings = {k: v for k, v in facts.items() if k not in BESIDE}
         return Run(
             settings=settings,
             metrics={k: math.nan if v is None else v for k, v in figures.items()},
@@ -130,6 +127,18 @@ def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise DamagedData(str(path), str(e), "Run the backtest again") from e
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return what run.json in `folder` says: the settings, and what BESIDE names. Raises DamagedData."""
+    facts = _read_json(folder / "run.json")
+    if not isinstance(facts.get("schema"), int):
+        raise DamagedData(str(folder), "run.json has no schema version", "Run the backtest again")
+    if facts["schema"] > SCHEMA:
+        raise DamagedData(
+            str(folder), f"its schema {facts['schema']} is newer than {SCHEMA}", "Update quant-ib"
+        )
+    return facts
 
 
 def find_run(name: str | Path, data: str | Path | None = None) -> Path:

@@ -103,9 +103,15 @@ def decide(job: Job, params: Mapping[str, Any], *, copied: bool = True) -> Job:
     """
     if not issubclass(job.strategy, Strategy):
         return replace(job, params=params)
-    wishes = tuple(plans(job.strategy, job.bars, params, copied=copied))
-    _check_risk(job.strategy, job.sizing, wishes)
-    return replace(job, params=params, plans=wishes)
+    return replace(job, params=params, plans=wishes(job, params, copied=copied))
+
+
+def wishes(job: Job, params: Mapping[str, Any], *, copied: bool = True) -> tuple[Plan, ...]:
+    """Return the plan of each feed that a q.Strategy gives with these parameters; see `decide`."""
+    assert issubclass(job.strategy, Strategy)  # noqa: S101  # for mypy: nobody else has plans
+    found = tuple(plans(job.strategy, job.bars, params, copied=copied))
+    _check_risk(job.strategy, job.sizing, found)
+    return found
 
 
 def _is_number(value: object) -> bool:

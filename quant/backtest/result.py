@@ -7,23 +7,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from quant.backtest import source
 from quant.backtest.engine import names_of
-from quant.backtest.job import Job
+from quant.backtest.job import AnyCosts, Job
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.calendar import Ints
 from quant.core.costs import Costs
 from quant.core.finding import Finding
 from quant.core.sessions import Floats
-from quant.core.version import versions
+from quant.core.version import versions_here
 from quant.metrics import Fill, figures, session_returns, trades, trades_frame
 from quant.strategy import Strategy
+
+if TYPE_CHECKING:
+    from quant.backtest.compare import Comparison
 
 
 @dataclass(eq=False, repr=False)
@@ -90,6 +93,18 @@ class Run:
         from quant.backtest.reporting import write_csv
 
         return write_csv(self, Path(folder))
+
+    def again(self, data: str | Path | None = None, *, costs: AnyCosts | None = None) -> Comparison:
+        """Run this run again, and return what differs: this one as a, the new one as b. Nothing is saved.
+
+        A run from a folder takes its bars from the store as they were known when it was saved, whatever was
+        revised since, and its own copy of the strategy. data: data folder; by default the one it was saved in.
+        costs: needed where the run had a scheme or function of your own. Raises DataError, StrategyError,
+        ParameterError.
+        """
+        from quant.backtest.again import again
+
+        return again(self, data, costs=costs)
 
     def __repr__(self) -> str:
         return text(self)
@@ -269,7 +284,7 @@ def _settings(job: Job, engine: str, fell_back: str | None, look_ahead_ok: bool 
         "session": dict(cls.session) if issubclass(cls, Strategy) else {},
         "look_ahead_ok": look_ahead_ok,
         "bars": bars_facts(job.bars),
-        "versions": versions(),
+        "versions": dict(versions_here()),
     }
 
 

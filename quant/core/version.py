@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib import metadata
 
 LIBRARIES = ("backtrader", "TA-Lib", "numpy", "pandas", "pyarrow", "numba", "exchange_calendars", "ibapi-stable")
@@ -25,3 +26,9 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+@cache
+def versions_here() -> dict[str, str]:
+    """Return `versions` as they were when this process first asked: reading them takes longer than a small run."""
+    return versions()

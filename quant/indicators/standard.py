@@ -105,18 +105,23 @@ def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> M
 def _macd_line(close: ArrayLike, fast: int, slow: int) -> Floats:
     """Return TA-Lib's EMA(fast) - EMA(slow) from row slow - 1 on: with any signal period it is the same.
 
-    In three parts and not by TA_MACD, so that a sweep over signal periods makes it once; the bits are the same.
+    In three parts and not by TA_MACD, so that a sweep makes each part once; the bits are the same.
     """
+    prices = floats("close", close)
 
-    def over(rows: Floats) -> tuple[Floats, ...]:
-        start = first_number(rows)
-        late = start + slow - fast
-        line = talib.EMA(rows, slow)
-        np.subtract(talib.EMA(rows[late:], fast), line[late:], out=line[late:])
+    def over(rows: Floats, slower: Floats) -> tuple[Floats, ...]:
+        late = first_number(rows) + slow - fast
+        line = slower.copy()
+        np.subtract(talib.EMA(rows[late:], fast), slower[late:], out=line[late:])
         return (line,)
 
-    _check_unstable()
-    return before_gap(over, floats("close", close))[0]
+    return before_gap(over, prices, _slow_average(close, slow))[0]
+
+
+@partial(shared, at_once=True)
+def _slow_average(close: ArrayLike, slow: int) -> Floats:
+    """Return the slow average of MACD: with any fast period it is the same."""
+    return _talib(talib.EMA, (slow,), floats("close", close))[0]
 
 
 @shared

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numba
+import numpy as np
 from numba import types
 from platformdirs import user_cache_path
 
@@ -35,6 +36,11 @@ ORDERS: Final = types.Array(numba.from_dtype(layout.ORDER), 1, "C")
 FILLS: Final = types.Array(numba.from_dtype(layout.FILL), 1, "C")
 STATES: Final = types.Array(numba.from_dtype(layout.STATE), 1, "C")
 CHARGES: Final = types.Array(numba.from_dtype(layout.CHARGE), 1, "C")
+
+
+# numba compiles a function that is called with a literal number apart for each number; with these it does not.
+ZERO: Final = np.int64(0)
+ONE: Final = np.int64(1)
 
 
 @cache

@@ -10,20 +10,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from quant.kernel.compiling import (
-    CHARGES,
-    FILLS,
-    FLOATS,
-    GIVEN,
-    GIVEN_INTS,
-    SETTINGS,
-    STATES,
-    compiled,
-    inline,
-)
-from quant.kernel.rules import value_of
+from quant.kernel.compiling import ONE, ZERO, inline
+from quant.kernel.rules import value_of, worth_of
 from quant.kernel.sums import add_exactly, pairwise, rounded
 
 NAN = np.nan
@@ -47,18 +36,21 @@ def deviation(x: Any, n: int, ddof: int, scratch: Any) -> float:
     return math.sqrt(pairwise(scratch, 0, n) / (n - ddof))
 
 
-@compiled(
-    types.Tuple((types.int64, types.float64, types.float64, types.float64))(
-        STATES, types.int64, GIVEN, GIVEN_INTS, GIVEN_INTS, types.float64, FLOATS
-    )
-)
+@inline
 def account_figures(
-    states: Any, n_states: int, close: Any, end: Any, last_of_session: Any, cash: float, returns: Any
+    states: Any,
+    n_states: int,
+    close: Any,
+    sums: Any,
+    end: Any,
+    last_of_session: Any,
+    cash: float,
+    returns: Any,
 ) -> tuple[int, float, float, float]:
     """Write the return of each session; return bars held, max_drawdown, max_drawdown_days and the mean value.
 
-    Models: metrics/returns.session_returns and metrics/drawdowns.py; bar by bar where a position is held, all bars of
-    a flat stretch at once.
+    sums: (n + 1,) closes before each bar, added up. Models: metrics/returns.session_returns and metrics/drawdowns.py;
+    bar by bar only where a held position reaches a new peak, else a stretch between two states at once.
     """
     n = close.size
     peak, deepest, floor = cash, 0.0, cash
@@ -85,9 +77,20 @@ def account_figures(
                 floor = peak + peak * deepest * (1.0 - 1e-12)
         else:
             n_held += until - first
+            total += f.cash * (until - first) + f.size * (sums[until] - sums[first])
+            cash_now, size, average = f.cash, f.size, f.average
+            low, high = np.inf, -np.inf
+            for i in range(np.uint64(first), np.uint64(until)):
+                v = cash_now + worth_of(size, average, close[i])
+                low = v if v < low else low
+                high = v if v > high else high
+            if high < peak:  # no new peak, so the lowest value alone tells the drawdown
+                if low < floor:
+                    deepest = min(deepest, (low - peak) / peak)
+                    floor = peak + peak * deepest * (1.0 - 1e-12)
+                first = until
             for i in range(first, until):
                 v = value_of(f.cash, f.size, f.average, close[i])
-                total += v
                 if v >= peak:
                     if high_at < 0:
                         if i > 0:
@@ -116,7 +119,7 @@ def exact_profit(fills: Any, first: int, last: int, parts: Any) -> float:
     """Return the profit of the trade of fills[first : last + 1], each sum rounded once. Model: metrics/trade_list."""
     paid, got, fees = parts[:PARTS], parts[PARTS : 2 * PARTS], parts[2 * PARTS :]
     side = 1.0 if fills[first].quantity > 0.0 else -1.0
-    n_paid, n_got, n_fees = 0, 0, 0
+    n_paid, n_got, n_fees = ZERO, ZERO, ZERO
     for k in range(first, last + 1):
         f = fills[k]
         amount = abs(f.quantity) * f.price
@@ -128,7 +131,7 @@ def exact_profit(fills: Any, first: int, last: int, parts: Any) -> float:
     return side * (rounded(got, n_got) - rounded(paid, n_paid)) - rounded(fees, n_fees)
 
 
-@compiled(types.int64(FILLS, types.int64, CHARGES, types.int64, FLOATS, FLOATS))
+@inline
 def closed_trades(fills: Any, n_fills: int, charges: Any, n_charges: int, pnl: Any, parts: Any) -> int:
     """Write the profit of each closed trade, net of commission and borrow; return their number.
 
@@ -182,7 +185,7 @@ def trade_figures(pnl: Any, count: int, scratch: Any, out: Any) -> None:
         out[14] = best
         out[15] = worst
     if count > 1 and best != worst:
-        out[16] = math.sqrt(count) * mean(pnl, count) / deviation(pnl, count, 0, scratch)
+        out[16] = math.sqrt(count) * mean(pnl, count) / deviation(pnl, count, ZERO, scratch)
 
 
 @inline
@@ -196,7 +199,7 @@ def return_figures(s: Any, r: Any, m: int, final: float, scratch: Any, out: Any)
     out[2], out[3], out[4] = NAN, NAN, NAN
     if m < 2:
         return
-    middle, spread = mean(r, m), deviation(r, m, 1, scratch)
+    middle, spread = mean(r, m), deviation(r, m, ONE, scratch)
     out[2] = spread * math.sqrt(s.periods_per_year)
     if spread > NO_SPREAD:
         out[3] = middle / spread * math.sqrt(s.periods_per_year)
@@ -208,17 +211,13 @@ def return_figures(s: Any, r: Any, m: int, final: float, scratch: Any, out: Any)
         out[4] = middle / downside * math.sqrt(s.periods_per_year)
 
 
-@compiled(
-    types.void(
-        SETTINGS, STATES, types.int64, GIVEN, GIVEN_INTS, GIVEN_INTS, FILLS, types.int64, types.int64, CHARGES,
-        types.int64, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS,
-    )
-)  # fmt: skip
+@inline
 def figures(
     settings: Any,
     states: Any,
     n_states: int,
     close: Any,
+    sums: Any,
     end: Any,
     last_of_session: Any,
     fills: Any,
@@ -234,13 +233,14 @@ def figures(
 ) -> None:
     """Write the return of each session and the figures, in the order of quant.metrics.NAMES.
 
-    states, fills, charges: of `simulate`. close: (n,). end: (n,) UTC ns. last_of_session: rows. pnl, scratch: at least
-    n_fills and the number of sessions long. parts: 3 * PARTS. returns: (sessions,). out: (23,).
+    states, fills, charges: of `simulate`. close: (n,). sums: of `account_figures`. end: (n,) UTC ns. last_of_session:
+    rows. pnl, scratch: at least n_fills and the number of sessions long. parts: 3 * PARTS. returns: (sessions,).
+    out: (23,).
     """
     s, last = settings[0], states[n_states - 1]
     n, m = close.size, last_of_session.size
     n_held, deepest, days, middle = account_figures(
-        states, n_states, close, end, last_of_session, s.cash, returns
+        states, n_states, close, sums, end, last_of_session, s.cash, returns
     )
     final = value_of(last.cash, last.size, last.average, close[n - 1])
     return_figures(s, returns, m, final, scratch, out)

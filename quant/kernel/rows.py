@@ -26,7 +26,7 @@ from quant.kernel.targets import acting
 
 @compiled(
     types.int64(
-        SETTINGS, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN_INTS, GIVEN_INTS, GIVEN_INTS,
+        SETTINGS, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN_INTS, GIVEN_INTS, GIVEN_INTS,
         GIVEN, GIVEN, GIVEN, types.boolean,
         INTS, FLOATS, FLAGS, STATES, FILLS, ORDERS, CHARGES, FLOATS, FLOATS, FLOATS,
         FLOATS, FLOATS,
@@ -38,6 +38,7 @@ def run_row(
     high: Any,
     low: Any,
     close: Any,
+    sums: Any,
     minutes_to_close: Any,
     day: Any,
     end: Any,
@@ -71,7 +72,7 @@ def run_row(
         no_orders, charges,
     )  # fmt: skip
     figures(
-        settings, states, n_states, close, end, last_of_session, fills, n_fills, n_rejected, charges, n_charges, pnl,
-        scratch, parts, returns, out,
+        settings, states, n_states, close, sums, end, last_of_session, fills, n_fills, n_rejected, charges, n_charges,
+        pnl, scratch, parts, returns, out,
     )  # fmt: skip
     return 0

@@ -77,15 +77,17 @@ def limit_price(s: Any, o: float, h: float, low: float, limit: float, size: floa
 
 
 @inline
-def value_of(cash: float, size: float, average: float, close: float) -> float:
-    """Return the account's value, with backtrader's detour over the unrealised profit of longs."""
-    if size == 0.0:
-        return cash
+def worth_of(size: float, average: float, close: float) -> float:
+    """Return what a position is worth, with backtrader's detour over the unrealised profit of longs."""
     worth = size * close
-    if worth > 0.0:
-        unrealised = size * (close - average)
-        worth = (worth - unrealised) + unrealised
-    return cash + worth
+    unrealised = size * (close - average)
+    return (worth - unrealised) + unrealised if worth > 0.0 else worth
+
+
+@inline
+def value_of(cash: float, size: float, average: float, close: float) -> float:
+    """Return the account's value."""
+    return cash if size == 0.0 else cash + worth_of(size, average, close)
 
 
 @inline

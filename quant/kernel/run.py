@@ -50,6 +50,7 @@ class Feed:
         self.open, self.high = np.ascontiguousarray(bars.open), np.ascontiguousarray(bars.high)
         self.low, self.close = np.ascontiguousarray(bars.low), np.ascontiguousarray(bars.close)
         self.size = len(bars)
+        self.sums = np.append(0.0, np.cumsum(self.close))
         self.minutes_to_close = bars.minutes_to_close if rules.any else NOTHING
         self.end = bars.end
         self.day = np.empty(0, dtype=np.int64) if borrow is None or day is None else day
@@ -125,8 +126,8 @@ def row(
     returns, found = np.empty(len(feed.last_of_session)), np.empty(len(NAMES))
     while True:
         acts = run_row(
-            feed.settings, feed.open, feed.high, feed.low, feed.close, feed.minutes_to_close, feed.day, feed.end,
-            feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows, scratch.wishes,
+            feed.settings, feed.open, feed.high, feed.low, feed.close, feed.sums, feed.minutes_to_close, feed.day,
+            feed.end, feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows, scratch.wishes,
             scratch.closed, scratch.states, scratch.fills, NO_ORDERS, scratch.charges, scratch.pnl, scratch.scratch,
             scratch.parts, returns, found,
         )  # fmt: skip

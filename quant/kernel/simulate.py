@@ -19,9 +19,11 @@ from quant.kernel.compiling import (
     GIVEN,
     GIVEN_INTS,
     INTS,
+    ONE,
     ORDERS,
     SETTINGS,
     STATES,
+    ZERO,
     compiled,
     inline,
 )
@@ -36,9 +38,9 @@ from quant.kernel.rules import (
 )
 
 NAN = np.nan
-MARKET, STOP_ORDER, LIMIT_ORDER = range(3)  # layout.KINDS
-ENTRY, REDUCE, CLOSE, STOP, LIMIT = range(5)  # layout.REASONS
-OPEN, FILLED, CANCELLED, REJECTED = range(4)  # layout.STATUSES
+MARKET, STOP_ORDER, LIMIT_ORDER = map(np.int64, range(3))  # layout.KINDS
+ENTRY, REDUCE, CLOSE, STOP, LIMIT = map(np.int64, range(5))  # layout.REASONS
+OPEN, FILLED, CANCELLED, REJECTED = map(np.int64, range(4))  # layout.STATUSES
 
 
 @inline
@@ -137,18 +139,13 @@ def simulate(
     follow = follow and exits
     charging = day.size > 0
     cash, size, average = s.cash, 0.0, 0.0
-    change, entry, by_change, by_entry = (
-        0.0,
-        0.0,
-        0,
-        0,
-    )  # orders that wait for the next open, and their numbers
-    stop_at, limit_at, by_stop, by_limit = NAN, NAN, 0, 0  # the living exits
-    n_fills, n_orders, n_rejected, n_charges = 0, 0, 0, 0
+    change, entry, by_change, by_entry = 0.0, 0.0, ZERO, ZERO  # wait for the next open, and their numbers
+    stop_at, limit_at, by_stop, by_limit = NAN, NAN, ZERO, ZERO  # the living exits
+    n_fills, n_orders, n_rejected, n_charges = ZERO, ZERO, ZERO, ZERO
     states[0].bar = 0
-    n_states = write_state(states, 1, 0, cash, 0.0, 0.0)
-    entered = -1
-    at = 0  # the first bar that has not been run
+    n_states = write_state(states, ONE, ZERO, cash, 0.0, 0.0)
+    entered = -ONE
+    at = ZERO  # the first bar that has not been run
     for act in range(acts + 1):
         until = rows[act] if act < acts else n - 1
         # ---- orders of the close before, at the open of `at`
@@ -252,7 +249,7 @@ def simulate(
                     if not same:
                         settle(orders, by_stop, CANCELLED)
                         settle(orders, by_limit, CANCELLED)
-                        stop_at, limit_at, by_stop, by_limit = new_stop, new_limit, 0, 0
+                        stop_at, limit_at, by_stop, by_limit = new_stop, new_limit, ZERO, ZERO
                         for leg in range(2):
                             if (leg == 0) != s.limit_first and stop_at == stop_at:
                                 write_order(orders, n_orders, at, STOP_ORDER, -size, stop_at, STOP)
@@ -270,7 +267,7 @@ def simulate(
         t, c = wishes[act], close[until]
         settle(orders, by_stop, CANCELLED)
         settle(orders, by_limit, CANCELLED)
-        by_stop, by_limit = 0, 0
+        by_stop, by_limit = ZERO, ZERO
         stop_at = stop[until] if has_stop else NAN
         limit_at = limit[until] if has_limit else NAN
         equity = max(value_of(cash, size, average, c), 0.0)

@@ -102,11 +102,12 @@ class Sweep:
                     table_of[k, : len(row.returns)] = row.returns
             returns = table_of.T  # laid out as sweep.py does, for sums depend on it in their last bits
         columns: dict[str, Any] = {n: [c[n] for c in combos.rows] for n in combos.names}
-        columns |= {n: figures[:, k] for k, n in enumerate(NAMES) if n not in columns}
+        for k, name in enumerate(NAMES):
+            if name not in columns:
+                whole = name in WHOLE and not failed
+                columns[name] = figures[:, k].astype(np.int64) if whole else figures[:, k]
         columns["error"] = pd.Series([row.error for row in rows], dtype=object)
         table = pd.DataFrame(columns)
-        if not failed:
-            table = table.astype({n: np.int64 for n in WHOLE if n not in combos.names})
         return cls(
             dict(facts), combos.names, table, returns, combos.rows, combos.dropped, findings, verified, seconds,
             folder, data, task,

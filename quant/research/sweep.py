@@ -30,7 +30,7 @@ from quant.core.bars import Bars
 from quant.core.costs import Costs
 from quant.core.finding import Finding
 from quant.core.sessions import Floats
-from quant.core.version import versions
+from quant.core.version import versions_here
 from quant.errors import DataError, ParameterError
 from quant.kernel.compiling import sources
 from quant.metrics import NAMES
@@ -281,7 +281,7 @@ def _facts(job: Job, engine: str) -> dict[str, Any]:
         "slippage": None if job.slippage is None else job.slippage.name, "borrow": job.borrow,
         "start_rule": job.start_rule, "session": dict(cls.session) if issubclass(cls, Strategy) else {},
         "engine": engine, "kernel": sources() if engine == "compiled" else None,
-        "bars": bars_facts(job.bars), "versions": versions(),
+        "bars": bars_facts(job.bars), "versions": dict(versions_here()),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import backtrader as bt
 import numpy as np
 
 from quant.backtest import engine
-from quant.backtest.job import Job, decide
+from quant.backtest.job import Job, decide, wishes
 from quant.backtest.result import measured
 from quant.core.sessions import Floats
 from quant.errors import QuantError
@@ -73,18 +73,16 @@ def evaluate(task: Task, combos: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def _by_kernel(task: Task, params: Mapping[str, Any], feed: Feed, scratch: Scratch) -> Row:
     try:
-        job = decide(task.job, params, copied=False)
+        (plan,) = wishes(task.job, params, copied=False)
     except QuantError:
         # Perhaps it writes into an indicator's array, which here belongs to others too: once more with its own.
         try:
             with sharing(limit=0):
-                job = decide(task.job, params, copied=False)
+                (plan,) = wishes(task.job, params, copied=False)
         except QuantError as e:
             return Row(None, None, str(e))
     from quant.kernel.run import row
 
-    assert job.plans is not None  # noqa: S101  # for mypy: the kernel covers q.Strategy only
-    (plan,) = job.plans
     figures, returns = row(feed, plan.target, plan.stop, plan.limit, plan.follow_stop, scratch)
     return Row(figures, returns)
 

@@ -20,3 +20,10 @@ def cover(intervals: Sequence[Interval], new: Interval) -> list[Interval]:
     met = intervals[len(before) : len(intervals) - len(after)]
     merged = (min([start, *(a for a, _ in met)]), max([end, *(b for _, b in met)]))
     return [*before, merged, *after]
+
+
+def cut(intervals: Sequence[Interval], gone: Interval) -> list[Interval]:
+    """Return `intervals` without what lies in `gone`; sorted and disjoint, as they must be."""
+    start, end = gone
+    parts = [p for a, b in intervals for p in ((a, min(b, start)), (max(a, end), b))]
+    return [(a, b) for a, b in parts if a < b]

@@ -13,6 +13,7 @@ from quant.errors import ConfigError, ParameterError
 
 FILES: Final = ("quant.toml", "quant.local.toml")  # of a project; the second is git-ignored and wins
 SAMPLE: Final = "sample"  # the source that is committed with the project, read-only
+SIMULATED: Final = "simulated"  # the source of bars that a simulated TWS made
 
 # Names that Windows keeps for devices, alone or before any ending.
 _DEVICES: Final = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?![^.])")

@@ -24,7 +24,6 @@ from quant.errors import BarsError, ImportRefused, ParameterError
 from quant.store.columns import Chosen, Columns, parse_columns
 from quant.store.moments import Moments, UnreadableTimesError, read_moments
 from quant.store.quality import check
-from quant.store.series import iso
 from quant.store.store import Store
 from quant.store.table import Table, read_table
 from quant.store.write import Written
@@ -107,8 +106,7 @@ def import_file(
         _ = bars.times  # refuses bars of another size than the one named
         written = store.write(bars, {
             "kind": "import", "file": path.name, "sha256": hashlib.sha256(data).hexdigest(),
-            "at": now.astimezone(UTC).isoformat(), "rows": len(bars), "from": iso(int(bars.start[0])),
-            "to": iso(int(bars.start[-1])), "stamp": stamp, "tz": tz,
+            "at": now.astimezone(UTC).isoformat(), "rows": len(bars), "stamp": stamp, "tz": tz,
         })  # fmt: skip
     except BarsError as e:
         raise table.refused(e.reason, rows.at[list(e.rows)], rows.mend(e)) from None

@@ -15,12 +15,17 @@ Columns = dict[str, Array]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
-    """columns: all bars in order. replaced: the held rows that gave way. added, unchanged: how many."""
+    """columns: all bars in order. new: starts of those added. replaced: the held rows that gave way."""
 
     columns: Columns
-    added: int
+    new: Array
     unchanged: int
     replaced: Columns
+
+    @property
+    def added(self) -> int:
+        """How many bars were added."""
+        return len(self.new)
 
     @property
     def changed(self) -> bool:
@@ -43,4 +48,4 @@ def merge(held: Mapping[str, Array], new: Mapping[str, Array]) -> Merged:
         replaced[name] = column[rows[differs]]
         column[rows[differs]] = new[name][known][differs]
         columns[name] = np.insert(column, at[~known], new[name][~known])
-    return Merged(columns, int((~known).sum()), int((~differs).sum()), replaced)
+    return Merged(columns, new["start"][~known], int((~differs).sum()), replaced)

@@ -26,5 +26,7 @@ def not_found(
         hint = f"It holds: {', '.join(sorted(names.values())[:8])}{', ...' if len(names) > 8 else ''}"
     else:
         hint = "It is empty"
-    command = f"quant data import FILE --symbol {symbol} --bar {bar} --tz ZONE"
-    return SeriesNotFound(asked, str(data), f"{hint}. Bring bars in with: {command}")
+    pull = f"quant data pull {symbol} --bar {bar}"
+    from_file = f"quant data import FILE --symbol {symbol} --bar {bar} --tz ZONE"
+    mend = f"Bring bars in with: {pull} (from IB), or {from_file}"
+    return SeriesNotFound(asked, str(data), f"{hint}. {mend}")

@@ -79,6 +79,13 @@ def decode_into(path: Path, data: bytes, out: Mapping[str, Array]) -> None:
             at += len(part)
 
 
+def decode(path: Path, file: File, names: tuple[str, ...]) -> dict[str, Array]:
+    """Return the columns `names` of the file at `path`, compared with what `file` says of it."""
+    columns = empty(file.rows, names)
+    decode_into(path, verified(path, file), columns)
+    return columns
+
+
 def empty(rows: int, names: tuple[str, ...] = ("start", *COLUMNS)) -> dict[str, Array]:
     """Return uninitialised arrays for `rows` rows."""
     return {n: np.empty(rows, dtype=np.float64 if n in COLUMNS else np.int64) for n in names}

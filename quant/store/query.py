@@ -27,22 +27,26 @@ def bars(
     what: str = "TRADES",
     rth: bool = True,
     source: str | None = None,
+    as_of: Moment = None,
     data: str | Path | None = None,
 ) -> Bars:
     """Return the bars of `symbol` from the store.
 
     start, end: None (all), a date ("2017-01-03" or date), which means its whole session and is included, or a
     moment ("2017-01-03 09:30" or datetime; naive = exchange time), of which `end` is excluded. what: IB's
-    whatToShow. rth: regular trading hours. source: which one, if several hold the symbol. data: data folder;
-    else that of the nearest quant.toml, else ./data.
+    whatToShow. rth: regular trading hours. source: which one, if several hold the symbol. as_of: the bars as the
+    store had them then: what came later is absent, what was replaced later has its old values; a date means
+    its end. data: data folder; else that of the nearest quant.toml, else ./data.
     Raises SeriesNotFound, EmptyRange, DamagedData, ParameterError.
     """
     store = Store(data_folder(data))
     series = store.find(symbol, bar, what, rth, source)
     first, last = parse("start", start), parse("end", end)
-    found = cut(store, series, first, last)
+    known = known_at(parse("as_of", as_of), series)
+    found = cut(store, series, first, last, known)
     if not len(found):
         wanted = f"{'…' if start is None else start} to {'…' if end is None else end}"
+        wanted += "" if as_of is None else f" as of {as_of}"
         raise EmptyRange(series.name, wanted, series.span)
     return found
 
@@ -60,16 +64,28 @@ def parse(name: str, value: Moment) -> date | datetime | None:
     raise ParameterError(name, value, 'write a date like "2017-01-03" or a moment like "2017-01-03 09:30"')
 
 
-def cut(store: Store, series: Series, start: date | datetime | None, end: date | datetime | None) -> Bars:
-    """Return the bars of a series in a range; see `bars` for its meaning."""
+def known_at(as_of: date | datetime | None, series: Series) -> int | None:
+    """Return the moment of `as_of` in UTC ns; of a date its last one in exchange time."""
+    if as_of is None:
+        return None
+    if isinstance(as_of, datetime) and as_of.tzinfo is not None:
+        return _utc(as_of)
+    wall = _ns(as_of) + (DAY - 1 if _is_date(as_of) else 0)
+    return int(from_local(np.array([wall]), series.instrument.timezone)[0])
+
+
+def cut(
+    store: Store, series: Series, start: date | datetime | None, end: date | datetime | None,
+    as_of: int | None = None,
+) -> Bars:  # fmt: skip
+    """Return the bars of a series in a range; see `bars` for its meaning. as_of: UTC ns."""
     slack = 10 * DAY  # a bar outside trading hours belongs to the next session, a long holiday away at most
     low, high = (_moment(v, series) for v in (start, end))
     low_slack = slack if _is_date(start) and series.bar.intraday else 0
     # A plain end date is included: its bars begin before the next date does.
     high_slack = (slack if series.bar.intraday else DAY) if _is_date(end) else 0
-    found = store.read(
-        series, None if low is None else low - low_slack, None if high is None else high + high_slack
-    )
+    low, high = None if low is None else low - low_slack, None if high is None else high + high_slack
+    found = store.read(series, low, high, as_of=as_of)
     if series.bar.intraday:
         if isinstance(start, date) and _is_date(start):
             found = found[_first_of(found, np.datetime64(start), low_slack) :]
@@ -88,10 +104,14 @@ def _moment(value: date | datetime | None, series: Series) -> int | None:
         return None
     zone = series.instrument.timezone
     if isinstance(value, datetime) and value.tzinfo is not None:
-        utc = _ns(value.astimezone(UTC).replace(tzinfo=None))
+        utc = _utc(value)
         return utc if series.bar.intraday else int(to_local(np.array([utc]), zone)[0])
     wall = _ns(value)
     return int(from_local(np.array([wall]), zone)[0]) if series.bar.intraday else wall
+
+
+def _utc(value: datetime) -> int:
+    return _ns(value.astimezone(UTC).replace(tzinfo=None))
 
 
 def _ns(value: date | datetime) -> int:

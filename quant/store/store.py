@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import BarSize, bar_size
 from quant.errors import DamagedData, ParameterError, SeriesNotFound, WriteFailed
-from quant.store.folder import SAMPLE, check_source, quote, series_folder, settings_name
+from quant.store.coverage import Interval
+from quant.store.folder import SAMPLE, SIMULATED, check_source, quote, series_folder, settings_name
+from quant.store.history import as_known, versions
 from quant.store.manifest import MEND, NAME, File, Manifest, load
+from quant.store.merge import Columns
 from quant.store.missing import not_found
-from quant.store.parquet import THREADS_FROM, decode_into, empty, verified
+from quant.store.parquet import THREADS_FROM, decode, decode_into, empty, verified
 from quant.store.series import Series, read_series
 from quant.store.write import REVISION, Written, locked, read_file, write_series
 
@@ -65,7 +68,7 @@ class Store:
     ) -> Series:
         """Return the series of a symbol. Its exact spelling wins over another case.
 
-        source: None takes the one source that has it, and any other before "sample". Raises SeriesNotFound
+        source: None takes the one source that has it, before "simulated", before "sample". Raises SeriesNotFound
         (with what is there instead), ParameterError if two sources have it, DamagedData.
         """
         size = bar_size(bar)
@@ -88,17 +91,22 @@ class Store:
             ]  # fmt: skip
         if not found:
             raise not_found(everything, symbol, size, what, rth, source, self.data)
-        return _only([s for s in found if not s.sample] or found)
+        best = min(_rank(s) for s in found)
+        return _only([s for s in found if _rank(s) == best])
 
     # ------------------------------------------------------------ reading
-    def read(self, series: Series, start: int | None = None, end: int | None = None) -> Bars:
+    def read(
+        self, series: Series, start: int | None = None, end: int | None = None, *, as_of: int | None = None
+    ) -> Bars:
         """Return the bars of `series` whose start lies in [start, end), UTC ns; None is open.
 
-        Every file read is compared with its checksum. Raises DamagedData, SeriesNotFound if it was removed.
+        as_of: as they were known at that moment, UTC ns: what came later is absent, and what was replaced
+        later has its old values. Every file read is compared with its checksum. Raises DamagedData,
+        SeriesNotFound if it was removed.
         """
         for _ in range(3):  # a writer may replace files between our look at the manifest and at them
             with contextlib.suppress(FileNotFoundError):
-                return _read(series, self.manifest(series), start, end)
+                return _read(series, self.manifest(series), start, end, as_of)
         lost = [f for f in sorted(self.manifest(series).named) if not (series.folder / f).exists()]
         raise DamagedData(str(series.folder), f"{', '.join(lost) or 'a file'} is missing", MEND)
 
@@ -112,6 +120,7 @@ class Store:
     def revisions(self, series: Series) -> pd.DataFrame:
         """Return the bars that were replaced: start, prices and volume before, replaced_at (UTC), request.
 
+        A bar without values was known to be absent: it came later into a window that was covered already.
         request: which of the manifest's requests brought the new values, counted from 0.
         """
         import pandas as pd
@@ -124,18 +133,20 @@ class Store:
         return frame
 
     # ------------------------------------------------------------ writing
-    def write(self, bars: Bars, request: Mapping[str, Any]) -> Written:
+    def write(self, bars: Bars, request: Mapping[str, Any], *, window: Interval | None = None) -> Written:
         """Merge `bars` by start into the series of their source, instrument and settings, all or nothing.
 
         request: plain values for JSON that say where the bars came from; "kind" and "at" (UTC, ISO) are
         needed. An equal bar stays, a different one replaces the held one, which is kept as a revision.
-        Raises BarsError for other settings than the held ones, StoreBusy, WriteFailed, DamagedData.
+        window: [from, to) in UTC ns for which the bars are complete (of daily and longer bars: of labels); by
+        default from the first start to the last end. No bars with a window: the source has none there, which
+        only a series that exists can tell. Requests of the same kind and "pull" share one entry.
+        Raises BarsError for other settings than the held ones, ParameterError, StoreBusy, WriteFailed,
+        DamagedData.
         """
-        if not len(bars):
-            raise ParameterError("bars", bars, "there are none to write")
         root = self._root(check_source(bars.source))
         folder = series_folder(root, bars.instrument, bars.bar, bars.what, bars.rth)
-        return write_series(folder, bars, request)
+        return write_series(folder, bars, request, window)
 
     def remove(self, series: Series) -> None:
         """Remove a series with its history. Raises StoreBusy, WriteFailed."""
@@ -173,6 +184,11 @@ def _order(series: Series) -> tuple[Any, ...]:
     return (series.sample, series.symbol, series.bar.ns, series.source, series.what, not series.rth)
 
 
+def _rank(series: Series) -> int:
+    """Return how late a source comes where several have a symbol: real bars are never hidden by made ones."""
+    return (SIMULATED, SAMPLE).index(series.source) + 1 if series.source in (SIMULATED, SAMPLE) else 0
+
+
 def _only(found: list[Series]) -> Series:
     """Return the one series found; refuse to choose between several."""
     if len(found) == 1:
@@ -186,11 +202,23 @@ def _only(found: list[Series]) -> Series:
     raise ParameterError("symbol", found[0].symbol, reason)
 
 
-def _read(series: Series, manifest: Manifest, start: int | None, end: int | None) -> Bars:
+def _read(series: Series, manifest: Manifest, start: int | None, end: int | None, as_of: int | None) -> Bars:
     files = [
         f for f in manifest.files
         if (start is None or f.last >= start) and (end is None or f.first < end)
     ]  # fmt: skip
+    columns = _columns(series.folder, files)
+    if as_of is not None and as_of < max(versions(manifest.requests), default=as_of):
+        file = manifest.revisions
+        revisions = empty(0, REVISION) if file is None else decode(series.folder / file.name, file, REVISION)
+        columns = as_known(columns, revisions, manifest.requests, as_of)
+    settings = {name: getattr(manifest, name) for name in ("instrument", "bar", "what", "rth", "adjusted")}
+    bars = Bars.trusted(**settings, source=series.source, **{n: columns[n] for n in ("start", *COLUMNS)})
+    return bars if start is None and end is None else bars.between(start, end)
+
+
+def _columns(folder: Path, files: list[File]) -> Columns:
+    """Return the columns of `files`, one behind the other."""
     columns = empty(sum(f.rows for f in files))
     jobs, at = [], 0
     for file in files:
@@ -199,7 +227,7 @@ def _read(series: Series, manifest: Manifest, start: int | None, end: int | None
 
     def load_one(job: tuple[File, int]) -> None:
         file, at = job
-        path = series.folder / file.name
+        path = folder / file.name
         # The checksum comes before the decoder, which need not survive every damage.
         decode_into(path, verified(path, file), {n: v[at : at + file.rows] for n, v in columns.items()})
 
@@ -209,6 +237,4 @@ def _read(series: Series, manifest: Manifest, start: int | None, end: int | None
     else:
         with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
             list(pool.map(load_one, jobs))
-    settings = {name: getattr(manifest, name) for name in ("instrument", "bar", "what", "rth", "adjusted")}
-    bars = Bars.trusted(**settings, source=series.source, **{n: columns[n] for n in ("start", *COLUMNS)})
-    return bars if start is None and end is None else bars.between(start, end)
+    return columns

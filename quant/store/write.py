@@ -13,19 +13,20 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
-from quant.errors import BarsError, DamagedData, StoreBusy, WriteFailed
+from quant.core.barsize import DAY
+from quant.errors import BarsError, DamagedData, ParameterError, StoreBusy, WriteFailed
 from quant.store.atomic import TEMPORARY, put
-from quant.store.coverage import cover
+from quant.store.coverage import Interval, cover, cut
+from quant.store.history import entered, iso_ns, stamped, within
 from quant.store.manifest import MEND, NAME, File, Manifest, dump, load
 from quant.store.merge import Columns, merge
-from quant.store.parquet import decode_into, empty, encode, verified
+from quant.store.parquet import Array, decode, empty, encode
 
 LOCK = ".lock"
 
@@ -65,12 +66,13 @@ def locked(folder: Path) -> Iterator[None]:
         _remove_without_series(folder)
 
 
-def write_series(folder: Path, bars: Bars, request: Mapping[str, Any]) -> Written:
+def write_series(folder: Path, bars: Bars, request: Mapping[str, Any], window: Interval | None) -> Written:
     """Merge `bars` into the series in `folder`; see Store.write."""
+    window = _window(bars, window)
     with locked(folder):
         old = held(folder)
         try:
-            manifest, contents, counts = plan(folder, old, bars, dict(request))
+            manifest, contents, counts = plan(folder, old, bars, request, window)
             _commit(folder, old, manifest, contents)
         except BaseException:
             # By the manifest as it is now: an interrupt may come after it was replaced.
@@ -89,10 +91,30 @@ def held(folder: Path) -> Manifest | None:
         return None
 
 
+def _window(bars: Bars, window: Interval | None) -> Interval:
+    """Return the window of Store.write, made plain. Raises ParameterError where it does not hold the bars."""
+    if window is None and not len(bars):
+        raise ParameterError("bars", bars, "there are none to write")
+    if window is None:
+        end = int(bars[-1:].end[0])
+        # Labels, not moments: a day west of Greenwich ends after the next label.
+        return int(bars.start[0]), end if bars.bar.intraday else min(end, int(bars.start[-1]) + DAY)
+    start, end = (int(v) for v in window)
+    if not start < end:
+        raise ParameterError("window", window, "must be (from, to) in UTC ns, from before to")
+    if len(bars) and not start <= bars.start[0] <= bars.start[-1] < end:
+        raise ParameterError(
+            "window", window, f"must hold the bars, whose starts are {bars.start[[0, -1]].tolist()}"
+        )
+    return start, end
+
+
 def plan(
-    folder: Path, old: Manifest | None, bars: Bars, request: dict[str, Any]
+    folder: Path, old: Manifest | None, bars: Bars, request: Mapping[str, Any], window: Interval
 ) -> tuple[Manifest, dict[str, bytes], tuple[int, int, int]]:
     """Return the manifest to be, the new files it names, and how many bars are added, unchanged, replaced."""
+    if old is None and not len(bars):
+        raise ParameterError("bars", bars, "there are none to write, and no series to say so of")
     base = _base(bars) if old is None else old
     _check_same(base, bars)
     files = {f.year: f for f in base.files}
@@ -105,13 +127,14 @@ def plan(
         counts += (merged.added, merged.unchanged, len(merged.replaced["start"]))
         if not merged.changed:
             continue
-        gone.append(merged.replaced)
+        gone += [merged.replaced, _absent(merged.new[within(merged.new, base.coverage)])]
         content = encode(merged.columns)
         files[year] = _described(content, str(year), year, merged.columns)
         contents[files[year].name] = content
-    revisions = base.revisions
-    if counts[2]:
-        columns = _revisions(folder, base, gone, request["at"])
+    entry = stamped(base.requests, request)
+    revisions, revised = base.revisions, any(len(g["start"]) for g in gone)
+    if revised:
+        columns = _revisions(folder, base, gone, entry["at"])
         content = encode(columns)
         revisions = _described(content, "revisions", 0, columns)
         contents[revisions.name] = content
@@ -119,34 +142,46 @@ def plan(
         base,
         files=tuple(files[y] for y in sorted(files)),
         revisions=revisions,
-        requests=(*base.requests, request),
-        coverage=tuple(cover(base.coverage, (int(bars.start[0]), int(bars[-1:].end[0])))),
+        requests=entered(base.requests, entry, window, revised=revised),
+        coverage=tuple(cover(base.coverage, window)),
+        empty=tuple(_empty(folder, base, bars, window)),
     )
     added, unchanged, replaced = (int(n) for n in counts)
     return manifest, contents, (added, unchanged, replaced)
 
 
+def _absent(start: Array) -> Columns:
+    """Return rows without values, for bars that were known not to be there."""
+    return {"start": start, **{name: np.full(len(start), np.nan) for name in COLUMNS}}
+
+
+def _empty(folder: Path, base: Manifest, bars: Bars, window: Interval) -> list[Interval]:
+    """Return where the source is known to have no bars: never where one is held."""
+    if not len(bars):
+        files = [f for f in base.files if f.last >= window[0] and f.first < window[1]]
+        held = any(within(read_file(folder, f, ("start",))["start"], [window]).any() for f in files)
+        return list(base.empty) if held else cover(base.empty, window)
+    return [p for i in base.empty for p in (cut([i], window) if within(bars.start, [i]).any() else [i])]
+
+
 def read_file(folder: Path, file: File, names: tuple[str, ...] = ("start", *COLUMNS)) -> Columns:
     """Return the verified columns of one file of a series."""
     path = folder / file.name
-    columns = empty(file.rows, names)
     try:
-        decode_into(path, verified(path, file), columns)
+        return decode(path, file, names)
     except FileNotFoundError:
         raise DamagedData(str(path), "it is missing", MEND) from None
-    return columns
 
 
 REVISION = ("start", *COLUMNS, "replaced_at", "request")
 
 
 def _revisions(folder: Path, base: Manifest, gone: list[Columns], at: str) -> Columns:
-    """Return all revisions: those before, then the rows replaced now, with when and by which request."""
+    """Return all revisions: those before, then the rows that gave way now, with when and to which request."""
     before = empty(0, REVISION) if base.revisions is None else read_file(folder, base.revisions, REVISION)
     n = sum(len(g["start"]) for g in gone)
-    now = np.datetime64(datetime.fromisoformat(at).replace(tzinfo=None), "ns").astype(np.int64)
     new = {name: np.concatenate([g[name] for g in gone]) for name in ("start", *COLUMNS)}
-    new |= {"replaced_at": np.full(n, now), "request": np.full(n, len(base.requests))}
+    new |= {"replaced_at": np.full(n, iso_ns(at)), "request": np.full(n, len(base.requests))}
     return {name: np.concatenate([before[name], new[name]]) for name in REVISION}
 
 
@@ -167,6 +202,8 @@ def _check_same(base: Manifest, bars: Bars) -> None:
 
 
 def _by_year(bars: Bars) -> Iterator[tuple[int, Columns]]:
+    if not len(bars):
+        return
     years = bars.start.view("datetime64[ns]").astype("datetime64[Y]").astype(np.int64) + 1970
     edges = np.flatnonzero(np.append(True, np.diff(years) != 0))
     for a, b in zip(edges, np.append(edges[1:], len(years)), strict=True):

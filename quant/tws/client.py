@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from ibapi.protobuf.ErrorMessage_pb2 import ErrorMessage
@@ -24,6 +25,8 @@ class Client:
         self.updates_multi: dict[int, str] = {}  # reqAccountUpdatesMulti: request -> model code
         self.summaries: dict[int, tuple[str, ...]] = {}  # reqAccountSummary: request -> tags
         self.timers: dict[tuple[str, int], int] = {}  # (kind, request) -> number of its timer
+        self.on_fill: dict[tuple[str, int], Callable[[int], None]] = {}  # profit and loss: told after each fill
+        self.auto_bind = False  # reqAutoOpenOrders of client 0
         self._outbox: list[Any] = []
 
     @property

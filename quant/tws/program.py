@@ -12,19 +12,21 @@ from ibapi.protobuf.Order_pb2 import Order
 
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
+from quant.core.calendar import calendar
 from quant.store import Store
 from quant.tws import account_messages, limits, order_messages
 from quant.tws.client import NO_REQUEST, Client
 from quant.tws.exchange.account import Account, Figure, figures
 from quant.tws.exchange.clock import Timers
 from quant.tws.exchange.history import History
+from quant.tws.exchange.hours import sessions_around
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.market import Exchange
 from quant.tws.exchange.models import BarModel, PathModel
 from quant.tws.exchange.orders import Changed, Charged, Event, Executed, Key, Opened, Told
 from quant.tws.exchange.refusal import Refusal
-from quant.tws.exchange.shelf import stored
+from quant.tws.exchange.shelf import served, stored
 from quant.tws.exchange.tape import Tape
 
 # Dollars for one unit: what the simulator counts a currency at for which it lists no pair. Round figures of 2024.
@@ -72,6 +74,15 @@ class Tws:
         self.asked: dict[Key, Order] = {}  # orders as their clients wrote them
         self.timers: Timers[Job] = Timers()
 
+    def warm(self, now: int) -> None:
+        """Make the calendars of whatever lies in the store, so that no client has to wait a second for one."""
+        for listing in self.catalogue:
+            if listing.stored:
+                sessions_around(listing.calendar, now)
+                spans = [held.years for held in self.tape.series(listing) if held.years is not None]
+                for year in {y for first, last in spans for y in range(first, last + 1)}:
+                    calendar(listing.calendar, year, year)  # as parts of the series will ask for it
+
     # ------------------------------------------------------------ clients
     def join(self, client: Client, number: int) -> bool:
         """Take a client in under its id; False if another one has it."""
@@ -98,6 +109,14 @@ class Tws:
             return
         for open_ in (self.open_history, self.tickers, self.tick_by_tick):
             open_.close_client(client.id)
+
+    def end(self, client: Client, number: int) -> None:
+        """End one of a client's requests or subscriptions for data."""
+        for kind, request in list(client.timers):
+            if request == number:
+                self.stop(client, kind, request)
+        for open_ in (self.open_history, self.tickers, self.tick_by_tick):
+            open_.close(client.own_id, number)
 
     # ------------------------------------------------------------ time
     def next_at(self, now: int) -> int | None:
@@ -217,7 +236,7 @@ def simulated(
     id; orders then fill as the backtest's do on these bars (DESIGN §5), else on the synthetic path. The other settings
     are those of Account and Tws. Raises ParameterError.
     """
-    series = [] if store is None else store.series()
+    series = [] if store is None else served(store)
     catalogue = Catalogue([one.instrument for one in series], symbols)
     tape = Tape({} if store is None else stored(store, catalogue, series), seed)
     model = PathModel(tape) if bars is None else BarModel(bars)

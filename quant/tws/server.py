@@ -12,14 +12,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Any, Final, cast
 
+from quant.core.barsize import SECOND
 from quant.core.clock import now as outside_now
 from quant.errors import CannotConnect, ProtocolError
 from quant.tws.client import NO_REQUEST
 from quant.tws.codec import (
     HIGHEST_VERSION,
     LOWEST_VERSION,
+    RAW_ID_VERSION,
     ClientStream,
     Codec,
     Greeting,
@@ -29,13 +31,19 @@ from quant.tws.codec import (
 from quant.tws.exchange.clock import Clock
 from quant.tws.exchange.hours import in_zone
 from quant.tws.exchange.refusal import Refusal
-from quant.tws.faults import CONNECT, GREETING, Do, Fault, Faults, Line
+from quant.tws.faults import CONNECT, ENDS, GREETING, OF_BARS, Do, Fault, Faults
+from quant.tws.line import Line
 from quant.tws.program import Tws
 from quant.tws.session import Session
+from quant.tws.spoil import Spoiler
 
 HOST: Final = "127.0.0.1"  # never another: there is no log-in
 _WAITING: Final = 256 * 1024 * 1024  # bytes that may wait for a client that does not read; then it is cut off
 _STOP_S: Final = 10.0
+_UNREAD: Final = (Do.REFUSE, Do.IGNORE, Do.RESTART)  # at a request: nobody works on it
+DELAYED: Final = Refusal(
+    10167, "Requested market data is not subscribed. Displaying delayed market data."
+)
 
 
 def outside_ns() -> int:
@@ -58,6 +66,7 @@ class Server:
         self.highest = highest
         self.faults = Faults(()) if faults is None else faults
         self.refused: list[str] = []
+        self.rolled_back: int | None = None  # the next valid id that clients are told after a restart
         self._began = clock.now()
         self._connections: set[_Connection] = set()
         self._wake: asyncio.TimerHandle | None = None
@@ -134,6 +143,12 @@ class Server:
             self._wake = self._loop.call_later(seconds, self._tick)
 
     # ------------------------------------------------------------ connections
+    def restart(self, next_id: int) -> None:
+        """Cut every client off; what they are told of order ids begins again with `next_id`."""
+        self.rolled_back = next_id
+        for connection in list(self._connections):
+            connection.reset()
+
     def joined(self, connection: _Connection) -> None:
         """Keep a new connection."""
         self._connections.add(connection)
@@ -150,7 +165,9 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._session = Session(server.tws)
         self._stream = ClientStream()
-        self._line = Line(server.faults)
+        self._line = Line(server.faults.rng)
+        self._spoiler = Spoiler(server.faults.rng)
+        self._dripping = False
         self.ended = asyncio.Event()
         self._codec: Codec | None = None
         self._transport: asyncio.Transport | None = None
@@ -188,41 +205,106 @@ class _Connection(asyncio.Protocol):
             self._write([greeting_reply(version, in_zone(now, self._server.tws.zone))])
             for fault in self._server.faults.at(GREETING):
                 self.suffer(fault, now)
+            self._line.raw_ids = version >= RAW_ID_VERSION
         elif self._codec is not None:
-            request = self._codec.decode(part)
-            found = self._server.faults.at(type(request).__name__)
-            if not any(fault.do in (Do.REFUSE, Do.IGNORE) for fault in found):
-                self._session.receive(request, now)
-            for fault in found:
-                self.suffer(fault, now, getattr(request, "reqId", getattr(request, "orderId", NO_REQUEST)))
+            self._work_on(self._codec.decode(part), now)
+
+    def _work_on(self, request: Any, now: int) -> None:
+        found = self._server.faults.at(type(request).__name__)
+        number = getattr(request, "reqId", getattr(request, "orderId", NO_REQUEST))
+        if found:
+            self.send()  # what was answered before is not theirs
+        if any(fault.do is Do.DELAYED for fault in found):
+            self._spoiler.delayed.add(number)
+            self._session.tell(number, DELAYED, now)
+        if not any(fault.do in _UNREAD for fault in found):
+            self._session.receive(request, now)
+        for fault in found:
+            self.suffer(fault, now, number)
+        if found:
+            self.send()
 
     def suffer(self, fault: Fault, now: int, number: int = NO_REQUEST) -> None:
         """Let a fault happen. number: of the request that it happens at."""
         if fault.do in (Do.SAY, Do.REFUSE):
             asked = number if fault.do == Do.REFUSE else NO_REQUEST
             self._session.tell(asked, Refusal(fault.code, fault.text), now)
-        elif fault.do == Do.CLOSE:
+        elif fault.do in ENDS and fault.size == 0:
+            self._end(fault.do)
+        elif fault.do == Do.RESTART:
+            self._server.restart(max(fault.size, 1))
+        elif fault.do == Do.LATE:
+            self._later(self._session.take(), fault, now)
+        elif fault.do not in (Do.IGNORE, Do.DELAYED):
+            self._line.spoil(fault)
+
+    def _end(self, how: Do) -> None:
+        if how == Do.CLOSE:
             self.send()
             if self._transport is not None:
                 self._transport.close()
-        elif fault.do == Do.RESET:
-            self._reset()
-        elif fault.do != Do.IGNORE:
-            self._line.spoil(fault.do)
+        elif how == Do.RESET:
+            self.reset()
+        else:
+            self._line.silent = True
+
+    def _later(self, messages: list[Any], fault: Fault, now: int) -> None:
+        at = now + round(fault.late_s * SECOND)
+        self._server.tws.timers.set(at, lambda _: self._tell(messages))
 
     def send(self) -> None:
         """Send the session's outbox; end the connection if the session wants that."""
         messages = self._session.take()
         if self._codec is not None and messages:
-            encode = self._codec.encode
-            self._write([frame for message in messages for frame in encode(message)])
+            calm: list[Any] = []
+            for message in messages:
+                found = self._server.faults.at(type(message).__name__)
+                if not found:
+                    calm.append(message)
+                    continue
+                self._tell(calm)
+                calm = []
+                self._tell(self._spoiled(message, found))
+            self._tell(calm)
         if self._session.closing and self._transport is not None:
             self._transport.close()
+
+    def _spoiled(self, message: Any, found: list[Fault]) -> list[Any]:
+        """Return what is told instead of a message; what happens to the line has happened then."""
+        now, told = self._server.clock.now(), [self._spoiler.passes(message)]
+        for fault in found:
+            if fault.do in (Do.ACCOUNT, *OF_BARS):
+                told = [*self._spoiler.spoil(fault, told[0]), *told[1:]]
+            elif fault.do == Do.LATE:
+                self._later(told, fault, now)
+                told = []
+            elif fault.do == Do.REFUSE:  # of a subscription, which ends with it
+                told = []
+                self._session.refuse(message.reqId, Refusal(fault.code, fault.text), now)
+                told = self._session.take()
+            else:
+                self.suffer(fault, now)
+                told = [*self._session.take(), *told]
+            if not told:
+                break
+        return told
+
+    def _tell(self, messages: list[Any]) -> None:
+        """Send messages, whatever the script says of them."""
+        if self._codec is None or self._gone():
+            return
+        frames: list[bytes] = []
+        for message in messages:
+            told = self._spoiler.passes(message)
+            if self._server.rolled_back is not None and type(told).__name__ == "NextValidId":
+                told = type(told)(orderId=self._server.rolled_back)
+            frames += self._codec.encode(told)
+        self._write(frames)
 
     def _gone(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         """End the connection so that the client sees a reset, not an end."""
         if self._transport is not None and not self._transport.is_closing():
             linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -235,9 +317,24 @@ class _Connection(asyncio.Protocol):
             return
         for piece in self._line.send(frames):
             self._transport.write(piece)
+        if self._line.waiting and not self._dripping:
+            self._dripping = True
+            self._drip(self._server.clock.now())
+        if self._line.end is not None:
+            how, self._line.end = self._line.end, None
+            self._end(how)
         if self._transport.get_write_buffer_size() > _WAITING:
             self._server.refused.append("did not read what was sent to it")
             self.drop()
+
+    def _drip(self, now: int) -> None:
+        """Send one byte of what waits, and the next one a second later."""
+        waiting = self._line.waiting
+        self._dripping = bool(waiting) and not self._gone()
+        if self._dripping and self._transport is not None:
+            self._transport.write(bytes(waiting[:1]))
+            del waiting[:1]
+            self._server.tws.timers.set(now + SECOND, self._drip)
 
     def pause_writing(self) -> None:
         """Take no more requests from a client that does not read the answers."""
@@ -267,6 +364,7 @@ def running(server: Server, port: int = 0) -> Iterator[int]:
 
     The Tws belongs to that thread meanwhile: whoever moves its clock does so with `Server.step`.
     """
+    server.tws.warm(server.clock.now())
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="simulated TWS", daemon=True)
     thread.start()

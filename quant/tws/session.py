@@ -22,7 +22,7 @@ from quant.tws.codec import Malformed, Unknown
 from quant.tws.exchange.refusal import Refusal, invalid
 from quant.tws.limits import MessageRate
 from quant.tws.program import CLIENT_ID_IN_USE, NOTICES, Tws
-from quant.tws.serve import account, contracts, history, live, orders
+from quant.tws.serve import account, contracts, history, live, orders, pnl
 
 Handler = Callable[[Tws, Client, Any, int], None]
 
@@ -31,12 +31,12 @@ DATA_LOST: Final = 1101  # connectivity restored, data requests lost
 _READING: Final = 320  # "Server error when reading an API client request"
 # Where in the text of a request that is not simulated its number stands; the others carry none.
 _NUMBER_AT: Final = {
-    OUT.REQ_SCANNER_SUBSCRIPTION: 0, OUT.REQ_SEC_DEF_OPT_PARAMS: 0, OUT.REQ_PNL: 0, OUT.REQ_PNL_SINGLE: 0,
+    OUT.REQ_SCANNER_SUBSCRIPTION: 0, OUT.REQ_SEC_DEF_OPT_PARAMS: 0,
     OUT.REQ_CALC_IMPLIED_VOLAT: 1, OUT.REQ_CALC_OPTION_PRICE: 1, OUT.REQ_MKT_DEPTH: 1, OUT.REQ_HISTOGRAM_DATA: 0,
     OUT.REQ_HISTORICAL_NEWS: 0, OUT.REQ_NEWS_ARTICLE: 0, OUT.REQ_SMART_COMPONENTS: 0, OUT.REQ_SOFT_DOLLAR_TIERS: 0,
     OUT.EXERCISE_OPTIONS: 1, OUT.REQ_WSH_META_DATA: 0, OUT.REQ_WSH_EVENT_DATA: 0, OUT.REQ_USER_INFO: 0,
     OUT.QUERY_DISPLAY_GROUPS: 1, OUT.SUBSCRIBE_TO_GROUP_EVENTS: 1, OUT.CANCEL_SCANNER_SUBSCRIPTION: 1,
-    OUT.CANCEL_PNL: 0, OUT.CANCEL_PNL_SINGLE: 0, OUT.CANCEL_MKT_DEPTH: 1, OUT.CANCEL_HISTOGRAM_DATA: 0,
+    OUT.CANCEL_MKT_DEPTH: 1, OUT.CANCEL_HISTOGRAM_DATA: 0,
     OUT.CANCEL_CALC_IMPLIED_VOLAT: 1, OUT.CANCEL_CALC_OPTION_PRICE: 1,
 }  # fmt: skip
 
@@ -93,6 +93,11 @@ class Session:
         """Say an error that no request is to blame for; after 1101 TWS has forgotten what the client listened to."""
         if refusal.code == DATA_LOST:
             self._tws.forget(self._client)
+        self._client.error(number, refusal, now)
+
+    def refuse(self, number: int, refusal: Refusal, now: int) -> None:
+        """End a request or subscription with an error."""
+        self._tws.end(self._client, number)
         self._client.error(number, refusal, now)
 
     def take(self) -> list[Any]:
@@ -212,4 +217,8 @@ HANDLERS: Final[dict[str, Handler]] = {
     "CancelAccountUpdatesMulti": account.cancel_account_updates_multi,
     "AccountSummaryRequest": account.account_summary,
     "CancelAccountSummary": account.cancel_account_summary,
+    "PnLRequest": pnl.pnl,
+    "CancelPnL": pnl.cancel_pnl,
+    "PnLSingleRequest": pnl.pnl_single,
+    "CancelPnLSingle": pnl.cancel_pnl_single,
 }

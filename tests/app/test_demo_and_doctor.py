@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 from calling import ROOT, Quant, document
+from simulation import free_port
 
 from quant.app import demo, doctor
 from quant.strategy.lookup import names
+
+
+@pytest.fixture(autouse=True)
+def _no_tws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of these tests talks to a TWS that may run on this machine; test_doctor_tws.py asks a simulated one."""
+    monkeypatch.setenv("QUANT__IB__PORT", str(free_port()))
 
 
 def test_demo_runs_all_strategies_and_writes_nothing(
@@ -51,6 +58,7 @@ def test_doctor_is_content_with_a_new_project(project: Path, quant: Quant) -> No
     found = {c["name"]: c["status"] for c in said["checks"]}
     assert found.pop("quant-ib") in ("ok", "warn")  # warn: tests run without an installation
     assert found.pop("disk") in ("ok", "warn")
+    assert found.pop("TWS") == "warn"
     assert set(found.values()) == {"ok"}
     assert {"Python", "backtrader", "TA-Lib", "time zones", "project", "sample bars", "strategies"} <= set(
         found

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from calling import Quant, document
 from click.testing import Result
+from simulation import free_port
 
 import quant as q
 from quant.app import config, doctor
@@ -406,8 +407,10 @@ def test_bad_input_of_walk_forward(words: str, code: int, told: str, project: Pa
 def test_doctor_tells_of_the_engine(
     project: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    port = free_port()  # no TWS that may run on this machine is asked
+
     def line(name: str) -> dict[str, str]:
-        return next(c for c in document(quant("doctor", "--json"))["checks"] if c["name"] == name)
+        return next(c for c in document(quant("doctor", "--port", port, "--json"))["checks"] if c["name"] == name)
 
     assert line("compiled engine")["message"].startswith("equals backtrader here in 20 runs; in ")
     monkeypatch.setattr(parity, "difference_here", lambda: "case 3: order 1")

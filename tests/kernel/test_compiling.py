@@ -77,9 +77,7 @@ def child(folder: Path, **environment: str) -> Any:
 
 
 def test_functions_were_found() -> None:
-    assert {"simulate.simulate", "figures.figures", "targets.acting", "sums.pairwise", "rows.run_row"} <= set(
-        FUNCTIONS
-    )
+    assert {"simulate.simulate", "targets.acting", "sums.pairwise", "rows.run_row"} <= set(FUNCTIONS)
 
 
 def test_cache_is_a_folder_of_the_user_and_of_these_sources() -> None:

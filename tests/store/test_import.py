@@ -346,8 +346,9 @@ def test_the_manifest_tells_of_the_file(take, tmp_path):
     store = Store(tmp_path / "data")
     assert store.manifest(store.find("ABC", "1m")).requests == ({
         "kind": "import", "file": "bars.csv", "sha256": hashlib.sha256(given.encode()).hexdigest(),
-        "at": "2026-01-02T00:00:00+00:00", "rows": 2, "from": "2020-12-15T14:30:00Z",
-        "to": "2020-12-15T14:31:00Z", "stamp": "start", "tz": NEW_YORK,
+        "at": "2026-01-02T00:00:00+00:00", "rows": 2, "stamp": "start", "tz": NEW_YORK,
+        # The window for which the file is complete: 14:30 to the end of the bar of 14:31.
+        "from": 1608042600 * 10**9, "to": 1608042720 * 10**9,
     },)  # fmt: skip
 
 

@@ -116,11 +116,12 @@ def test_the_manifest_tells_where_bars_came_from_and_what_is_covered(tmp_path):
     store.write(x[40:], REQUEST)
     content = json.loads((store.find("ABC").folder / "manifest.json").read_text())
     assert content["schema"] == 1
-    assert content["requests"] == [REQUEST, REQUEST]
     # A day of New York ends at 16:00, in winter 21:00 UTC.
     ends = [int(datetime(d.year, d.month, d.day, 21, tzinfo=UTC).timestamp()) * 10**9 for d in
             (x.session[18].astype(object), x.session[-1].astype(object))]  # fmt: skip
-    assert content["coverage"] == [[int(x.start[0]), ends[0]], [int(x.start[40]), ends[1]]]
+    windows = [[int(x.start[0]), ends[0]], [int(x.start[40]), ends[1]]]
+    assert content["coverage"] == windows
+    assert content["requests"] == [{**REQUEST, "from": a, "to": b} for a, b in windows]
     assert Instrument.from_dict(content["instrument"]) == x.instrument
 
 

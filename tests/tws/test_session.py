@@ -241,9 +241,6 @@ def test_bars_kept_up_to_date_end_as_history_has_them() -> None:
     check_updates(with_minutes())
 
 
-@pytest.mark.xfail(
-    reason="Tape.bars shows the rest of the minute where it is made from a day's bar", strict=True
-)
 def test_bars_kept_up_to_date_inside_a_day(tws: Tws) -> None:
     check_updates(tws)
 

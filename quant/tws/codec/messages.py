@@ -83,6 +83,10 @@ _REQUESTS: dict[int, tuple[str, Layout | None]] = {
     OUT.CANCEL_ACCOUNT_UPDATES_MULTI: ("CancelAccountUpdatesMulti", request.REQ_ID_1),
     OUT.REQ_ACCOUNT_SUMMARY: ("AccountSummaryRequest", request.ACCOUNT_SUMMARY),
     OUT.CANCEL_ACCOUNT_SUMMARY: ("CancelAccountSummary", request.REQ_ID_1),
+    OUT.REQ_PNL: ("PnLRequest", request.PNL),
+    OUT.CANCEL_PNL: ("CancelPnL", request.REQ_ID),
+    OUT.REQ_PNL_SINGLE: ("PnLSingleRequest", request.PNL_SINGLE),
+    OUT.CANCEL_PNL_SINGLE: ("CancelPnLSingle", request.REQ_ID),
 }
 # ibapi's function does not know these two: it sends them as protobuf whatever the version.
 _ALWAYS_PROTOBUF = {OUT.CANCEL_CONTRACT_DATA: 215.0, OUT.CANCEL_HISTORICAL_TICKS: 215.0}
@@ -141,6 +145,10 @@ _ANSWERS: dict[int, dict[int, tuple[str, Layout]]] = {
         IN.HISTORICAL_TICKS_LAST: ("HistoricalTicksLast", answer.HISTORICAL_TICKS_LAST),
         IN.REAL_TIME_BARS: ("RealTimeBarTick", answer.REAL_TIME_BAR),
         IN.TICK_BY_TICK: ("TickByTickData", answer.TICK_BY_TICK),
+    },
+    210: {
+        IN.PNL: ("PnL", answer.PNL),
+        IN.PNL_SINGLE: ("PnLSingle", answer.PNL_SINGLE),
     },
     211: {
         IN.COMMISSION_AND_FEES_REPORT: ("CommissionAndFeesReport", answer.COMMISSION),

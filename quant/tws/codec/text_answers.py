@@ -243,6 +243,12 @@ ORDER_STATUS: Layout = (
     Field("whyHeld", WORD),
     Field("mktCapPrice", FLOAT),
 )
+PNL: Layout = (Field("reqId", INT), *fields(FLOAT, "dailyPnL unrealizedPnL realizedPnL"))
+PNL_SINGLE: Layout = (
+    Field("reqId", INT),
+    Field("position", DECIMAL),
+    *fields(FLOAT, "dailyPnL unrealizedPnL realizedPnL value"),
+)
 ORDER_BOUND: Layout = fields(INT, "permId clientId orderId")
 EXECUTION: Layout = (
     Field("reqId", _NO_ID),

@@ -117,4 +117,6 @@ EXECUTIONS: Layout = (
 ACCOUNT_DATA: Layout = (Constant("2"), Field("subscribe", BOOL), Field("acctCode", WORD))
 ACCOUNT_SUMMARY: Layout = (Constant("1"), _REQ_ID, *fields(WORD, "group tags"))
 MULTI: Layout = (Constant("1"), _REQ_ID, *fields(WORD, "account modelCode"))
+PNL: Layout = (_REQ_ID, *fields(WORD, "account modelCode"))
+PNL_SINGLE: Layout = (*PNL, Field("conId", INT))
 ACCOUNT_MULTI: Layout = (*MULTI, Field("ledgerAndNLV", BOOL))

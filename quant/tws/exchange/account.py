@@ -116,6 +116,14 @@ class Account:
         self._holdings[listing.con_id] = after
         return Booked(after, realized)
 
+    def split(self, listing: Listing, ratio: int) -> None:
+        """Hold `ratio` units for each one, at the same cost in all."""
+        held = self.holding(listing)
+        if held.quantity:
+            self._holdings[listing.con_id] = replace(
+                held, quantity=held.quantity * ratio, price=held.price / ratio, cost=held.cost / ratio
+            )
+
     def _after(self, held: Holding, quantity: Decimal, price: float, commission: float) -> float:
         """Return the cash after a fill: backtrader's `_execute`, closing part first."""
         listing = held.listing

@@ -181,18 +181,21 @@ class History:
             middle = (bars.high + bars.low) / 2.0
             shown["open"] = np.minimum(_shown(listing, "BID", source, middle), shown["high"])
             shown["close"] = np.maximum(_shown(listing, "ASK", source, middle), shown["low"])
-        trades = request.what in ("TRADES", "ADJUSTED_LAST")
         columns = [shown[n].tolist() for n in ("open", "high", "low", "close")]
-        found = []
-        for date, o, h, low, c, v in zip(dates, *columns, bars.volume.tolist(), strict=True):
-            wap, count = ((h + low + c) / 3.0, 1 + int(v // 100.0)) if trades else (-1.0, -1)
-            found.append(
+        if request.what not in ("TRADES", "ADJUSTED_LAST"):
+            return [
                 HistoricalDataBar(
-                    date=date, open=o, high=h, low=low, close=c, volume=number(v) if trades else "-1",
-                    WAP=number(round(wap, 6)), barCount=count,
+                    date=date, open=o, high=h, low=low, close=c, volume="-1", WAP="-1", barCount=-1
                 )
-            )  # fmt: skip
-        return found
+                for date, o, h, low, c in zip(dates, *columns, strict=True)
+            ]  # fmt: skip
+        return [
+            HistoricalDataBar(
+                date=date, open=o, high=h, low=low, close=c, volume=number(v),
+                WAP=number(round((h + low + c) / 3.0, 6)), barCount=1 + int(v // 100.0),
+            )
+            for date, o, h, low, c, v in zip(dates, *columns, bars.volume.tolist(), strict=True)
+        ]  # fmt: skip
 
     def _dates(self, listing: Listing, bars: Bars, format_date: int) -> list[str]:
         if not bars.bar.intraday:

@@ -6,76 +6,63 @@ and time must not go back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
-from zoneinfo import ZoneInfo
 
+from quant.tws.exchange import checks
 from quant.tws.exchange.account import Account
-from quant.tws.exchange.commission import commission
-from quant.tws.exchange.hours import utc
-from quant.tws.exchange.models import Day, Fill, Model
+from quant.tws.exchange.books import Books, Working, told
 from quant.tws.exchange.orders import (
+    AT_CLOSE,
     DONE,
-    NEXT,
-    Changed,
+    STOPS,
     Charged,
     Event,
     Executed,
-    Happening,
     Key,
-    Opened,
     OrderRequest,
     OrderView,
     Status,
     Told,
 )
+from quant.tws.exchange.steps import Elected, Fill, Look, Model, Step
 
 FIRST_PERM_ID: Final = 900_000_001
-_EXEC: Final = "0000e0d5"  # IB's first part names the server; ours is always the same
-
-
-@dataclass(slots=True)
-class _Working:
-    """An order on its way. decided_at: of the newest version of it. seen: up to when fills were looked for."""
-
-    view: OrderView
-    day: Day | None
-    decided_at: int
-    seen: int
-    charged: float = 0.0
-    found: Fill | None = None
+_ARRIVES, _HAPPENS, _ENDS = 0, 1, 2  # the order of things at one moment
+# When, which of these, then by group, stops of it first, then by perm id.
+_Order = tuple[int, int, int, int, int]
 
 
 class Exchange:
-    """One account's orders on one market. plan: of quant.core.costs. first_perm_id: later orders count up from it."""
+    """One account's orders on one market. plan: of quant.core.costs. first_perm_id: later orders count up from it.
+
+    cut: how much of a fill comes at once; set by who wants fills in parts.
+    """
 
     def __init__(
         self, model: Model, account: Account, plan: str = "ib-fixed", first_perm_id: int = FIRST_PERM_ID
     ) -> None:
         self._model = model
-        self._account = account
-        self._plan = plan
-        self._perm_id = first_perm_id
-        self._orders: dict[Key, _Working] = {}
-        self._executions: list[tuple[Executed, Charged]] = []
+        self.books = Books(account, plan, first_perm_id, model.cash_check)
+        self.cut: Callable[[OrderView, Decimal], Decimal] | None = None
 
     # ------------------------------------------------------------ what there is
     @property
     def account(self) -> Account:
         """The account that fills are booked in."""
-        return self._account
+        return self.books.account
 
     @property
     def orders(self) -> tuple[OrderView, ...]:
         """Every order, open and done, in order of perm id."""
-        return tuple(working.view for working in self._orders.values())
+        return tuple(working.view for working in self.books.orders.values())
 
     @property
     def open_orders(self) -> tuple[OrderView, ...]:
-        """The orders that may still fill."""
-        return tuple(view for view in self.orders if view.status not in DONE)
+        """The orders that may still fill, without those that rest in TWS, of which no client is told."""
+        return tuple(one.view for one in self.books.open() if one.transmitted)
 
     @property
     def completed(self) -> tuple[OrderView, ...]:
@@ -85,195 +72,159 @@ class Exchange:
     @property
     def executions(self) -> tuple[tuple[Executed, Charged], ...]:
         """Every fill with its commission, oldest first."""
-        return tuple(self._executions)
+        return tuple(self.books.executions)
 
     def next_at(self, now: int) -> int | None:
         """Return when something may happen next, later than `now`; None while no order is open."""
         found = []
-        for working in self._open():
-            if working.day is None:
+        for one in self.books.open():
+            if one.day is None or not one.transmitted:
                 continue
-            if working.view.status == Status.PRE_SUBMITTED:
-                found.append(working.day.active_at)
+            found += [] if one.expires_at is None else [one.expires_at]
+            if one.since is None:
                 continue
-            if working.view.request.tif == "DAY":
-                found.append(working.day.expires_at)
-            look = self._model.next_look(working.view.request.listing, now)
+            if not one.at_exchange:
+                found.append(one.since)
+                continue
+            found += [one.day.expires_at] if one.view.request.kind in AT_CLOSE else []
+            look = self._model.next_look(one.view.request.listing, now)
             found += [] if look is None else [look]
         return min((at for at in found if at > now), default=None)
 
     # ------------------------------------------------------------ what clients do
-    def place(self, request: OrderRequest, now: int) -> list[Event]:
-        """Take a new order, or a change of an open one's price or quantity under the same key."""
-        events = self.advance(now)
-        refused = _refused(request, self._account.account_id)
-        known = self._orders.get(request.key)
+    def check(self, request: OrderRequest, now: int) -> Told | None:
+        """Return why an order, or a change of an open one under its key, is not taken at `now`; None if it is."""
+        books = self.books
+        known = books.find(request.key)
+        parent = books.find((request.key[0], request.parent)) if request.parent else None
+        refused = checks.refused(request, self.account.account_id, now)
         if refused is None and known is not None:
-            refused = _unchangeable(known.view, request)
+            refused = checks.unchangeable(known.view, request)
+        elif refused is None:
+            refused = checks.orphan(request, None if parent is None else parent.view)
+        late = self._model.cut_off(request, now)
+        if refused is None and late is not None:
+            refused = Told(request.key, 201, f"Order rejected - reason:{late}")
+        return refused
+
+    def place(self, request: OrderRequest, now: int) -> list[Event]:
+        """Take a new order, or a change of an open one under the same key."""
+        events = self.advance(now)
+        refused = self.check(request, now)
         if refused is not None:
             return [*events, refused]
-        view = OrderView(request, self._perm_id, Status.PRE_SUBMITTED, Decimal(0), 0.0, 0.0, now)
-        if known is not None:
-            view = replace(known.view, request=request)
-        else:
-            self._perm_id += 1
-        day = self._model.day(request.listing, now)
-        # To have seen nothing yet is to have seen up to just before it came.
-        working = _Working(view, day, now, now - 1, known.charged if known is not None else 0.0)
-        self._orders[request.key] = working
-        events += [Opened(view), Changed(view)]
-        if known is None and (day is None or day.active_at > now):
-            events.append(_held(request, day))
+        known = self.books.find(request.key)
+        events += self._new(request, now) if known is None else self._changed(known, request, now)
         return events + self.advance(now)
+
+    def _new(self, request: OrderRequest, now: int) -> list[Event]:
+        one = self.books.add(request, self._model.day(request, now), now)
+        return self._sent(one, now) if request.transmit else []
+
+    def _sent(self, one: Working, now: int) -> list[Event]:
+        events: list[Event] = []
+        for member in self.books.family(one):
+            if member.transmitted:
+                continue
+            events += self.books.transmit(member)
+            day = member.day
+            if member.woken_at is not None and (day is None or day.active_at > now):
+                events.append(checks.waits(member.view.request, day))
+        return events
+
+    def _changed(self, one: Working, request: OrderRequest, now: int) -> list[Event]:
+        was = one.view.request
+        # Its family and its group stay: TWS's own group of a bracket among them.
+        request = replace(request, parent=was.parent, oca=request.oca or was.oca, oca_type=was.oca_type)
+        moved = (was.stop, was.trail, was.trail_percent) != (
+            request.stop, request.trail, request.trail_percent
+        )  # fmt: skip
+        elected = one.elected_at is not None
+        one.view = replace(one.view, request=request, stop=None if moved and not elected else one.view.stop)
+        one.day, one.decided_at, one.seen, one.look = self._model.day(request, now), now, now - 1, None
+        if one.woken_at is not None:
+            one.woken_at = now
+        if not one.transmitted:
+            return self._sent(one, now) if request.transmit else []
+        if elected:
+            one.elected_at = now
+        return told(one)
 
     def cancel(self, key: Key, now: int) -> list[Event]:
         """Cancel an order; of one that is unknown or done TWS says so."""
         events = self.advance(now)
-        working = self._orders.get(key)
-        if working is None:
+        one = self.books.find(key)
+        if one is None:
             return [*events, Told(key, 10147, f"OrderId {key[1]} that needs to be cancelled is not found.")]
-        status = working.view.status
+        status = one.view.status
         if status in DONE:
             text = f"OrderId {key[1]} that needs to be cancelled cannot be cancelled, state: {status}."
             return [*events, Told(key, 10148, text)]
-        return [*events, *self._cancelled(working, now)]
+        return [*events, *self.books.cancel(one, now)]
 
     def cancel_all(self, now: int) -> list[Event]:
-        """Cancel every open order of every client."""
+        """Cancel every open order, of every client and made by hand."""
         events = self.advance(now)
-        for working in list(self._open()):
-            events += self._cancelled(working, now)
+        for one in list(self.books.open()):
+            if one.view.status not in DONE:  # a child may have gone with its parent
+                events += self.books.cancel(one, now)
         return events
 
     # ------------------------------------------------------------ what time does
     def advance(self, now: int) -> list[Event]:
         """Let time pass: orders reach the exchange, fill and expire, in order of time and then of perm id."""
         events: list[Event] = []
-        while (step := self._first(now)) is not None:
-            at, working, fill = step
-            if fill is not None:
-                events += self._filled(working, fill)
-            elif working.view.status == Status.PRE_SUBMITTED:
-                working.view = replace(working.view, status=NEXT[working.view.status, Happening.AT_EXCHANGE])
-                events += [Opened(working.view), Changed(working.view)]
-            else:
-                events += self._cancelled(working, at)
-        for working in self._open():
-            if working.view.status == Status.SUBMITTED:
-                working.seen = max(working.seen, now)
+        while (found := self._first(now)) is not None:
+            (at, rank, *_), one, step = found
+            if isinstance(step, Fill):
+                events += self.books.fill(one, self._cut(one, step))
+            elif isinstance(step, Elected):
+                one.look, one.elected_at, one.seen = None, at, at - 1
+                events += self.books.submit(one)
+            elif rank == _ARRIVES:
+                events += self.books.reach(one)
+            else:  # the end of its day, or of its chance
+                events += self.books.cancel(one, at)
         return events
 
-    def _first(self, now: int) -> tuple[int, _Working, Fill | None] | None:
+    def _cut(self, one: Working, fill: Fill) -> Fill:
+        if self.cut is None:
+            return fill
+        return replace(fill, quantity=min(self.cut(one.view, fill.quantity), fill.quantity))
+
+    def _first(self, now: int) -> tuple[_Order, Working, Step | None] | None:
         """Return the next thing up to `now`: a fill before the end of a day at the same moment."""
-        best: tuple[tuple[int, int, int], _Working, Fill | None] | None = None
-        for working in self._open():
-            view, day = working.view, working.day
-            step: tuple[tuple[int, int, int], _Working, Fill | None]
-            if day is None:
-                continue
-            if view.status == Status.PRE_SUBMITTED:
-                step = (day.active_at, 0, view.perm_id), working, None
-            else:
-                if working.found is None:
-                    working.found = self._model.fill(
-                        view.request, view.remaining, working.decided_at, working.seen, now
-                    )
-                expires = day.expires_at if view.request.tif == "DAY" else None
-                fill = working.found
-                if fill is not None and (expires is None or fill.time <= expires):
-                    step = (fill.time, 1, view.perm_id), working, fill
-                elif expires is not None:
-                    step = (expires, 2, view.perm_id), working, None
-                else:
-                    continue
-            if step[0][0] <= now and (best is None or step[0] < best[0]):
-                best = step
-        return None if best is None else (best[0][0], best[1], best[2])
+        best: tuple[_Order, Working, Step | None] | None = None
+        for one in self.books.open():
+            found = self._next(one, now) if one.transmitted else None
+            if found is not None and found[0][0] <= now and (best is None or found[0] < best[0]):
+                best = found[0], one, found[1]
+        return best
 
-    def _filled(self, working: _Working, fill: Fill) -> list[Event]:
-        view, request = working.view, working.view.request
-        listing, held = request.listing, view.filled
-        filled = held + fill.quantity
-        average = fill.price
-        if held:
-            average = (view.average * float(held) + float(fill.quantity) * fill.price) / float(filled)
-        fee = commission(self._plan, listing, float(filled), average) - working.charged
-        signed = fill.quantity * request.side
-        working.found, working.seen = None, fill.time
-        if self._model.cash_check and not self._account.covers(listing, signed, fill.price, fee):
-            working.view = replace(view, status=NEXT[view.status, Happening.REJECT], done_at=fill.time)
-            text = (
-                "Order rejected - reason:cash would not cover it (the backtest's rule, at the fill's price)"
-            )
-            return [Told(request.key, 201, text), Opened(working.view), Changed(working.view)]
-        working.charged += fee
-        whole = filled == request.quantity
-        working.view = replace(
-            view, status=NEXT[view.status, Happening.LAST_FILL if whole else Happening.PART_FILL],
-            filled=filled, average=average, last=fill.price, done_at=fill.time if whole else None,
-        )  # fmt: skip
-        booked = self._account.book(listing, signed, fill.price, fee)
-        number = len(self._executions) + 1
-        executed = Executed(
-            working.view, f"{_EXEC}.{number:08x}.01.01", fill.time, fill.quantity, fill.price, filled, average,
-            listing.exchange,
-        )  # fmt: skip
-        charged = Charged(executed.exec_id, request.key, fee, listing.currency, booked.realized)
-        self._executions.append((executed, charged))
-        return [executed, Opened(working.view), Changed(working.view), charged]
+    def _next(self, one: Working, now: int) -> tuple[_Order, Step | None] | None:
+        view, since = one.view, one.since
+        mine = (view.perm_id, 0, view.perm_id)
+        found: list[tuple[_Order, Step | None]] = []
+        if one.expires_at is not None:
+            found.append(((one.expires_at, _ENDS, *mine), None))
+        if one.at_exchange:
+            step = self._look(one, now).step
+            if step is not None:
+                # Both exits of a position at one moment: the stop (DESIGN §5.4).
+                first = min((o.view.perm_id for o in self.books.group(one)), default=view.perm_id)
+                family = (min(first, view.perm_id), int(view.request.kind not in STOPS), view.perm_id)
+                found.append(((step.time, _HAPPENS, *family), step))
+        elif since is not None and view.status != Status.PENDING_CANCEL:
+            found.append(((since, _ARRIVES, *mine), None))
+        return min(found, key=lambda f: f[0], default=None)
 
-    def _cancelled(self, working: _Working, at: int) -> list[Event]:
-        working.view = replace(working.view, status=NEXT[working.view.status, Happening.CANCEL], done_at=at)
-        return [Changed(working.view), Told(working.view.request.key, 202, "Order Canceled - reason:")]
-
-    def _open(self) -> Iterator[_Working]:
-        return (working for working in self._orders.values() if working.view.status not in DONE)
-
-
-def _refused(request: OrderRequest, account_id: str) -> Told | None:
-    """Return why TWS would not take an order, None if it would."""
-    listing, key = request.listing, request.key
-    if request.account not in ("", account_id):
-        return Told(
-            key, 321, f"Error validating request.-'bQ' : cause - Invalid account code '{request.account}'"
-        )
-    if not listing.trades or request.kind not in ("MKT", "LMT"):
-        return Told(key, 387, "Unsupported order type for this exchange and security type.")
-    if request.tif not in ("DAY", "GTC"):
-        return Told(key, 10052, f"Invalid time in force:{request.tif}.")
-    if request.quantity <= 0:
-        return Told(key, 434, "The order size cannot be zero.")
-    if request.quantity != int(request.quantity):
-        text = (
-            "Fractional-sized order cannot be placed via API. Please use desktop version to place this order."
-        )
-        return Told(key, 10243, text)
-    if int(request.quantity) % listing.lot:
-        return Told(key, 201, f"Order rejected - reason:The order size must be a multiple of {listing.lot}.")
-    if request.kind == "LMT" and (request.limit is None or not listing.rule.legal(request.limit)):
-        return Told(key, 110, "The price does not conform to the minimum price variation for this contract.")
-    return None
-
-
-def _unchangeable(held: OrderView, request: OrderRequest) -> Told | None:
-    """Return why an order under a key that was used is no change of the one that is held."""
-    if held.status == Status.FILLED:
-        return Told(request.key, 104, "Cannot modify a filled order.")
-    if held.status in DONE:
-        return Told(request.key, 103, "Duplicate order id")
-    same = (held.request.listing.con_id, held.request.side, held.request.kind)
-    if same != (request.listing.con_id, request.side, request.kind):
-        return Told(request.key, 105, "Order being modified does not match original order")
-    if request.quantity <= held.filled:
-        return Told(request.key, 201, "Order rejected - reason:The new quantity is filled already.")
-    return None
-
-
-def _held(request: OrderRequest, day: Day | None) -> Told:
-    listing = request.listing
-    until = "the market opens again"
-    if day is not None:
-        until = f"{utc(day.active_at).astimezone(ZoneInfo(listing.zone)):%Y-%m-%d %H:%M:%S} {listing.zone}"
-    what = f"{request.action} {request.quantity} {listing.local} {listing.exchange}"
-    text = f"Order Message:\n{what}\nWarning: Your order will not be placed at the exchange until {until}."
-    return Told(request.key, 399, text)
+    def _look(self, one: Working, now: int) -> Look:
+        """Look for the next thing that happens to an order, once for each stretch of time."""
+        if one.look is None:
+            look = self._model.look(one.work(), now)
+            one.view = replace(one.view, stop=look.stop)
+            if look.step is None:
+                one.seen = max(one.seen, now)
+                return look
+            one.look = look
+        return one.look

@@ -11,13 +11,17 @@ from quant.tws.exchange.listing import Listing
 
 # (client id, order id): order ids are each client's own.
 Key = tuple[int, int]
+# The client id, here only, of an order made by hand in TWS that no client has bound: (HAND, 1), (HAND, 2), ...
+HAND: Final = -1
 
 
 class Status(StrEnum):
     """TWS's names."""
 
+    PENDING_SUBMIT = "PendingSubmit"
     PRE_SUBMITTED = "PreSubmitted"
     SUBMITTED = "Submitted"
+    PENDING_CANCEL = "PendingCancel"
     FILLED = "Filled"
     CANCELLED = "Cancelled"
     INACTIVE = "Inactive"
@@ -26,30 +30,55 @@ class Status(StrEnum):
 class Happening(StrEnum):
     """What moves an order on."""
 
+    TRANSMIT = "transmit"
     AT_EXCHANGE = "at exchange"
     PART_FILL = "part fill"
     LAST_FILL = "last fill"
+    ASK_CANCEL = "ask cancel"
     CANCEL = "cancel"
     REJECT = "reject"
 
 
+_S, _H = Status, Happening
 NEXT: Final = {
-    (Status.PRE_SUBMITTED, Happening.AT_EXCHANGE): Status.SUBMITTED,
-    (Status.PRE_SUBMITTED, Happening.CANCEL): Status.CANCELLED,
-    (Status.PRE_SUBMITTED, Happening.REJECT): Status.INACTIVE,
-    (Status.SUBMITTED, Happening.PART_FILL): Status.SUBMITTED,  # TWS has no status of its own for it
-    (Status.SUBMITTED, Happening.LAST_FILL): Status.FILLED,
-    (Status.SUBMITTED, Happening.CANCEL): Status.CANCELLED,
-    (Status.SUBMITTED, Happening.REJECT): Status.INACTIVE,  # refused at the fill: the bar model's cash check
+    # Not transmitted yet: it rests in TWS and no client is told of it.
+    (_S.PENDING_SUBMIT, _H.TRANSMIT): _S.PRE_SUBMITTED,
+    (_S.PENDING_SUBMIT, _H.CANCEL): _S.CANCELLED,
+    (_S.PRE_SUBMITTED, _H.AT_EXCHANGE): _S.SUBMITTED,
+    (_S.PRE_SUBMITTED, _H.PART_FILL): _S.SUBMITTED,  # a stop that fills as it is elected
+    (_S.PRE_SUBMITTED, _H.LAST_FILL): _S.FILLED,
+    (_S.PRE_SUBMITTED, _H.ASK_CANCEL): _S.PENDING_CANCEL,
+    (_S.PRE_SUBMITTED, _H.CANCEL): _S.CANCELLED,
+    (_S.PRE_SUBMITTED, _H.REJECT): _S.INACTIVE,
+    (_S.SUBMITTED, _H.PART_FILL): _S.SUBMITTED,  # TWS has no status of its own for it
+    (_S.SUBMITTED, _H.LAST_FILL): _S.FILLED,
+    (_S.SUBMITTED, _H.ASK_CANCEL): _S.PENDING_CANCEL,
+    (_S.SUBMITTED, _H.CANCEL): _S.CANCELLED,
+    (_S.SUBMITTED, _H.REJECT): _S.INACTIVE,  # refused at the fill: the bar model's cash check
+    (_S.PENDING_CANCEL, _H.PART_FILL): _S.PENDING_CANCEL,
+    (_S.PENDING_CANCEL, _H.LAST_FILL): _S.FILLED,  # the fill overtook the cancel
+    (_S.PENDING_CANCEL, _H.CANCEL): _S.CANCELLED,
+    (_S.PENDING_CANCEL, _H.REJECT): _S.INACTIVE,
 }
 DONE: Final = (Status.FILLED, Status.CANCELLED, Status.INACTIVE)
+
+KINDS: Final = ("MKT", "LMT", "STP", "STP LMT", "TRAIL", "MOC", "LOC")
+STOPS: Final = ("STP", "STP LMT", "TRAIL")
+LIMITS: Final = ("LMT", "STP LMT", "LOC")
+AT_CLOSE: Final = ("MOC", "LOC")
+TIFS: Final = ("DAY", "GTC", "IOC", "GTD", "OPG")
+CANCEL_REST, REDUCE = 1, 3  # of IB's ocaType; 2 reduces too
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """What a client asks. side: +1 buys, -1 sells. kind: "MKT" or "LMT". limit: price of a LMT, else None.
+    """What a client asks. side: +1 buys, -1 sells. kind: of KINDS. tif: of TIFS; OPG with MKT is market on open.
 
-    tif: "DAY" or "GTC". reference: the client's orderRef.
+    limit: price of LMT, STP LMT and LOC, else None. stop: of STP and STP LMT; of TRAIL where it starts, None: at its
+    distance from the market. trail, trail_percent: distance of a TRAIL in price or in percent, one of them.
+    good_till: of GTD, UTC ns. parent: order id, of the same client, of the order whose fill wakes this one, 0 = none.
+    oca: group of which one fill cancels (oca_type 1) or reduces (2, 3) the rest. transmit: False rests in TWS until one
+    of its bracket comes that is transmitted. liquidation: IB itself closes the position.
     """
 
     key: Key
@@ -62,6 +91,15 @@ class OrderRequest:
     account: str = ""
     reference: str = ""
     exchange: str = "SMART"
+    stop: float | None = None
+    trail: float | None = None
+    trail_percent: float | None = None
+    good_till: int | None = None
+    parent: int = 0
+    oca: str = ""
+    oca_type: int = REDUCE
+    transmit: bool = True
+    liquidation: bool = False
 
     @property
     def action(self) -> str:
@@ -71,7 +109,12 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """An order as it stands. average, last: prices of its fills, 0 without one. done_at: UTC ns, None while open."""
+    """An order as it stands. average, last: prices of its fills, 0 without one. done_at: UTC ns, None while open.
+
+    stop: where the stop of a stop order stands now, None for others and before a trailing one has seen a price.
+    held: TWS's whyHeld: "child" until the parent fills, "trigger" until the stop is elected, "locate" while IB looks
+    for shares to lend. capped: TWS's mktCapPrice, 0 = none. ended: why it is over, in TWS's words.
+    """
 
     request: OrderRequest
     perm_id: int
@@ -81,11 +124,20 @@ class OrderView:
     last: float
     placed_at: int
     done_at: int | None = None
+    stop: float | None = None
+    held: str = ""
+    capped: float = 0.0
+    ended: str = ""
 
     @property
     def remaining(self) -> Decimal:
         """What is not filled."""
         return self.request.quantity - self.filled
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it was made in TWS and no client has bound it."""
+        return self.request.key[0] == HAND
 
 
 # ---------------------------------------------------------------- what happened, in the order in which TWS tells it
@@ -99,6 +151,13 @@ class Opened:
 @dataclass(frozen=True, slots=True)
 class Changed:
     """TWS's orderStatus."""
+
+    view: OrderView
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """TWS's orderBound: an order made by hand got an order id of client 0."""
 
     view: OrderView
 
@@ -137,4 +196,9 @@ class Told:
     text: str
 
 
-Event = Opened | Changed | Executed | Charged | Told
+Event = Opened | Changed | Bound | Executed | Charged | Told
+
+
+def key_of(event: Event) -> Key:
+    """Return whose order an event is about."""
+    return event.key if isinstance(event, Charged | Told) else event.view.request.key

@@ -16,30 +16,45 @@ from quant.core.barsize import BarSize, bar_size
 from quant.core.sessions import Floats
 from quant.core.synthetic import SOURCE, synthetic
 from quant.store import Series, Store
-from quant.tws.exchange.hours import FIRST_YEAR, LAST_YEAR
+from quant.tws.exchange.hours import FIRST_YEAR, LAST_YEAR, utc
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
 
 # Made-up series always reach over the same years: their bars must not depend on what is asked for.
 FIRST: Final = f"{FIRST_YEAR}-01-01"
 LAST: Final = f"{LAST_YEAR}-12-31"
+SIMULATED: Final = (
+    "simulated"  # the source under which a store keeps what was downloaded from a simulated TWS
+)
 _VOLATILITY: Final = {"CASH": 0.08, "FUT": 0.16, "IND": 0.16}  # of a year's return; stocks 0.25
 _FUTURE_LIFE: Final = timedelta(days=460)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """One series, read when first needed. what: IB's whatToShow; rth: regular hours only."""
+    """One series, read when first needed. what: IB's whatToShow; rth: regular hours only.
+
+    years: of its first and last bar; None for one that does not lie in a store.
+    """
 
     bar: BarSize
     what: str
     rth: bool
     load: Callable[[], Bars]
+    years: tuple[int, int] | None = None
 
 
 def base_of(listing: Listing) -> str:
     """Return which whatToShow the prices of a listing are: currencies have no trades at IB."""
     return "MIDPOINT" if listing.sec_type == "CASH" else "TRADES"
+
+
+def served(store: Store) -> list[Series]:
+    """Return the series of a store that clients are served from, the sample bars behind all others.
+
+    Never what a simulated TWS gave out before: its own made-up bars would come back as stored ones.
+    """
+    return sorted((s for s in store.series() if s.source != SIMULATED), key=lambda s: s.sample)
 
 
 def stored(store: Store, catalogue: Catalogue, series: Iterable[Series]) -> dict[int, list[Held]]:
@@ -53,7 +68,8 @@ def stored(store: Store, catalogue: Catalogue, series: Iterable[Series]) -> dict
 
 
 def _held(store: Store, series: Series) -> Held:
-    return Held(series.bar, series.what, series.rth, lru_cache(maxsize=1)(lambda: store.read(series)))
+    years = utc(series.first).year, utc(series.last).year
+    return Held(series.bar, series.what, series.rth, lru_cache(maxsize=1)(lambda: store.read(series)), years)
 
 
 def held_bars(bars: Sequence[Bars]) -> list[Held]:

@@ -64,13 +64,15 @@ class Tape:
         parts: list[Bars] = []
         taken: Dates = np.empty(0, dtype="datetime64[D]")
         for held in self._preferred(listing, size, what, rth):
-            known = self._until(listing, _of_sessions(held.load(), first, last), now)
+            known = _begun(_of_sessions(held.load(), first, last), now)
+            if held.bar.ns <= size.ns:  # inside longer bars the path is cut instead
+                known = self._until(listing, known, now)
             if rth and not held.rth:
                 known = _cut(known, known.times.in_session)
             known = _cut(known, ~np.isin(first_day(known.session, size.unit), taken))
             if len(known):
                 taken = np.union1d(taken, first_day(known.session, size.unit))
-                parts.append(self._as_size(listing, known, size))
+                parts.append(self._as_size(listing, known, size, now))
         if not parts:
             return self.series(listing)[0].load()[:0]
         return _joined(parts)
@@ -83,29 +85,29 @@ class Tape:
 
         return sorted((h for h in self.series(listing) if h.what == what and _makes(h.bar, size)), key=order)
 
-    def _as_size(self, listing: Listing, bars: Bars, size: BarSize) -> Bars:
+    def _as_size(self, listing: Listing, bars: Bars, size: BarSize, now: int) -> Bars:
         if bars.bar.ns == size.ns:
             return bars
         if bars.bar.ns < size.ns:
             return bars.resample(size)
         ticks = [self._path(listing, bars, row) for row in range(len(bars))]
+        ticks[-1] = ticks[-1].upto(now)  # what of the last bar lies ahead is nobody's to know
         session = np.repeat(bars.session, [len(t) for t in ticks])
-        return _summed(bars, size, _chained(ticks), session)
+        seen = _chained(ticks)
+        return _summed(bars, size, seen, session) if len(seen) else replace(bars[:0], bar=size)
 
     def _until(self, listing: Listing, bars: Bars, now: int) -> Bars:
-        """Return the bars that have begun by `now`, the last one as far as its path has come."""
-        if not len(bars):
+        """Return bars that have begun by `now`, the last one as far as its path has come."""
+        if not len(bars) or bars.end[-1] <= now:
             return bars
-        begun = bars[: int(np.searchsorted(bars.times.begin, now, side="right"))]
-        if not len(begun) or begun.end[-1] <= now:
-            return begun
-        row = len(begun) - 1
-        ticks = self._path(listing, begun, row)
-        seen = ticks.between(int(ticks.time[0]), now + 1)
-        columns: dict[str, Any] = {name: np.array(getattr(begun, name)) for name in COLUMNS}
+        row = len(bars) - 1
+        seen = self._path(listing, bars, row).upto(now)
+        if not len(seen):  # the clock's bar has begun before its session
+            return bars[:row]
+        columns: dict[str, Any] = {name: np.array(getattr(bars, name)) for name in COLUMNS}
         for name, value in _sum(seen).items():
             columns[name][row] = value
-        return replace(begun, **columns)
+        return replace(bars, **columns)
 
     # ------------------------------------------------------------ ticks
     def ticks(self, listing: Listing, begin: int, end: int) -> Ticks:
@@ -135,12 +137,14 @@ class Tape:
             upto = int(np.searchsorted(whole.start, now + (0 if held.bar.intraday else DAY), side="right"))
             near = whole[max(upto - 5, 0) : upto]
             begun = int(np.searchsorted(near.times.begin, now, side="right")) if len(near) else 0
-            if begun == 0 or (best is not None and near.end[begun - 1] <= best[0]):
-                continue
-            ticks = self._path(listing, near, begun - 1)
-            seen = int(np.searchsorted(ticks.time, now, side="right")) - 1
-            if best is None or ticks.time[seen] > best[0]:
-                best = int(ticks.time[seen]), float(ticks.price[seen])
+            for row in (begun - 1, begun - 2):  # a bar that has begun may have no tick yet
+                if row < 0 or (best is not None and near.end[row] <= best[0]):
+                    break
+                seen = self._path(listing, near, row).upto(now)
+                if len(seen):
+                    if best is None or seen.time[-1] > best[0]:
+                        best = int(seen.time[-1]), float(seen.price[-1])
+                    break
         return best
 
     def _finest(self, listing: Listing) -> list[Held]:
@@ -189,6 +193,10 @@ def _of_sessions(bars: Bars, first: np.datetime64, last: np.datetime64) -> Bars:
         return bars.between(low, high + DAY)
     near = bars.between(low - 2 * DAY, high + 3 * DAY)
     return _cut(near, (near.session >= first) & (near.session <= last))
+
+
+def _begun(bars: Bars, now: int) -> Bars:
+    return bars[: int(np.searchsorted(bars.times.begin, now, side="right"))] if len(bars) else bars
 
 
 def _near(bars: Bars, begin: int, end: int) -> Bars:

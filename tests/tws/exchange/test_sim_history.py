@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.path import quote
 from quant.tws.exchange.refusal import Refusal
 from quant.tws.exchange.request import BarRequest, parse_duration
-from quant.tws.exchange.shelf import base_of, held_bars, stored
+from quant.tws.exchange.shelf import base_of, held_bars, served, stored
 from quant.tws.exchange.tape import Tape
+from quant.tws.program import simulated
 
 CATALOGUE = Catalogue()
 
@@ -316,3 +318,20 @@ def test_the_committed_sample_is_served_as_it_is():
     assert [b.close for b in found] == minutes.close.tolist()
     daily = bars(wanted("1d", "2 Y"), at("2019-01-01T00:00:00"), spy, history).bars
     assert len(daily) == 502
+
+
+def test_what_a_simulated_tws_gave_out_is_never_served_again(tmp_path: Path) -> None:
+    spy = SPY.instrument
+    real, fed = (
+        replace(synthetic("SPY", size, "2020-12-14", "2020-12-18"), instrument=spy, source=source)
+        for size, source in (("1d", "ib"), ("1m", "simulated"))
+    )
+    only = replace(synthetic("ZZZ", "1d", "2020-12-14", "2020-12-18"), source="simulated")
+    store = Store(tmp_path)
+    for bars in (fed, only, real):
+        store.write(bars, {"kind": "test", "at": "2026-01-01T00:00:00+00:00"})
+    assert [s.source for s in served(store)] == ["ib"]
+    tws = simulated(store)
+    assert [h.bar.name for h in tws.tape.series(SPY)] == ["1d"]
+    assert [x.symbol for x in tws.catalogue if x.stored] == ["SPY"]
+    assert not tws.catalogue.search("ZZZ")

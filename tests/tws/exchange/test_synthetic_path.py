@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant.core.bars import COLUMNS, Bars
@@ -18,6 +19,7 @@ from quant.tws.exchange.builtin import BUILT_IN, CENT
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.path import Shape, moments, path, quote
+from quant.tws.exchange.quotes import day
 from quant.tws.exchange.shelf import held_bars
 from quant.tws.exchange.tape import Tape
 
@@ -186,3 +188,90 @@ def test_ticks_come_from_the_finest_series_and_do_not_mix_in_a_session():
     assert len(whole) == 100 * 60 + 390 * 60
     assert whole.price[0] == minutes.open[0]
     assert np.all(np.diff(whole.time) > 0)
+
+
+# ---------------------------------------------------------------- the future
+LAID_UP = {
+    "days": [("1d", "2020-12-01", "2020-12-31")],
+    "half hours": [("30m", "2020-12-10", "2020-12-18")],
+    "minutes and days": [("1m", "2020-12-14", "2020-12-14"), ("1d", "2020-12-01", "2020-12-31")],
+}
+
+
+@cache
+def laid_up(kind: str) -> list[Bars]:
+    return [
+        replace(synthetic("SPY", size, first, last, seed=n), instrument=listing().instrument)
+        for n, (size, first, last) in enumerate(LAID_UP[kind])
+    ]
+
+
+def other_future(bars: Bars, now: int, seed: int) -> Bars:
+    """Return bars with other prices and volumes, and fewer of them, after the one that `now` lies in."""
+    later = int(np.searchsorted(bars.times.begin, now, side="right"))
+    rng = np.random.default_rng(seed)
+    keep = np.append(np.full(later, True), rng.random(len(bars) - later) < 0.8)
+    factor = np.append(np.ones(later), rng.uniform(0.2, 5.0, len(bars) - later))
+    columns = {name: (getattr(bars, name) * factor)[keep] for name in COLUMNS}
+    return replace(bars, start=bars.start[keep], **columns)
+
+
+def told(tape: Tape, now: int, size: str) -> list[Any]:
+    """Return whatever of the market can be asked for at a moment."""
+    first, last = np.datetime64("2020-11-30"), np.datetime64("2020-12-31")  # a Monday
+    bars = tape.bars(listing(), SIZES[size], "TRADES", True, first, last, now)
+    ticks = tape.ticks(listing(), now - 2 * HOUR, now + 1)
+    arrays = [getattr(bars, name) for name in ("start", *COLUMNS)] + [ticks.time, ticks.price, ticks.size]
+    return [
+        bars.bar.name,
+        *(a.tolist() for a in arrays),
+        tape.last(listing(), now),
+        day(tape, listing(), now),
+    ]
+
+
+@settings(max_examples=50)
+@given(
+    st.sampled_from(sorted(LAID_UP)),
+    st.sampled_from(["30s", "1m", "5m", "30m", "1h", "1d", "1w"]),
+    st.integers(-HOUR // SECOND, 7 * HOUR // SECOND),
+    st.integers(0, 9),
+)
+def test_what_is_told_does_not_depend_on_the_future(kind, size, seconds, seed):
+    opens = int(np.datetime64("2020-12-14T14:30", "ns").astype(np.int64))  # 09:30 in New York
+    now = opens + seconds * SECOND
+    held = laid_up(kind)
+    tapes = [Tape({SPY: held_bars(h)}) for h in (held, [other_future(b, now, seed) for b in held])]
+    assert told(tapes[0], now, size) == told(tapes[1], now, size)
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(["days", "half hours"]), st.integers(0, 7 * HOUR // SECOND))
+def test_unfinished_bars_of_every_size_hold_the_ticks_so_far(kind, seconds):
+    now = int(np.datetime64("2020-12-14T14:30", "ns").astype(np.int64)) + seconds * SECOND
+    tape = Tape({SPY: held_bars(laid_up(kind))})
+    today = np.datetime64("2020-12-14")
+    ticks = tape.ticks(listing(), now - 8 * HOUR, now + 1)
+    for size in ("1m", "30m", "1d"):
+        seen = tape.bars(listing(), SIZES[size], "TRADES", True, today, today, now)
+        assert float(np.sum(seen.volume)) == pytest.approx(float(np.sum(ticks.size)), rel=1e-12)
+        ends = (seen.open[0], seen.close[-1], np.max(seen.high), np.min(seen.low))
+        assert ends == (ticks.price[0], ticks.price[-1], np.max(ticks.price), np.min(ticks.price))
+        assert int(seen.times.begin[-1]) <= now
+
+
+def test_a_bar_that_begins_before_its_session_shows_nothing_before_it():
+    # IB's hours lie on the clock: with all hours the one of 09:00 holds New York's open.
+    hours = replace(
+        synthetic("SPY", "1h", "2020-12-14", "2020-12-14"), instrument=listing().instrument, rth=False
+    )
+    nine = int(np.datetime64("2020-12-14T14:00", "ns").astype(np.int64))
+    early = replace(hours, start=np.append(nine, hours.start[1:]))
+    tape = Tape({SPY: held_bars([early])})
+    today = np.datetime64("2020-12-14")
+    for size in ("1h", "30m", "1m"):
+        assert len(tape.bars(listing(), SIZES[size], "TRADES", False, today, today, nine + 60 * SECOND)) == 0
+        assert (
+            len(tape.bars(listing(), SIZES[size], "TRADES", False, today, today, nine + 1800 * SECOND)) == 1
+        )
+    assert tape.last(listing(), nine + 60 * SECOND) is None

@@ -1,0 +1,19 @@
+"""Our simulated TWS inside this process, for commands that need one for a moment. Only quant.app sees both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def simulator(data: Path) -> Iterator[int]:
+    """Serve the bars of the data folder, and made-up ones for what it lacks, on a free port; give the port."""
+    from quant.store import Store
+    from quant.tws.exchange.clock import Clock
+    from quant.tws.program import simulated
+    from quant.tws.server import Server, outside_ns, running
+
+    with running(Server(simulated(Store(data)), Clock(outside_ns))) as port:
+        yield port

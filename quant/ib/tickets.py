@@ -1,0 +1,143 @@
+"""A ticket as IB takes it: checked, its prices on the contract's steps, in ibapi's objects. Sends nothing.
+
+Whatever TWS would only refuse or, worse, change by itself is refused here with ParameterError.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from ibapi.contract import Contract as IbContract
+from ibapi.order import Order as IbOrder
+
+from quant.core.orders import Kind, Ticket, TimeInForce
+from quant.errors import ParameterError
+from quant.ib.lookup import Found
+from quant.ib.reports import EPOCH, SECOND
+from quant.ib.requests import write_time
+
+LONGEST_REF: Final = 40  # characters of IB's orderRef
+CANCEL_WITH_BLOCK: Final = (
+    1  # ocaType: one order of the group is at the exchange at a time, so that none overfills
+)
+_LIMITED: Final = frozenset({Kind.LIMIT, Kind.STOP_LIMIT, Kind.LIMIT_ON_CLOSE})
+_STOPPED: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT})
+
+
+def quantised(ticket: Ticket, found: Found) -> Ticket:
+    """Return the ticket as it will stand at IB: each price on the nearest step of the contract, ties to the even one.
+
+    The step of a trailing distance is that at its first stop price, without one the contract's least. Quantities are
+    never changed. Raises ParameterError for a ticket that cannot be sent, naming its field.
+    """
+    _check(ticket, found)
+    near = found.facts.min_tick if ticket.stop is None else found.tick(ticket.stop)
+    return replace(
+        ticket,
+        limit=None if ticket.limit is None else _on_step("limit", ticket.limit, found.tick(ticket.limit)),
+        stop=None if ticket.stop is None else _on_step("stop", ticket.stop, near),
+        trail=None if ticket.trail is None else _on_step("trail", ticket.trail, near),
+    )
+
+
+def to_ib(ticket: Ticket, found: Found, parent_id: int = 0) -> tuple[IbContract, IbOrder]:
+    """Return ibapi's contract and order of a ticket. parent_id: order id of its parent, 0 for none.
+
+    Raises ParameterError as `quantised` does.
+    """
+    asked = quantised(ticket, found)
+    order = IbOrder()
+    order.action = "BUY" if asked.quantity > 0 else "SELL"
+    order.totalQuantity = abs(asked.quantity)
+    order.orderType, order.tif = str(asked.kind), str(asked.tif)
+    order.account, order.orderRef = asked.account, asked.ref
+    order.transmit, order.outsideRth = asked.transmit, asked.outside_rth
+    order.parentId = parent_id
+    if asked.limit is not None:
+        order.lmtPrice = asked.limit
+    if asked.trail is not None:
+        order.auxPrice = asked.trail
+        if asked.stop is not None:
+            order.trailStopPrice = asked.stop
+    elif asked.stop is not None:
+        order.auxPrice = asked.stop
+    if asked.oca:
+        order.ocaGroup, order.ocaType = asked.oca, CANCEL_WITH_BLOCK
+    if asked.good_till is not None:
+        order.goodTillDate = write_time(EPOCH + timedelta(seconds=asked.good_till // SECOND))
+    return replace(found.facts.spec, exchange=asked.exchange).to_ib(), order
+
+
+def on_step(price: float, step: float) -> float:
+    """Return the multiple of `step` that is nearest to `price`, as the float of its shortest decimal text."""
+    size = Decimal(repr(step))
+    count = (Decimal(repr(float(price))) / size).quantize(Decimal(1), ROUND_HALF_EVEN)
+    return float(count * size)
+
+
+# ---------------------------------------------------------------- checks
+def _check(ticket: Ticket, found: Found) -> None:
+    facts = found.facts
+    if ticket.con_id != facts.spec.con_id or ticket.symbol != facts.spec.symbol:
+        ours = f"{facts.spec.symbol} {facts.spec.con_id}"
+        raise ParameterError(
+            "con_id", f"{ticket.symbol} {ticket.con_id}", f"the contract looked up is {ours}"
+        )
+    if not 0 < len(ticket.ref) <= LONGEST_REF or not _plain(ticket.ref):
+        raise ParameterError(
+            "ref", ticket.ref, f"an order needs a name of 1 to {LONGEST_REF} ASCII characters"
+        )
+    for name in ("account", "exchange", "parent", "oca"):
+        if not _plain(getattr(ticket, name)):
+            raise ParameterError(name, getattr(ticket, name), "IB takes plain ASCII only")
+    if not ticket.account:
+        raise ParameterError("account", ticket.account, "name the account that trades")
+    _check_quantity(ticket, facts.size_increment)
+    _check_prices(ticket)
+    if (ticket.tif is TimeInForce.GTD) is not (ticket.good_till is not None):
+        raise ParameterError(
+            "good_till", ticket.good_till, "a GTD order has a time of its end, others have none"
+        )
+
+
+def _check_quantity(ticket: Ticket, increment: float | None) -> None:
+    quantity = ticket.quantity
+    if not isinstance(quantity, Decimal) or not quantity.is_finite() or quantity == 0:
+        raise ParameterError("quantity", quantity, "a Decimal that is not 0; below 0 sells")
+    if increment is not None and increment > 0 and quantity % Decimal(repr(increment)) != 0:
+        raise ParameterError("quantity", quantity, f"{ticket.symbol} trades in steps of {increment:g}")
+
+
+def _check_prices(ticket: Ticket) -> None:
+    kind = ticket.kind
+    asked = {
+        "limit": kind in _LIMITED,
+        "stop": True if kind in _STOPPED else None if kind is Kind.TRAIL else False,  # None: may be there
+        "trail": kind is Kind.TRAIL,
+    }
+    for name, needed in asked.items():
+        price = getattr(ticket, name)
+        if price is None:
+            if needed:
+                raise ParameterError(name, None, f"a {kind} order needs it")
+        elif needed is False:
+            raise ParameterError(name, price, f"a {kind} order has none")
+        elif not math.isfinite(price):
+            raise ParameterError(name, price, "a price is a number")
+    if ticket.trail is not None and ticket.trail <= 0:
+        raise ParameterError("trail", ticket.trail, "the distance must be above 0")
+
+
+def _on_step(name: str, price: float, step: float) -> float:
+    found = on_step(price, step)
+    if found == 0 and price != 0:
+        raise ParameterError(name, price, f"less than half of the price step {step:g}")
+    return found
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and (text.isprintable() or not text)

@@ -1,0 +1,1 @@
+"""Order safety: journal, order states, book, reconciliation, risk gate. Knows values only: no socket, no strategy."""

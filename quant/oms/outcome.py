@@ -1,0 +1,259 @@
+"""What reconciliation takes and gives: our books, what it noticed, and what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from quant.oms.gate import Purpose
+from quant.oms.ledger import Holding, Intent, Mark, Source, What
+from quant.oms.limits import SECOND
+from quant.oms.reason import reason_of
+from quant.oms.state import OrderStanding
+
+
+class Start(StrEnum):
+    """What becomes of positions that are found at start and that no order of ours made."""
+
+    BASELINE = "baseline"  # left alone; ours are counted on top
+    ADOPT = "adopt"  # ours from now on
+    FLATTEN = "flatten"  # ours, and closed
+    REFUSE = "refuse"  # halt
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the books are compared.
+
+    gap_s: between the questions of two snapshots that may agree. max_sends: of one order under its id.
+    max_repairs: of one protective order. day_s: a DAY order older than this is over where closed_at does not say.
+    closed_at: end of the last session that is over, by con_id, UTC ns.
+    """
+
+    start: Start = Start.BASELINE
+    gap_s: float = 5.0
+    max_sends: int = 3
+    max_repairs: int = 2
+    day_s: float = 86_400.0
+    closed_at: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def gap(self) -> int:
+        """The gap in ns."""
+        return round(self.gap_s * SECOND)
+
+    def closed(self, con_id: int) -> int | None:
+        """Return the end of the instrument's last session that is over, None if not told."""
+        return dict(self.closed_at).get(con_id)
+
+
+# ---------------------------------------------------------------- our side
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """What we did with an order.
+
+    sends, repairs: how often. last: when last sent or decided. cancelled: when its cancellation was last asked for.
+    concluded: what was last concluded of it.
+    """
+
+    sends: int
+    repairs: int
+    last: int
+    cancelled: int | None
+    concluded: What | None = None
+
+
+REPAIR = "repair"  # what the mark of a repaired order says first
+
+
+def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
+    """Return what was done with an order, by its marks."""
+    marks = list(marks)
+    sent = [m for m in marks if m.what is What.SENT]
+    cancelled = [m.at for m in marks if m.what is What.CANCEL_ASKED]
+    concluded = [m.what for m in marks if m.what not in (What.SENT, What.CANCEL_ASKED)]
+    return Trail(
+        sends=sum(not m.why.startswith(REPAIR) for m in sent),
+        repairs=sum(m.why.startswith(REPAIR) for m in sent),
+        last=max([intent.at, *(m.at for m in sent)]),
+        cancelled=max(cancelled, default=None),
+        concluded=concluded[-1] if concluded else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One of our orders, with all that is known of it."""
+
+    intent: Intent
+    standing: OrderStanding
+    trail: Trail
+
+    @property
+    def ref(self) -> str:
+        """Its key."""
+        return self.intent.ref
+
+    @property
+    def purpose(self) -> Purpose:
+        """What it is for."""
+        return reason_of(self.intent).purpose
+
+    @property
+    def acknowledged(self) -> bool:
+        """True where the broker told that it has it."""
+        return bool(self.standing.perm_ids) or self.standing.filled != 0 or self.standing.owed > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the journal says.
+
+    instruments: of the deployment. queued: refs that this process has not sent yet. halted_for: reasons of all halts
+    so far. agreed_at: when the first two snapshots ever agreed, None = never. starting: none agreed in this run.
+    """
+
+    deployment: str
+    account: str
+    client_id: int
+    instruments: frozenset[int]
+    orders: tuple[Order, ...] = ()
+    holdings: tuple[Holding, ...] = ()
+    queued: frozenset[str] = frozenset()
+    halted_for: frozenset[str] = frozenset()
+    agreed_at: int | None = None
+    starting: bool = False
+
+    @property
+    def con_ids(self) -> tuple[int, ...]:
+        """All instruments that this deployment has to do with, sorted."""
+        named = {o.intent.ticket.con_id for o in self.orders} | {h.con_id for h in self.holdings}
+        return tuple(sorted(named | self.instruments))
+
+    def position(self, con_id: int) -> Decimal:
+        """Return what is ours: fills, and what was adopted or adjusted."""
+        filled = (o.standing.filled for o in self.orders if o.intent.ticket.con_id == con_id)
+        held = (h.quantity for h in self.holdings if h.con_id == con_id and h.source is not Source.BASELINE)
+        return sum((*filled, *held), Decimal(0))
+
+    def baseline(self, con_id: int) -> Decimal:
+        """Return what was there at start and was left alone."""
+        held = (h.quantity for h in self.holdings if h.con_id == con_id and h.source is Source.BASELINE)
+        return sum(held, Decimal(0))
+
+
+# ---------------------------------------------------------------- what comes of it
+class Noticed(StrEnum):
+    """Kinds of what a person should know."""
+
+    ECHO = "the broker has an order otherwise than we asked"
+    PROTECTION = "the broker has a protective order otherwise than we asked"
+    ORPHAN = "a protective order has nothing to protect"
+    UNKNOWN_ORDER = "what became of an order is not known"
+    MISSING = "an order did not reach the broker"
+    FOREIGN_ORDER = "an order that is not ours"
+    STRANGER = "an order under our name that the journal does not have"
+    POSITION = "the broker's position is not ours"
+    FOUND_AT_START = "a position was there at start"
+    ODD = "facts that should not be"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing that a person should know."""
+
+    what: Noticed
+    text: str
+    ref: str = ""
+    con_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Send it again under the same id: the broker does not have it, and it is needed."""
+
+    ref: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Send it again under the same id, which modifies it to what was asked."""
+
+    ref: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Ask for its cancellation."""
+
+    ref: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Write down what two snapshots prove of an order."""
+
+    ref: str
+    what: What
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Write down a holding that no order of ours made. average_cost: as IB tells it, times the multiplier."""
+
+    source: Source
+    con_id: int
+    symbol: str
+    quantity: Decimal
+    average_cost: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """Close that much of an instrument."""
+
+    con_id: int
+    symbol: str
+    quantity: Decimal
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HaltInstrument:
+    """Begin nothing new in one instrument."""
+
+    con_id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HaltAll:
+    """Halt."""
+
+    why: str
+
+
+Action = Resend | Repair | Cancel | Conclude | Hold | Flatten | HaltInstrument | HaltAll
+Item = str | Notice | Action  # of a comparison; a text is something to wait for
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What two snapshots say. waiting: why the gate cannot open yet; in doubt for long, it halts with these words."""
+
+    waiting: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def agreed(self) -> bool:
+        """True where journal and broker say the same, and nothing must be done about an order first."""
+        later = (Resend, Repair, Cancel, HaltAll)
+        return not self.waiting and not any(isinstance(action, later) for action in self.actions)
