@@ -77,7 +77,13 @@ def backtest(
 
     cls = find_strategy(strategy)
     chosen = parameters(cls, strategy, settings, words)
-    chosen_bars = {"what": what, "rth": rth, "source": source, "as_of": as_of, "data": settings.data}
+    chosen_bars: dict[str, Any] = {
+        "what": what,
+        "rth": rth,
+        "source": source,
+        "as_of": as_of,
+        "data": settings.data,
+    }
     feeds = [bars(s, bar, start, end, **chosen_bars) for s in symbols]
     try:
         run = run_backtest(

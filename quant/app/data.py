@@ -112,7 +112,7 @@ def _described(store: Store, series: Series) -> tuple[dict[str, Any], list[str]]
         *(f"  covers      {a} to {b}" for a, b in coverage),
         *(f"  empty       {a} to {b}" for a, b in facts["empty"]),
         *(f"  request     {r['at']} {r['kind']} {_asked(r)}".rstrip() for r in manifest.requests),
-        f"  revisions   {len(revisions):,}",
+        f"  revisions   {_revised(revisions)}",
         f"  fingerprint {bars.fingerprint}",
         *("  " + line for line in _ends(bars)),
     ]
@@ -124,6 +124,12 @@ def _asked(request: dict[str, Any]) -> str:
     if "file" in request:
         return str(request["file"])
     return f"{request['asked']:,} asked" if "asked" in request else ""
+
+
+def _revised(revisions: Any) -> str:
+    """Return how many bars gave way to others, and how many came where none was known to be."""
+    came = int(revisions["close"].isna().sum())
+    return f"{len(revisions) - came:,}" + (f", and {came:,} bars that came later" if came else "")
 
 
 def _ends(bars: Any) -> list[str]:

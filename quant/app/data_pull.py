@@ -133,7 +133,7 @@ def repair(
     held = _pulled_before(store, symbol, bar)
     with _session(where, settings, sim) as session:
         plan = _repair_plan(session, store, held, session.ask(requests.current_time()))
-        return _carried_out(session, plan, store, only_plan, yes)
+        return _carried_out(session, plan, store, only_plan, yes, then=False)
 
 
 # ---------------------------------------------------------------- which TWS
@@ -211,7 +211,10 @@ def _spec_of(series: Series) -> ContractSpec:
 
 
 # ---------------------------------------------------------------- carrying out and showing
-def _carried_out(session: Session, plan: Plan, store: Store, only_plan: bool, yes: bool) -> Result:
+def _carried_out(
+    session: Session, plan: Plan, store: Store, only_plan: bool, yes: bool, then: bool = True
+) -> Result:
+    """Pull what is planned, after the plan was told. then: whether the next command is told at the end."""
     from quant.ib.download import run_pull
     from quant.ib.download.plan import in_words
 
@@ -220,15 +223,19 @@ def _carried_out(session: Session, plan: Plan, store: Store, only_plan: bool, ye
     if plan.requests:  # what is left out is told at the end
         output.note(str(replace(plan, failed=())))
     question = f"That takes {in_words(plan.seconds)}; Ctrl-C ends it at any time. Begin?"
-    asks = plan.seconds > ASKED_S and sys.stdin.isatty()
-    if asks and not output.confirm(question, yes):
+    if plan.seconds > ASKED_S and _somebody() and not output.confirm(question, yes):
         return Result({"plan": plan.to_dict(), "series": []}, ["nothing was pulled"])
     with _bar(plan.requests) as progress:
         report = run_pull(session, plan, store, progress=progress)
-    return _shown(plan, report)
+    return _shown(plan, report, then)
 
 
-def _shown(plan: Plan, report: PullReport) -> Result:
+def _somebody() -> bool:
+    """Return whether anybody can be asked; a job of the night goes on without."""
+    return sys.stdin.isatty()
+
+
+def _shown(plan: Plan, report: PullReport, then: bool) -> Result:
     """Return what came as a result, and say the errors on stderr."""
     errors = [e for p in report.series if (e := p.error) is not None] + [f.error for f in report.failed]
     if not wants_json():
@@ -238,10 +245,11 @@ def _shown(plan: Plan, report: PullReport) -> Result:
         output.note(GO_ON)
     document = {"plan": plan.to_dict(), **report.to_dict()}
     held = [p for p in report.series if p.first is not None]
-    parts = [*map(str, held), f"{report.requests:,} requests, {report.seconds:.1f} s"]
-    series = {p.name: s for p, s in zip(report.series, plan.series, strict=True) if p.first is not None}
-    if series and not errors and not report.interrupted:
-        s = next(iter(series.values()))
+    parts = [*map(str, held), f"requests {report.requests:,}, {report.seconds:.1f} s"]
+    if plan.series and not plan.requests:
+        parts[-1] = "nothing to ask for: what is held is complete"
+    if then and held and not errors and not report.interrupted:
+        s = next(s for p, s in zip(report.series, plan.series, strict=True) if p.first is not None)
         options = ("" if s.rth else " --all-hours") + ("" if s.what == "TRADES" else f" --what {s.what}")
         parts += ["", f"next: quant backtest STRATEGY {s.instrument.symbol} --bar {s.bar}{options}"]
     return Result(document, parts, INTERRUPTED if report.interrupted else _code(errors))

@@ -169,10 +169,8 @@ def _copied(text: str, name: str, cls: str) -> ModuleType:
     module = sys.modules[own] = ModuleType(own)  # entered, for backtrader looks up the modules of its classes
     module.__package__ = own.rpartition(".")[0]
     if name == "__main__":
-        import quant
-
         # Of a notebook there is the class alone, without its imports: the usual names stand in.
-        vars(module).update({"q": quant, "np": np, "pd": pd, "bt": bt})
+        vars(module).update({"q": sys.modules["quant"], "np": np, "pd": pd, "bt": bt})
     try:
         exec(_code(text, script=name == "__main__"), vars(module))  # noqa: S102  # the user's own code, as run before
     except Exception as e:  # the module is the user's code; whatever it raises is named

@@ -22,7 +22,8 @@ from quant.store.folder import data_folder
 
 SCHEMA: Final = 1  # of run.json; a reader refuses a later one
 TABLES: Final = ("orders", "fills", "trades")
-BESIDE: Final = ("schema", "created", "spans", "positions", "findings")  # of run.json; the rest are the settings
+# Of run.json; the rest are the settings.
+BESIDE: Final = ("schema", "created", "spans", "positions", "findings")
 CHECKED: Final[dict[str, Any]] = {"engine": "pyarrow", "write_page_checksum": True}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant.errors import ParameterError
+from quant.indicators.shared import known_gapless, note_gapless
 
 Floats = NDArray[np.float64]
 MOST_PERIOD = 100_000  # bars; TA-Lib refuses longer periods
@@ -78,7 +79,12 @@ def before_gap(function: Callable[..., tuple[Floats, ...]], *inputs: Floats) -> 
     with others as if nothing had happened (RSI, STOCH). Missing stays missing here.
     """
     size = len(inputs[0])
+    if all(known_gapless(values) for values in inputs):
+        return function(*inputs)
     end = _first_gap(inputs, size)
+    if end == size:
+        for values in inputs:
+            note_gapless(values)
     results = function(*(values[:end] for values in inputs))
     if end == size:
         return results

@@ -24,9 +24,13 @@ SCALARS: Final = (int, float, bool, str, type(None))
 
 
 class Memo:
-    """Results by function and arguments, up to `limit` bytes of arrays; the one not asked for longest goes first."""
+    """Results by function and arguments, up to `limit` bytes of arrays; the one not asked for longest goes first.
 
-    def __init__(self, roots: tuple[object, ...], limit: int) -> None:
+    Of one thread.
+    """
+
+    def __init__(self, *roots: object, limit: int) -> None:
+        """roots: bars and their arrays, whose indicators are kept."""
         self.limit, self.held = limit, 0
         # By id: the object itself, for an id means something only while its object lives, and a number of its own,
         # for an id comes again.
@@ -35,6 +39,7 @@ class Memo:
         for root in roots:
             self._know(root)
         self.seen: set[Any] = set()
+        self.gapless: set[int] = set()  # ids of known arrays that were looked through
         self.results: OrderedDict[Any, tuple[Any, list[Any]]] = OrderedDict()
 
     def call(
@@ -85,6 +90,7 @@ class Memo:
             _, (_, old) = self.results.popitem(last=False)
             for array in old:
                 del self.known[id(array)]
+                self.gapless.discard(id(array))
                 self.held -= array.nbytes
 
 
@@ -100,13 +106,10 @@ _here = threading.local()
 
 
 @contextmanager
-def sharing(*roots: object, limit: int) -> Iterator[None]:
-    """Share indicators of `roots` (bars and their arrays) in this thread until the block ends.
-
-    limit: bytes of arrays that are kept at most; 0 shares nothing.
-    """
+def sharing(memo: Memo | None) -> Iterator[None]:
+    """Share indicators by way of `memo` in this thread until the block ends; None shares nothing."""
     before = getattr(_here, "memo", None)
-    _here.memo = Memo(roots, limit) if limit > 0 else None
+    _here.memo = memo
     try:
         yield
     finally:
@@ -125,3 +128,16 @@ def shared(function: Callable[P, R], *, at_once: bool = False) -> Callable[P, R]
         return function(*args, **kwargs) if memo is None else memo.call(function, args, kwargs, at_once)
 
     return call
+
+
+def known_gapless(values: Any) -> bool:
+    """Return True for a shared array in which `note_gapless` was told that nothing is missing."""
+    memo: Memo | None = getattr(_here, "memo", None)
+    return memo is not None and id(values) in memo.gapless
+
+
+def note_gapless(values: Any) -> None:
+    """Remember, of a shared array, that it has no gap."""
+    memo: Memo | None = getattr(_here, "memo", None)
+    if memo is not None and id(values) in memo.known:
+        memo.gapless.add(id(values))

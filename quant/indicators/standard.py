@@ -224,5 +224,7 @@ def _talib(function: Any, options: tuple[float, ...], *inputs: Floats) -> tuple[
 def _check_unstable() -> None:
     changed = [name for name in UNSTABLE if get_unstable_period(name) != 0]
     if changed:
-        reason = "this process set TA-Lib's unstable period of these, which moves where values start; set it to 0"
+        reason = (
+            "this process set TA-Lib's unstable period of these, which moves where values start; set it to 0"
+        )
         raise ParameterError("talib", changed, reason)

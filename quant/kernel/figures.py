@@ -249,14 +249,13 @@ def figures(
     out[8] = n_held / n
     for k in range(n_fills):
         scratch[k] = abs(fills[k].quantity) * fills[k].price
+        pnl[k] = fills[k].commission
     years = m / s.periods_per_year
     out[9] = pairwise(scratch, 0, n_fills) / years / middle if middle > 0.0 and years > 0.0 else NAN
+    out[17] = pairwise(pnl, 0, n_fills)
     count = closed_trades(fills, n_fills, charges, n_charges, pnl, parts)
     out[10] = count
     trade_figures(pnl, count, scratch, out)
-    for k in range(n_fills):
-        scratch[k] = fills[k].commission
-    out[17] = pairwise(scratch, 0, n_fills)
     out[18] = 0.0
     if s.slippage != 0:
         for k in range(n_fills):

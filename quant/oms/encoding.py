@@ -36,7 +36,7 @@ REPORTS: Final[dict[str, type[Report]]] = {
 }
 
 
-def _decimal_text(value: Decimal | int) -> str:
+def decimal_text(value: Decimal | int) -> str:
     """Return a quantity in digits without exponent or needless zeros: 100, 100.0 and 1E+2 are one quantity."""
     value = Decimal(value)
     if not value.is_finite():
@@ -60,7 +60,7 @@ WAYS: Final[dict[str, Ways]] = {
     "int": (int, int),
     "bool": (bool, bool),
     "float": (_float, float),
-    "Decimal": (_decimal_text, Decimal),
+    "Decimal": (decimal_text, Decimal),
     "Kind": (str, Kind),
     "TimeInForce": (str, TimeInForce),
 }

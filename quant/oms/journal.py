@@ -291,23 +291,23 @@ class Journal:
             raise JournalFailed(str(self.path), f"nothing more is taken: {self._failed}", journal_file.ROOM)
 
     def _check_ticket(self, ticket: Ticket, order_id: int, batch: Mapping[str, int]) -> None:
-        head, _, count = ticket.ref.rpartition(":")
-        reasons = {
-            f"must be of the form q1:{self.deployment}:1, as next_ref gives it": head
-            != f"q1:{self.deployment}"
-            or not (count.isascii() and count.isdigit()),
-            f"has more than {LONGEST_REF} characters": len(ticket.ref) > LONGEST_REF,
-            "was used before; an order is sent again under its own ref and id": ticket.ref
-            in {*self._refs, *batch},
-        }
-        for reason, holds in reasons.items():
-            if holds:
-                raise ParameterError("ref", ticket.ref, reason)
+        ref = ticket.ref
+        head, _, count = ref.rpartition(":")
+        if head != f"q1:{self.deployment}" or not (count.isascii() and count.isdigit()):
+            raise ParameterError(
+                "ref", ref, f"must be of the form q1:{self.deployment}:1, as next_ref gives it"
+            )
+        if len(ref) > LONGEST_REF:
+            raise ParameterError("ref", ref, f"has more than {LONGEST_REF} characters")
+        if ref in self._refs or ref in batch:
+            raise ParameterError(
+                "ref", ref, "was used before; an order is sent again under its own ref and id"
+            )
         if ticket.account != self.account:
             raise ParameterError("account", ticket.account, f"is not that of the journal, {self.account}")
         if ticket.quantity == 0:
             raise ParameterError("quantity", ticket.quantity, "must not be 0")
-        if ticket.parent and ticket.parent not in {*self._refs, *batch}:
+        if ticket.parent and ticket.parent not in self._refs and ticket.parent not in batch:
             raise ParameterError("parent", ticket.parent, "is no order of this journal")
         if not 0 < order_id <= LARGEST_ID:
             raise ParameterError("order_id", order_id, f"must be between 1 and {LARGEST_ID}")
@@ -325,13 +325,9 @@ def _order_id(report: Report, clients: set[int]) -> int:
 
 def _check_name(deployment: str) -> None:
     longest = LONGEST_REF - len("q1::") - len(str(LARGEST_ID))
-    if (
-        not (deployment.isascii() and deployment.isprintable() and 0 < len(deployment) <= longest)
-        or ":" in deployment
-    ):
-        reason = (
-            f"must be 1 to {longest} printable ASCII characters without a colon: it stands in every orderRef"
-        )
+    sound = deployment.isascii() and deployment.isprintable() and ":" not in deployment
+    if not (sound and 0 < len(deployment) <= longest):
+        reason = f"must be 1 to {longest} printable ASCII characters, no colon: it stands in every orderRef"
         raise ParameterError("deployment", deployment, reason)
 
 

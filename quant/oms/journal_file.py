@@ -101,26 +101,28 @@ def make(path: Path, meta: dict[str, str]) -> None:
         try:
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             with closing(sqlite3.connect(part, isolation_level=None)) as db:
-                db.execute("PRAGMA synchronous = FULL")
-                db.executescript(f"BEGIN; {TABLES} COMMIT;")
+                db.execute("PRAGMA synchronous = OFF")  # the whole file is made to last below
+                db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+                db.execute("BEGIN")
                 db.executemany("INSERT INTO meta VALUES (?, ?)", sorted({**meta, "open": "no"}.items()))
-                db.execute(f"PRAGMA user_version = {SCHEMA}")
+                db.execute("COMMIT")
+                db.execute("PRAGMA journal_mode = WAL").fetchall()
+            _sync(part, os.O_RDWR)  # Windows syncs only what may be written
             os.replace(part, path)
-            _sync_folder(path.parent)
+            if os.name != "nt":  # which has no such call for folders, and needs none
+                _sync(path.parent, os.O_RDONLY)
         finally:
             part.unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as e:
         raise told(path, e) from e
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; Windows has no such call and needs none."""
-    if os.name != "nt":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(path: Path, how: int) -> None:
+    handle = os.open(path, how)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def connect(path: Path, meta: dict[str, str]) -> sqlite3.Connection:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from quant.core.orders import Execution, Ticket
 from quant.errors import JournalDamaged
 from quant.oms import journal_file
-from quant.oms.encoding import from_plain, report_of
+from quant.oms.encoding import decimal_text, from_plain, report_of
 from quant.oms.fills import exec_key
 from quant.oms.ledger import (
     Fact,
@@ -36,14 +36,15 @@ ADD_FILL: Final = "INSERT OR IGNORE INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 def fill_row(execution: Execution) -> tuple[Any, ...]:
     """Return an execution's row in the table of fills; the first three name it."""
     e, (stem, revision) = execution, exec_key(execution.exec_id)
-    return e.account, stem, revision, e.ref, e.con_id, e.symbol, e.time, str(e.quantity), float(e.price)
+    quantity = decimal_text(e.quantity)
+    return e.account, stem, revision, e.ref, e.con_id, e.symbol, e.time, quantity, float(e.price)
 
 
 def load(db: sqlite3.Connection, path: Path, deployment: str, account: str, strategy_hash: str) -> Ledger:
     """Return everything that a journal holds. Raises JournalDamaged for a lost or changed record."""
     try:
         found = {table: _read(db, path, table) for table in journal_file.RECORDS}
-        fills = set(db.execute("SELECT account, stem, revision FROM fill").fetchall())
+        fills = set(db.execute("SELECT * FROM fill").fetchall())
     except (sqlite3.Error, UnicodeDecodeError) as e:
         raise journal_file.told(path, e) from e
     ledger = Ledger(
@@ -54,8 +55,10 @@ def load(db: sqlite3.Connection, path: Path, deployment: str, account: str, stra
     if numbers != list(range(1, len(numbers) + 1)):
         lost = next(wanted for wanted, has in enumerate([*numbers, 0], start=1) if wanted != has)
         raise JournalDamaged(str(path), f"record {lost} is lost", journal_file.MEND)
-    executions = [fact.report for fact in ledger.facts if isinstance(fact.report, Execution)]
-    if {fill_row(e)[:3] for e in executions} != fills:
+    rows = [fill_row(fact.report) for fact in ledger.facts if isinstance(fact.report, Execution)]
+    if (
+        set({row[:3]: row for row in reversed(rows)}.values()) != fills
+    ):  # told in two ways, the first stands there
         reason = "its table of fills is not what the executions say"
         raise JournalDamaged(str(path), reason, journal_file.MEND)
     return ledger

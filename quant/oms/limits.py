@@ -76,8 +76,9 @@ class Market:
 
     tick: least price step. size_step, min_size: of a quantity. multiplier: currency units per price unit and unit.
     rate: base currency per unit of the instrument's, None = unknown. price: last good one, None = none; at: its
-    time; bar_ns: length of the bar that gave it, 0 for a quote. late: its bars do not come on time. cutoff: of the
-    next auction, None = none today. is_open: by calendar and liquid hours. blackout: TWS restarts now.
+    time; bar_ns: length of the bar that gave it, 0 for a quote. late: its bars do not come on time. is_open: by
+    calendar and liquid hours. last_close: end of the last session that is over. cutoff: of the next auction, None =
+    none today. blackout: TWS restarts now.
     """
 
     tick: float | None
@@ -93,6 +94,7 @@ class Market:
     delayed: bool = False
     late: bool = False
     cutoff: int | None = None
+    last_close: int | None = None
 
     def notional(self, quantity: Decimal, price: float | None) -> float | None:
         """Return what that many cost in base currency, unsigned; None where price or rate is not known."""

@@ -56,10 +56,16 @@ def compare_order(
     before, now = echo_of(order, first), echo_of(order, second)
     if order.standing.is_final:
         # Inactive is no contradiction: IB lists what it turned down among the open orders for a while.
-        if before is not None and now is not None and now.status not in ("Inactive", "PendingCancel"):
+        known = order.since < first.asked_at  # else it ended while they were read
+        if (
+            known
+            and before is not None
+            and now is not None
+            and now.status not in ("Inactive", "PendingCancel")
+        ):
             yield from _contradiction(order, now, books)
-    elif order.trail.last > first.asked_at:
-        return  # sent since: neither snapshot can lack it
+    elif order.trail.last >= first.asked_at:
+        return  # sent since: nothing follows if they lack it
     elif before is not None and now is not None:
         yield from _there(order, now, books, first, policy)
     elif order.acknowledged:
@@ -85,7 +91,7 @@ def _there(order: Order, echo: Echo, books: Books, first: Snapshot, policy: Poli
         yield Conclude(order.ref, What.FOUND, f"open at the broker as {echo.status}")
     asked = order.trail.cancelled
     if asked is not None:
-        if asked <= first.asked_at and echo.status != "PendingCancel":
+        if asked + policy.cancel_s * SECOND <= first.asked_at and echo.status != "PendingCancel":
             yield Cancel(order.ref, "its cancellation was asked for, and it is still open")
         return
     if order.purpose is Purpose.ENTRY and echo.status == "Inactive":
@@ -214,15 +220,19 @@ def _never_seen(
         else:
             yield Resend(order.ref, text)
         return
-    if order.trail.cancelled is None or order.trail.cancelled > first.asked_at:
+    if order.trail.cancelled is None or order.trail.cancelled >= first.asked_at:
         # Behind the order on the same connection: if that still waits somewhere, this ends it.
         yield Cancel(order.ref, text) if order.trail.cancelled is None else f"{text}; it is being cancelled"
     elif UNKNOWN_ID in told or second.next_order_id <= intent.order_id:
         yield _notice(order, Noticed.MISSING, text)
         yield Conclude(order.ref, What.NOT_SENT, "in none of the broker's lists, and its id is unknown there")
     else:
-        yield _notice(order, Noticed.UNKNOWN_ORDER, text)
-        yield f"{text}, and IB does not say that it never came"
+        doubt = f"{text}, and IB does not say that it never came"
+        yield _notice(order, Noticed.UNKNOWN_ORDER, doubt)
+        again = (
+            order.trail.cancelled + policy.cancel_s * SECOND <= first.asked_at
+        )  # its answer may have been lost
+        yield Cancel(order.ref, doubt) if again else doubt
 
 
 def needed(order: Order, books: Books) -> bool:

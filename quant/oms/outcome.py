@@ -28,14 +28,16 @@ class Policy:
     """How the books are compared.
 
     gap_s: between the questions of two snapshots that may agree. max_sends: of one order under its id.
-    max_repairs: of one protective order. day_s: a DAY order older than this is over where closed_at does not say.
-    closed_at: end of the last session that is over, by con_id, UTC ns.
+    max_repairs: of one protective order. cancel_s: how long a cancel may take before it is asked for again.
+    day_s: a DAY order older than this is over where closed_at does not say. closed_at: end of the last session that
+    is over, by con_id, UTC ns.
     """
 
     start: Start = Start.BASELINE
     gap_s: float = 5.0
     max_sends: int = 3
     max_repairs: int = 2
+    cancel_s: float = 5.0
     day_s: float = 86_400.0
     closed_at: tuple[tuple[int, int], ...] = ()
 
@@ -85,11 +87,12 @@ def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One of our orders, with all that is known of it."""
+    """One of our orders, with all that is known of it. since: when it came to stand as it does, 0 = an earlier run."""
 
     intent: Intent
     standing: OrderStanding
     trail: Trail
+    since: int = 0
 
     @property
     def ref(self) -> str:
@@ -246,14 +249,23 @@ Item = str | Notice | Action  # of a comparison; a text is something to wait for
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What two snapshots say. waiting: why the gate cannot open yet; in doubt for long, it halts with these words."""
+    """What two snapshots say.
+
+    waiting: why the gate cannot open yet. steady: False where the two differ, and so say nothing.
+    """
 
     waiting: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
     actions: tuple[Action, ...] = ()
+    steady: bool = True
 
     @property
     def agreed(self) -> bool:
         """True where journal and broker say the same, and nothing must be done about an order first."""
-        later = (Resend, Repair, Cancel, HaltAll)
-        return not self.waiting and not any(isinstance(action, later) for action in self.actions)
+        return self.steady and not self.open_points
+
+    @property
+    def open_points(self) -> tuple[str, ...]:
+        """What keeps the books from agreeing; if it lasts, it is what a halt says."""
+        later = (a.why for a in self.actions if isinstance(a, Resend | Repair | Cancel | HaltAll))
+        return tuple(dict.fromkeys((*self.waiting, *later)))

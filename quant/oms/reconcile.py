@@ -46,7 +46,7 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
     odd = odd_halts(books)
     differ = disagreement(books.account, first, second, policy)
     if differ:
-        return Outcome((differ,), odd[0], odd[1])
+        return Outcome((differ,), odd[0], odd[1], steady=False)
     found = _gather([*_strangers(books, second), *_foreign_orders(books, second)])
     unsure: set[int] = set()
     for order in books.orders:
@@ -62,10 +62,10 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
 def doubts(books: Books, snapshot: Snapshot, policy: Policy) -> Outcome:
     """Return what one snapshot says; it can raise doubts, but can neither settle one nor conclude anything."""
     outcome = reconcile(books, snapshot, snapshot, replace(policy, gap_s=-1.0))
-    stops = tuple(a for a in outcome.actions if isinstance(a, HaltInstrument | HaltAll))
-    waiting = list(outcome.waiting)
-    waiting += [a.why for a in outcome.actions if not isinstance(a, HaltInstrument | HaltAll)]
-    return Outcome(tuple(waiting), outcome.notices, stops)
+    known = odd_halts(books)[1]  # these follow from facts, whatever a snapshot says
+    stops = tuple(a for a in outcome.actions if isinstance(a, HaltInstrument) or a in known)
+    waiting = (a.why for a in outcome.actions if a not in stops)
+    return Outcome((*outcome.waiting, *waiting), outcome.notices, stops)
 
 
 # ---------------------------------------------------------------- two snapshots
@@ -130,13 +130,18 @@ def _gather(items: Iterable[Item]) -> _Found:
     return found
 
 
+def odd_text(ref: str, oddity: Oddity) -> str:
+    """Return how an oddity is told; a halt for it bears the same words."""
+    return f"order {ref}: {oddity}"
+
+
 def odd_halts(books: Books) -> tuple[tuple[Notice, ...], tuple[Action, ...]]:
     """Return what is odd about our orders, and a halt for each that nobody has been halted for yet."""
     notices: list[Notice] = []
     actions: list[Action] = []
     for order in books.orders:
         for oddity in sorted(order.standing.oddities):
-            text = f"order {order.ref}: {oddity}"
+            text = odd_text(order.ref, oddity)
             notices.append(Notice(Noticed.ODD, text, order.ref, order.intent.ticket.con_id))
             if oddity not in HALTING or text in books.halted_for:
                 continue

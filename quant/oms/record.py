@@ -38,8 +38,9 @@ class Record:
         self.reducing = "" if ledger.reducing is None else ledger.reducing.reason
         self.halted_for = {halt.reason for halt in ledger.halts if not halt.who}
         self.agreed_at = next((s.answered_at for s in ledger.snapshots if s.found.startswith(AGREED)), None)
-        self.changes: list[Change] = []
+        self.changes: list[Change] = []  # until the desk takes them
         self._told = {standing.ref: standing for standing in self.standings}  # as last told
+        self._since: dict[str, int] = {}
         self._positions: dict[int, Decimal] = defaultdict(Decimal)
         for standing in self.standings:
             self._positions[self.ticket(standing.ref).con_id] += standing.filled
@@ -48,6 +49,11 @@ class Record:
                 self._positions[holding.con_id] += holding.quantity
 
     # ---------------------------------------------------------------- reading
+    @property
+    def account(self) -> str:
+        """The account that the journal belongs to."""
+        return self._journal.account
+
     def ticket(self, ref: str) -> Ticket:
         """Return what was asked for; KeyError for an order not ours."""
         return self.standings.intent(ref).ticket
@@ -84,7 +90,10 @@ class Record:
 
     def books(self, queued: frozenset[str], starting: bool) -> Books:
         """Return what reconciliation compares with the broker's books."""
-        orders = tuple(Order(i, self.standings[i.ref], self._trails[i.ref]) for i in self._intents)
+        orders = tuple(
+            Order(i, self.standings[i.ref], self._trails[i.ref], self._since.get(i.ref, 0))
+            for i in self._intents
+        )
         return Books(
             deployment=self._journal.deployment, account=self._journal.account, client_id=self._setup.client_id,
             instruments=self._setup.instruments, orders=orders, holdings=tuple(self._holdings), queued=queued,
@@ -113,13 +122,13 @@ class Record:
         mark = self._journal.mark(ref, what, now, why)
         self._marks[ref].append(mark)
         self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
-        self._changed(self.standings.add_mark(mark))
+        self._changed(self.standings.add_mark(mark), now)
 
     def add_reports(self, reports: Sequence[Report], now: int) -> None:
         """Write what the broker said; what is known already changes nothing."""
         facts = self._journal.add_reports(reports, now)
         for after in self.standings.add_reports(fact.report for fact in facts):
-            self._changed(after)
+            self._changed(after, now)
 
     def add_snapshot(self, snapshot: Snapshot, found: str, now: int) -> None:
         """Write that a snapshot was seen and what came of it."""
@@ -151,10 +160,11 @@ class Record:
             self._journal.clear_halt(who, reason, now, stop)
         self.halted = self.reducing = ""
 
-    def _changed(self, after: OrderStanding) -> None:
+    def _changed(self, after: OrderStanding, now: int) -> None:
         before = self._told[after.ref]
         if repr(before) == repr(after):  # NaN equals itself here
             return
         self._positions[self.ticket(after.ref).con_id] += after.filled - before.filled
         self._told[after.ref] = after
+        self._since[after.ref] = now
         self.changes.append(Change(before, after))

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ from quant.research.progress import Progress, no_progress
 from quant.research.result import LOW_IS_GOOD, Sweep
 from quant.research.search import BATCH, Search, search_of
 from quant.research.shipping import pack
-from quant.research.task import Row, Task, evaluate
+from quant.research.task import Row, Task, evaluate, evaluator
 from quant.research.verify import SHARPE, Verification, best_of, verified
 from quant.store.folder import data_folder, quote
 from quant.strategy import Strategy, look_ahead, plans
@@ -511,7 +511,7 @@ def _work(
         return
     cores = os.cpu_count()
     count = min(1 if cores is None else cores, len(chunks)) if workers is None else min(workers, len(chunks))
-    run: Callable[..., Iterator[tuple[int, list[Row]]]] = (
-        threads.run if plan.task.engine == "compiled" else processes.run
-    )
-    yield from run(evaluate, plan.task, chunks, workers=count)
+    if plan.task.engine == "compiled":
+        yield from threads.run(evaluator(), plan.task, chunks, workers=count)
+    else:
+        yield from processes.run(evaluate, plan.task, chunks, workers=count)

@@ -5,9 +5,10 @@ A row depends on the task and its own combination only, never on its neighbours,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
@@ -15,13 +16,11 @@ import numpy as np
 from quant.backtest import engine
 from quant.backtest.job import Job, decide, wishes
 from quant.backtest.result import measured
+from quant.core.bars import Bars
 from quant.core.sessions import Floats
 from quant.errors import QuantError
-from quant.indicators.shared import sharing
+from quant.indicators.shared import Memo, sharing
 from quant.metrics import NAMES
-
-if TYPE_CHECKING:
-    from quant.kernel.run import Feed, Scratch
 
 SHARED_BYTES: Final = 16_000_000  # of indicators that combinations share, in each thread
 
@@ -59,32 +58,60 @@ def evaluate(task: Task, combos: Sequence[Mapping[str, Any]]) -> list[Row]:
     """
     if task.engine != "compiled":
         return [_by_backtrader(task, params) for params in combos]
-    # Here, for it takes a second: workers for plain strategies do without the compiler.
-    from quant.backtest import compiled
-    from quant.kernel.run import Scratch
-
-    feed = compiled.kernel_feed(task.job)
-    scratch = Scratch(feed)
-    (bars,) = task.job.bars
-    roots = (bars, bars.open, bars.high, bars.low, bars.close, bars.volume)
-    with sharing(*roots, limit=SHARED_BYTES):
-        return [_by_kernel(task, params, feed, scratch) for params in combos]
+    return Bench(task.job).rows(combos)
 
 
-def _by_kernel(task: Task, params: Mapping[str, Any], feed: Feed, scratch: Scratch) -> Row:
-    try:
-        (plan,) = wishes(task.job, params, copied=False)
-    except QuantError:
-        # Perhaps it writes into an indicator's array, which here belongs to others too: once more with its own.
+def evaluator() -> Callable[[Task, Sequence[Mapping[str, Any]]], list[Row]]:
+    """Return an `evaluate` for the threads of one sweep: what its chunks have in common is made once a thread."""
+    here = threading.local()
+
+    def rows(task: Task, combos: Sequence[Mapping[str, Any]]) -> list[Row]:
+        if getattr(here, "task", None) is not task:
+            here.task, here.bench = task, Bench(task.job)
+        found: list[Row] = here.bench.rows(combos)
+        return found
+
+    return rows
+
+
+class Bench:
+    """What the combinations of a job use in turn, in one thread, by the compiled engine."""
+
+    def __init__(self, job: Job) -> None:
+        # Here, for it takes a second: workers for plain strategies do without the compiler.
+        from quant.backtest import compiled
+        from quant.kernel.run import Scratch
+
+        self.job = job
+        self.feed = compiled.kernel_feed(job)
+        self.scratch = Scratch(self.feed)
+        self.memo = memo_of(job.bars[0])
+
+    def rows(self, combos: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Return the row of each combination."""
+        with sharing(self.memo):
+            return [self._row(params) for params in combos]
+
+    def _row(self, params: Mapping[str, Any]) -> Row:
+        from quant.kernel.run import row
+
         try:
-            with sharing(limit=0):
-                (plan,) = wishes(task.job, params, copied=False)
-        except QuantError as e:
-            return Row(None, None, str(e))
-    from quant.kernel.run import row
+            (plan,) = wishes(self.job, params, copied=False)
+        except QuantError:
+            # Perhaps it writes into an indicator's array, which here belongs to others too: once more with its own.
+            try:
+                with sharing(None):
+                    (plan,) = wishes(self.job, params, copied=False)
+            except QuantError as e:
+                return Row(None, None, str(e))
+        figures, returns = row(self.feed, plan.target, plan.stop, plan.limit, plan.follow_stop, self.scratch)
+        return Row(figures, returns)
 
-    figures, returns = row(feed, plan.target, plan.stop, plan.limit, plan.follow_stop, scratch)
-    return Row(figures, returns)
+
+def memo_of(bars: Bars) -> Memo:
+    """Return what indicators of these bars are shared by."""
+    arrays = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return Memo(bars, *arrays, limit=SHARED_BYTES)
 
 
 def _by_backtrader(task: Task, params: Mapping[str, Any]) -> Row:

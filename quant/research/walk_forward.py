@@ -44,7 +44,7 @@ from quant.research.check.subject import cut
 from quant.research.progress import Progress, no_progress
 from quant.research.result import LOW_IS_GOOD
 from quant.research.sweep import ENGINES, Combos, Plan, plan_sweep, record_trials, trials_of
-from quant.research.task import SHARED_BYTES, Row, Task
+from quant.research.task import Row, Task, memo_of
 from quant.research.verify import SHARPE
 from quant.research.walk_forward_report import COUNTS, DATES, GROWING, WalkForward
 from quant.research.windows import Length, Span, Window, cut_windows, length_text, sessions_of, span
@@ -193,7 +193,7 @@ def _rows(task: Task, s: Span, combos: Combos) -> list[Row]:
     scratch = Scratch(feed)
     (b,) = history
     rows = []
-    with sharing(b, b.open, b.high, b.low, b.close, b.volume, limit=SHARED_BYTES):
+    with sharing(memo_of(b)):
         for params in combos:
             try:
                 job = _shared(task.job, history, s, params)
@@ -214,7 +214,7 @@ def _shared(job: Job, history: tuple[Bars, ...], s: Span, params: Mapping[str, A
         if "read-only" not in str(e):
             raise
     # It writes into an indicator's array, which here belongs to others too: once more with one of its own.
-    with sharing(limit=0):
+    with sharing(None):
         return _decided(job, history, s, params, copied=False)
 
 

@@ -41,8 +41,8 @@ class Manifest:
     """What manifest.json says.
 
     files: one a year, in order. revisions: the file with the bars that were replaced, if any; `year` is 0.
-    requests: in order of time; plain values for JSON, with "kind" and "at" (UTC, ISO).
-    coverage: when the bars are known to be complete; empty: when the source is known to have none.
+    requests: in order of time; plain values for JSON, with "kind", "at" (UTC, ISO) and their window; see history.py.
+    coverage: the windows for which bars are complete, joined; empty: those in which the source has none.
     """
 
     instrument: Instrument

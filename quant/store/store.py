@@ -68,8 +68,8 @@ class Store:
     ) -> Series:
         """Return the series of a symbol. Its exact spelling wins over another case.
 
-        source: None takes the one source that has it, before "simulated", before "sample". Raises SeriesNotFound
-        (with what is there instead), ParameterError if two sources have it, DamagedData.
+        source: None takes the one source that has it; "simulated" only where no other has it, and "sample" last.
+        Raises SeriesNotFound (with what is there instead), ParameterError if two sources have it, DamagedData.
         """
         size = bar_size(bar)
         # The folder's name leads straight to the exact spelling; only without it all manifests are read.

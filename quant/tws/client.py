@@ -25,7 +25,9 @@ class Client:
         self.updates_multi: dict[int, str] = {}  # reqAccountUpdatesMulti: request -> model code
         self.summaries: dict[int, tuple[str, ...]] = {}  # reqAccountSummary: request -> tags
         self.timers: dict[tuple[str, int], int] = {}  # (kind, request) -> number of its timer
-        self.on_fill: dict[tuple[str, int], Callable[[int], None]] = {}  # profit and loss: told after each fill
+        self.on_fill: dict[
+            tuple[str, int], Callable[[int], None]
+        ] = {}  # profit and loss: told after each fill
         self.auto_bind = False  # reqAutoOpenOrders of client 0
         self._outbox: list[Any] = []
 

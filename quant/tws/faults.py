@@ -18,7 +18,9 @@ import numpy as np
 
 from quant.core.barsize import SECOND
 from quant.errors import ParameterError
+from quant.tws import order_faults
 from quant.tws.codec import ANSWERS, REQUESTS
+from quant.tws.order_faults import OrderFault, OrderFaults
 
 CONNECT, GREETING = "connect", "greeting"
 _ASKED: Final = tuple(entry.name for entry in REQUESTS.values())
@@ -40,7 +42,9 @@ class Do(StrEnum):
     CLOSE = "close"  # a FIN after what was sent, or after `size` bytes of the answer (C1, C5)
     RESET = "reset"  # a RST, what was not sent is lost; after `size` bytes of the answer (C5)
     SILENCE = "silence"  # half-open: nothing is read nor sent any more, the socket stays; likewise (C5)
-    RESTART = "restart"  # all clients get a RST, the request is lost; next valid ids begin with `size` again (C6)
+    RESTART = (
+        "restart"  # all clients get a RST, the request is lost; next valid ids begin with `size` again (C6)
+    )
     HALF = "half"  # half of the next frame, then silence (C5)
 
     SPLIT = "split"  # byte by byte (C9)
@@ -54,11 +58,15 @@ class Do(StrEnum):
     NOT_UTF8 = "not utf-8"  # a letter of each payload becomes the byte FF (C9)
     FLOOD = "flood"  # the first frame `size` times, 100,000 without (C9)
 
-    ACCOUNT = "account"  # the accounts told are `text`: another's, a live one "U...", an advisor's "F...,U..." (C3)
+    ACCOUNT = (
+        "account"  # the accounts told are `text`: another's, a live one "U...", an advisor's "F...,U..." (C3)
+    )
     DELAYED = "delayed"  # market data are delayed: 10167, type 3 and delayed ticks (D7)
     PARTIAL = "partial"  # a bar is told before it is whole: as the last of an answer, else before the whole one (D2)
     OLDER = "older"  # after a bar the one before it comes again (D4)
-    REVISE = "revise"  # another close and volume: in `size` bars of an answer; else the bar comes again so (D5)
+    REVISE = (
+        "revise"  # another close and volume: in `size` bars of an answer; else the bar comes again so (D5)
+    )
     GAP = "gap"  # `size` bars in a row are missing in the answer (D6)
     ZERO = "zero"  # `size` bars with 0 as prices, as volume, or both: text = "price", "volume" or "" (D7)
 
@@ -68,7 +76,7 @@ ENDS: Final = (Do.CLOSE, Do.RESET, Do.SILENCE)
 OF_BARS: Final = (Do.PARTIAL, Do.OLDER, Do.REVISE, Do.GAP, Do.ZERO)
 # Where a fault can happen, if not anywhere.
 _AT: Final[dict[Do, tuple[str, ...]]] = {
-    Do.REFUSE: (*_ASKED, *BARS), Do.IGNORE: _ASKED, Do.LATE: (*_ASKED, *_TOLD), Do.ACCOUNT: ("ManagedAccounts",),
+    Do.REFUSE: (*_ASKED, *BARS[1:]), Do.IGNORE: _ASKED, Do.LATE: (*_ASKED, *_TOLD), Do.ACCOUNT: ("ManagedAccounts",),
     Do.DELAYED: ("MarketDataRequest",), Do.GAP: BARS[:1], Do.OLDER: BARS[1:],
     **dict.fromkeys((Do.PARTIAL, Do.REVISE, Do.ZERO), BARS),
 }  # fmt: skip
@@ -111,25 +119,31 @@ class Fault:
         if self.do is Do.ZERO and self.text not in _ZEROES:
             raise ParameterError("fault.text", self.text, 'must be "price", "volume" or nothing for "zero"')
         if (self.do is Do.LATE) != (self.late_s > 0.0) or not self.late_s <= 1e9:
-            raise ParameterError("fault.late_s", self.late_s, 'must be seconds above 0 for "late", and for it alone')
+            raise ParameterError(
+                "fault.late_s", self.late_s, 'must be seconds above 0 for "late", and for it alone'
+            )
         if not 0.0 <= self.chance <= 1.0:
             raise ParameterError("fault.chance", self.chance, "must lie in 0 to 1")
         if self.skip < 0 or self.count < 0 or not 0 <= self.size < 2**31:
             raise ParameterError("fault", self.do, "must not have a negative skip, count or size")
 
 
-def read(path: Path) -> list[Fault]:
-    """Return the rows [[fault]] of a TOML file. Raises ParameterError that names what is wrong, OSError."""
+def read(path: Path) -> list[Fault | OrderFault]:
+    """Return the rows [[fault]] and [[order_fault]] of a TOML file.
+
+    Raises ParameterError that names what is wrong, OSError.
+    """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ParameterError("faults", str(path), f"is no TOML file: {e}") from None
-    rows = found.pop("fault", None)
+    of_orders = order_faults.rows(found.pop("order_fault", []))
+    rows = found.pop("fault", [] if of_orders else None)
     if found or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ParameterError(
-            "faults", str(path), 'must hold tables [[fault]] and nothing else, e.g. do = "close"'
+            "faults", str(path), 'must hold tables [[fault]], [[order_fault]] and nothing else, e.g. do = "close"'
         )
-    return [_fault(row) for row in rows]
+    return [*(_fault(row) for row in rows), *of_orders]
 
 
 def _fault(row: dict[str, Any]) -> Fault:
@@ -151,15 +165,20 @@ def _fault(row: dict[str, Any]) -> Fault:
 
 
 class Faults:
-    """A script as it is played. Same script, seed and events: same faults. rng: what else is drawn."""
+    """A script as it is played. Same script, seed and events: same faults. rng: what else is drawn.
 
-    def __init__(self, script: Iterable[Fault], seed: int = 0) -> None:
-        script = list(script)
+    orders: the faults of orders among them.
+    """
+
+    def __init__(self, script: Iterable[Fault | OrderFault], seed: int = 0) -> None:
+        given = list(script)
+        rows = [row for row in given if isinstance(row, Fault)]
+        self.orders = OrderFaults((row for row in given if isinstance(row, OrderFault)), seed)
         self.rng = np.random.default_rng(seed)
-        self._rows = [row for row in script if row.on]
+        self._rows = [row for row in rows if row.on]
         self._seen = [0] * len(self._rows)
         self._done = [0] * len(self._rows)
-        self._timed = sorted((row for row in script if row.after_s is not None), key=_after_ns)
+        self._timed = sorted((row for row in rows if row.after_s is not None), key=_after_ns)
 
     def at(self, event: str) -> list[Fault]:
         """Return the faults that happen at an event, in the script's order."""

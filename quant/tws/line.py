@@ -98,7 +98,9 @@ class Line:
 
     def _not_text(self, payload: bytes) -> bytes:
         """Return a payload one letter of which is no UTF-8; one without letters stays."""
-        letters = [at for at, byte in enumerate(payload) if at >= _ID and chr(byte).isascii() and chr(byte).isalpha()]
+        letters = [
+            at for at, byte in enumerate(payload) if at >= _ID and chr(byte).isascii() and chr(byte).isalpha()
+        ]
         if not letters:
             return payload
         at = letters[int(self._rng.integers(len(letters)))]

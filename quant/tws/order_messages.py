@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -22,7 +23,16 @@ from ibapi.protobuf.PlaceOrderRequest_pb2 import PlaceOrderRequest
 from quant.tws.exchange.hours import in_zone, utc
 from quant.tws.exchange.listing import Listing, contract
 from quant.tws.exchange.margin import Preview
-from quant.tws.exchange.orders import LIMITS, REDUCE, Charged, Executed, OrderRequest, OrderView, Status
+from quant.tws.exchange.orders import (
+    LIMITS,
+    REDUCE,
+    STOPS,
+    Charged,
+    Executed,
+    OrderRequest,
+    OrderView,
+    Status,
+)
 from quant.tws.exchange.refusal import Refusal, invalid
 from quant.tws.exchange.request import parse_end
 
@@ -71,30 +81,28 @@ def order_request(
     elif order.goodTillDate:
         return invalid("goodTillDate is for orders of the time in force GTD")
     kind = order.orderType.upper()
-    return OrderRequest(
+    wanted = OrderRequest(
         (client, asked.orderId), listing, _SIDES[order.action.upper()], quantity, kind, tif=order.tif.upper() or "DAY",
         account=order.account, reference=order.orderRef, exchange=asked.contract.exchange or listing.exchanges[0],
         good_till=till, parent=order.parentId, oca=order.ocaGroup, oca_type=order.ocaType or REDUCE,
-        transmit=order.transmit, **_prices(kind, order),
+        transmit=order.transmit,
     )  # fmt: skip
+    return _priced(wanted, order)
 
 
-def _prices(kind: str, order: Order) -> dict[str, float | None]:
-    """Return the prices that a kind of order has: each sits in another field."""
+def _priced(wanted: OrderRequest, order: Order) -> OrderRequest:
+    """Return an order with the prices of its kind: each sits in another field."""
 
     def given(name: str) -> float | None:
         return float(getattr(order, name)) if order.HasField(name) else None
 
-    found: dict[str, float | None] = {}
-    if kind in LIMITS:
-        found["limit"] = given("lmtPrice")
-    if kind in ("STP", "STP LMT"):
-        found["stop"] = given("auxPrice")
-    if kind == "TRAIL":
-        # A percentage counts; clients send 0 for what they leave out.
-        found = {"stop": given("trailStopPrice") or None, "trail_percent": given("trailingPercent") or None}
-        found["trail"] = given("auxPrice") or None
-    return found
+    limit = given("lmtPrice") if wanted.kind in LIMITS else None
+    if wanted.kind == "TRAIL":  # clients send 0 for what they leave out
+        return replace(
+            wanted, stop=given("trailStopPrice") or None, trail=given("auxPrice") or None,
+            trail_percent=given("trailingPercent") or None,
+        )  # fmt: skip
+    return replace(wanted, limit=limit, stop=given("auxPrice") if wanted.kind in STOPS else None)
 
 
 # ---------------------------------------------------------------- what TWS tells of orders
@@ -153,8 +161,8 @@ def _order(view: OrderView, asked: Order) -> Order:
     order.auxPrice = 0.0 if request.stop is None else request.stop
     if request.kind == "TRAIL":
         order.auxPrice = 0.0 if request.trail is None else request.trail
-        if view.stop is not None or request.stop is not None:
-            stop = view.stop if view.stop is not None else request.stop
+        stop = request.stop if view.stop is None else view.stop
+        if stop is not None:
             order.trailStopPrice = request.listing.rule.nearest(stop)
     order.tif, order.orderRef = request.tif, request.reference
     order.parentId = request.parent

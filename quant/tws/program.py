@@ -6,6 +6,8 @@ No sockets, no threads; every method takes the present as UTC ns, which must not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from ibapi.protobuf.Order_pb2 import Order
@@ -16,18 +18,35 @@ from quant.core.calendar import calendar
 from quant.store import Store
 from quant.tws import account_messages, limits, order_messages
 from quant.tws.client import NO_REQUEST, Client
+from quant.tws.exchange import mishaps as books_mishaps
 from quant.tws.exchange.account import Account, Figure, figures
 from quant.tws.exchange.clock import Timers
 from quant.tws.exchange.history import History
 from quant.tws.exchange.hours import sessions_around
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
+from quant.tws.exchange.margin import Rules
 from quant.tws.exchange.market import Exchange
 from quant.tws.exchange.models import BarModel, PathModel
-from quant.tws.exchange.orders import Changed, Charged, Event, Executed, Key, Opened, Told
+from quant.tws.exchange.orders import (
+    HAND,
+    Bound,
+    Changed,
+    Charged,
+    Event,
+    Executed,
+    Key,
+    Opened,
+    OrderRequest,
+    OrderView,
+    Told,
+    key_of,
+)
 from quant.tws.exchange.refusal import Refusal
 from quant.tws.exchange.shelf import served, stored
 from quant.tws.exchange.tape import Tape
+from quant.tws.order_faults import OrderFault, OrderFaults
+from quant.tws.serve import mishaps
 
 # Dollars for one unit: what the simulator counts a currency at for which it lists no pair. Round figures of 2024.
 _DOLLARS: Final = {
@@ -41,6 +60,7 @@ NOTICES: Final = (
     Refusal(2106, "HMDS data farm connection is OK:ushmds"),
     Refusal(2158, "Sec-def data farm connection is OK:secdefil"),
 )
+PAPER: Final = Rules()  # of a paper account
 
 # What a timer does: it is called with its own moment.
 Job = Callable[[int], None]
@@ -51,12 +71,12 @@ class Tws:
 
     zone: of the machine it runs on, for times without one, and in which it tells times of executions. rate_limited:
     whether 50 messages a second are enforced; a clock that stands still would never let a 51st through.
-    history_s: virtual seconds that the data farm takes for an answer.
+    history_s: virtual seconds that the data farm takes for an answer. rules: what of orders is refused, None = nothing.
     """
 
     def __init__(
         self, catalogue: Catalogue, tape: Tape, exchange: Exchange, *, zone: str = "US/Eastern",
-        rate_limited: bool = True, history_s: float = 0.0,
+        rate_limited: bool = True, history_s: float = 0.0, rules: Rules | None = None,
     ) -> None:  # fmt: skip
         self.catalogue = catalogue
         self.tape = tape
@@ -72,6 +92,9 @@ class Tws:
         self.tick_by_tick = limits.tick_by_tick()
         self.clients: dict[int, Client] = {}
         self.asked: dict[Key, Order] = {}  # orders as their clients wrote them
+        self.rules = rules
+        self.order_faults = OrderFaults(())
+        self.down_until = 0  # UTC ns until which nobody can connect
         self.timers: Timers[Job] = Timers()
 
     def warm(self, now: int) -> None:
@@ -105,6 +128,7 @@ class Tws:
         for timer in client.timers.values():
             self.timers.cancel(timer)
         client.timers.clear()
+        client.on_fill.clear()
         if client.id is None:
             return
         for open_ in (self.open_history, self.tickers, self.tick_by_tick):
@@ -144,31 +168,46 @@ class Tws:
             self.timers.cancel(timer)
 
     # ------------------------------------------------------------ what happens
-    def tell(self, events: Iterable[Event], now: int) -> None:
-        """Tell the clients that it concerns what happened to orders; positions and account follow a fill."""
-        traded: dict[int, Listing] = {}
-        for event in events:
-            key = event.view.request.key if isinstance(event, Opened | Changed | Executed) else event.key
-            owner = self.clients.get(key[0])
-            if owner is not None:
-                self._tell_owner(owner, event, now)
-            if isinstance(event, Executed):
-                traded[event.view.request.listing.con_id] = event.view.request.listing
-        for listing in traded.values():
-            for client in self.clients.values():
-                self._tell_holding(client, listing, now)
+    def tell(self, events: Iterable[Event], now: int, *, corrected: bool = False) -> None:
+        """Tell the clients that it concerns what happened to orders; positions and account follow a fill.
 
-    def _tell_owner(self, owner: Client, event: Event, now: int) -> None:
+        corrected: the fills among them replace others, and draw no faults of their own.
+        """
+        events = list(events)
+        spoken = self.order_faults.spoken(events)
+        for event in spoken.now:
+            self._tell_owner(event, now)
+        for delay, event in spoken.later:
+            self.timers.set(now + delay, partial(self._tell_owner, event))
+        fills = [event for event in events if isinstance(event, Executed)]
+        for listing in {f.view.request.listing.con_id: f.view.request.listing for f in fills}.values():
+            self.tell_holding(listing, now)
+        if not corrected:
+            mishaps.filled(self, fills, now)
+
+    def _tell_owner(self, event: Event, now: int) -> None:
+        """Tell an event to the client whose order it is; of one made by hand client 0 hears."""
+        number, order_id = key_of(event)
+        owner = self.clients.get(0 if number == HAND else number)
+        if owner is None:
+            return
         if isinstance(event, Opened):
-            owner.say(order_messages.open_order(event.view, self.asked[event.view.request.key]))
+            owner.say(order_messages.open_order(event.view, self.order_of(event.view)))
         elif isinstance(event, Changed):
             owner.say(order_messages.order_status(event.view))
+        elif isinstance(event, Bound):
+            owner.say(order_messages.bound(event.view))
         elif isinstance(event, Executed):
             owner.say(order_messages.execution(event, NO_REQUEST, self.account.account_id, self.zone))
         elif isinstance(event, Charged):
             owner.say(order_messages.commission(event))
-        elif isinstance(event, Told):
-            owner.error(event.key[1], Refusal(event.code, event.text), now)
+        elif isinstance(event, Told) and number != HAND:
+            owner.error(order_id, Refusal(event.code, event.text), now)
+
+    def tell_holding(self, listing: Listing, now: int) -> None:
+        """Tell every client that listens what is held of a listing."""
+        for client in self.clients.values():
+            self._tell_holding(client, listing, now)
 
     def _tell_holding(self, client: Client, listing: Listing, now: int) -> None:
         """Tell a client that listens to positions or account updates what a fill left."""
@@ -180,6 +219,8 @@ class Tws:
         if client.account_updates:
             client.say(account_messages.portfolio(held, self.price(listing, now), account))
         self.tell_figures(client, now)
+        for tell in list(client.on_fill.values()):
+            tell(now)
 
     def tell_figures(self, client: Client, now: int) -> None:
         """Tell a client the account's values, in each way in which it listens to them."""
@@ -216,29 +257,73 @@ class Tws:
                 return _DOLLARS.get(currency) if price is None else price
         return _DOLLARS.get(currency)
 
-    def figures(self, now: int) -> list[Figure]:
-        """Return the account's values at `now`."""
-        held = [h.listing for h in self.account.holdings]
+    def worth(self, now: int, *more: Listing) -> tuple[dict[int, float], dict[str, float]]:
+        """Return the last prices of what is held and of `more`, and the rates of their currencies."""
+        held = [*(h.listing for h in self.account.holdings), *more]
         prices = {x.con_id: p for x in held if (p := self.price(x, now)) is not None}
         currencies = {*self.account.currencies, *(x.currency for x in held)}
-        rates = {c: r for c in currencies if (r := self.rate(c, now)) is not None}
-        return figures(self.account, prices, rates)
+        return prices, {c: r for c in currencies if (r := self.rate(c, now)) is not None}
+
+    def figures(self, now: int) -> list[Figure]:
+        """Return the account's values at `now`."""
+        return figures(self.account, *self.worth(now))
+
+    # ------------------------------------------------------------ orders of nobody here
+    def order_of(self, view: OrderView) -> Order:
+        """Return an order as its client wrote it; one that no client wrote is empty."""
+        return self.asked.get(view.request.key) or Order(account=self.account.account_id)
+
+    def next_key(self, client: int) -> Key:
+        """Return the key of a client's next order."""
+        used = [view.request.key[1] for view in self.exchange.orders if view.request.key[0] == client]
+        return client, max(used, default=0) + 1
+
+    def by_hand(self, request: OrderRequest, now: int) -> None:
+        """Take an order that somebody makes in TWS, or that a client makes who is not here."""
+        zero = self.clients.get(0)
+        bound = zero is not None and zero.auto_bind and request.key[0] == HAND
+        if bound:
+            request = replace(request, key=(0, -request.key[1]))
+        events = self.exchange.place(request, now)
+        one = self.exchange.books.find(request.key)
+        self.tell([*([Bound(one.view)] if bound and one is not None else []), *events], now)
+
+    def bind_all(self, now: int) -> None:
+        """Give the open orders that were made by hand order ids of client 0."""
+        for one in [o for o in self.exchange.books.open() if o.view.by_hand and o.transmitted]:
+            self.tell(books_mishaps.bind(self.exchange.books, one)[:1], now)
+
+    def play(self, faults: OrderFaults, began: int) -> None:
+        """Let a script of faults happen from now on; timed ones count from `began` (UTC ns)."""
+        self.order_faults = faults
+        for after, fault in faults.timed:
+            self.timers.set(began + after, partial(mishaps.happen, self, fault))
+
+    def restart(self, fault: OrderFault, now: int) -> None:
+        """End every connection; orders that had just come are gone, and their ids are free again."""
+        for lost in books_mishaps.vanish(self.exchange.books, now - round(fault.lost_s * SECOND)):
+            self.asked.pop(lost.key, None)
+        self.down_until = now + fault.delay
+        for client in self.clients.values():
+            client.closing = True
 
 
 def simulated(
     store: Store | None = None, *, symbols: Iterable[str] | None = None, account: str = "DU1234567",
     base: str = "USD", cash: float = 1_000_000.0, plan: str = "ib-fixed", seed: int = 0,
     bars: Mapping[int, Bars] | None = None, rate_limited: bool = True, history_s: float = 0.0,
+    rules: Rules = PAPER,
 ) -> Tws:  # fmt: skip
     """Return a TWS over the bars of a store, and made-up ones for what it does not hold.
 
     symbols: the only ones that it knows, None = the built-in and the store's. plan: of quant.core.costs. bars: by con
     id; orders then fill as the backtest's do on these bars (DESIGN §5), else on the synthetic path. The other settings
-    are those of Account and Tws. Raises ParameterError.
+    are those of Account and Tws; rules do not hold where orders fill as the backtest's do. Raises ParameterError.
     """
     series = [] if store is None else served(store)
     catalogue = Catalogue([one.instrument for one in series], symbols)
     tape = Tape({} if store is None else stored(store, catalogue, series), seed)
     model = PathModel(tape) if bars is None else BarModel(bars)
     exchange = Exchange(model, Account(account, base, cash), plan)
-    return Tws(catalogue, tape, exchange, rate_limited=rate_limited, history_s=history_s)
+    asked = rules if bars is None else None
+    return Tws(catalogue, tape, exchange, rate_limited=rate_limited, history_s=history_s, rules=asked)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
+from ibapi.protobuf.NextValidId_pb2 import NextValidId
+
 from quant.core.barsize import SECOND
 from quant.core.clock import now as outside_now
 from quant.errors import CannotConnect, ProtocolError
@@ -41,9 +43,7 @@ HOST: Final = "127.0.0.1"  # never another: there is no log-in
 _WAITING: Final = 256 * 1024 * 1024  # bytes that may wait for a client that does not read; then it is cut off
 _STOP_S: Final = 10.0
 _UNREAD: Final = (Do.REFUSE, Do.IGNORE, Do.RESTART)  # at a request: nobody works on it
-DELAYED: Final = Refusal(
-    10167, "Requested market data is not subscribed. Displaying delayed market data."
-)
+DELAYED: Final = Refusal(10167, "Requested market data is not subscribed. Displaying delayed market data.")
 
 
 def outside_ns() -> int:
@@ -82,6 +82,7 @@ class Server:
             mend = "Close what listens there (a TWS?) or choose another: --port N"
             raise CannotConnect(HOST, port, e.strerror or str(e), mend) from None
         self._began = self.clock.now()
+        self.tws.play(self.faults.orders, self._began)
         self._sleep()
         found: int = self._listening.sockets[0].getsockname()[1]
         return found
@@ -176,6 +177,8 @@ class _Connection(asyncio.Protocol):
         """Remember the socket."""
         self._transport = cast(asyncio.Transport, transport)
         self._server.joined(self)
+        if self._server.clock.now() < self._server.tws.down_until:
+            self.drop()
         for fault in self._server.faults.at(CONNECT):
             self.suffer(fault, self._server.clock.now())
 
@@ -234,7 +237,7 @@ class _Connection(asyncio.Protocol):
         elif fault.do == Do.RESTART:
             self._server.restart(max(fault.size, 1))
         elif fault.do == Do.LATE:
-            self._later(self._session.take(), fault, now)
+            self._later([self._spoiler.passes(m) for m in self._session.take()], fault, now)
         elif fault.do not in (Do.IGNORE, Do.DELAYED):
             self._line.spoil(fault)
 
@@ -257,11 +260,17 @@ class _Connection(asyncio.Protocol):
         messages = self._session.take()
         if self._codec is not None and messages:
             calm: list[Any] = []
+            over: set[tuple[str, int]] = set()  # subscriptions that end here, with more of them in the outbox
             for message in messages:
-                found = self._server.faults.at(type(message).__name__)
-                if not found:
-                    calm.append(message)
+                name = type(message).__name__
+                if over and (name, getattr(message, "reqId", NO_REQUEST)) in over:
                     continue
+                found = self._server.faults.at(name)
+                if not found:
+                    calm.append(self._spoiler.passes(message))
+                    continue
+                if any(fault.do is Do.REFUSE for fault in found):
+                    over.add((name, message.reqId))
                 self._tell(calm)
                 calm = []
                 self._tell(self._spoiled(message, found))
@@ -279,7 +288,6 @@ class _Connection(asyncio.Protocol):
                 self._later(told, fault, now)
                 told = []
             elif fault.do == Do.REFUSE:  # of a subscription, which ends with it
-                told = []
                 self._session.refuse(message.reqId, Refusal(fault.code, fault.text), now)
                 told = self._session.take()
             else:
@@ -295,10 +303,9 @@ class _Connection(asyncio.Protocol):
             return
         frames: list[bytes] = []
         for message in messages:
-            told = self._spoiler.passes(message)
-            if self._server.rolled_back is not None and type(told).__name__ == "NextValidId":
-                told = type(told)(orderId=self._server.rolled_back)
-            frames += self._codec.encode(told)
+            if self._server.rolled_back is not None and type(message).__name__ == "NextValidId":
+                message = NextValidId(orderId=self._server.rolled_back)
+            frames += self._codec.encode(message)
         self._write(frames)
 
     def _gone(self) -> bool:

@@ -21,6 +21,7 @@ from quant.tws.client import NO_REQUEST, Client
 from quant.tws.codec import Malformed, Unknown
 from quant.tws.exchange.refusal import Refusal, invalid
 from quant.tws.limits import MessageRate
+from quant.tws.order_faults import START
 from quant.tws.program import CLIENT_ID_IN_USE, NOTICES, Tws
 from quant.tws.serve import account, contracts, history, live, orders, pnl
 
@@ -118,8 +119,18 @@ class Session:
             client.error(NO_REQUEST, CLIENT_ID_IN_USE, now)
             client.closing = True
             return
-        _managed_accounts(self._tws, client, request, now)
-        _next_id(self._tws, client, request, now)
+        waits = max((fault.delay for fault in self._tws.order_faults.at(START)), default=0)
+        if waits:  # logged out: TWS takes the client and says nothing before somebody logs in
+            self._tws.timers.set(now + waits, self._greet)
+        else:
+            self._greet(now)
+
+    def _greet(self, now: int) -> None:
+        client = self._client
+        if client.id is None:
+            return
+        _managed_accounts(self._tws, client, None, now)
+        _next_id(self._tws, client, None, now)
         for notice in NOTICES:
             client.error(NO_REQUEST, notice, now)
 
@@ -157,16 +168,15 @@ def _managed_accounts(tws: Tws, client: Client, request: Any, now: int) -> None:
 
 
 def _next_id(tws: Tws, client: Client, request: Any, now: int) -> None:
-    used = [view.request.key[1] for view in tws.exchange.orders if view.request.key[0] == client.id]
-    client.say(NextValidId(orderId=max(used, default=0) + 1))
+    client.say(NextValidId(orderId=tws.next_key(client.own_id)[1]))
 
 
 def _current_time(tws: Tws, client: Client, request: Any, now: int) -> None:
-    client.say(CurrentTime(currentTime=now // SECOND))
+    client.say(CurrentTime(currentTime=(now + tws.order_faults.clock_off) // SECOND))
 
 
 def _current_time_in_millis(tws: Tws, client: Client, request: Any, now: int) -> None:
-    client.say(CurrentTimeInMillis(currentTimeInMillis=now // 1_000_000))
+    client.say(CurrentTimeInMillis(currentTimeInMillis=(now + tws.order_faults.clock_off) // 1_000_000))
 
 
 def _log_level(tws: Tws, client: Client, request: Any, now: int) -> None:

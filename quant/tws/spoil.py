@@ -13,7 +13,20 @@ from ibapi.ticktype import TickTypeEnum
 from quant.tws.faults import OF_BARS, Do, Fault
 
 DELAYED: Final = 3  # the kind of market data: ibapi's reqMarketDataType
-_TICKS: Final = "BID ASK LAST BID_SIZE ASK_SIZE LAST_SIZE HIGH LOW VOLUME CLOSE OPEN LAST_TIMESTAMP".split()
+_TICKS: Final = [
+    "BID",
+    "ASK",
+    "LAST",
+    "BID_SIZE",
+    "ASK_SIZE",
+    "LAST_SIZE",
+    "HIGH",
+    "LOW",
+    "VOLUME",
+    "CLOSE",
+    "OPEN",
+    "LAST_TIMESTAMP",
+]
 _LATER: Final = {int(getattr(TickTypeEnum, t)): int(getattr(TickTypeEnum, f"DELAYED_{t}")) for t in _TICKS}
 
 

@@ -95,10 +95,10 @@ def test_errors_are_a_document_with_json(
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_interrupt_ends_with_130(as_json: bool, quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(symbol: str, bar: str) -> None:
+    def interrupted(data: object, wanted: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "_sample", interrupted)
+    monkeypatch.setattr(demo, "_pull", interrupted)
     result = quant("demo", *(["--json"] if as_json else []))
     assert result.exit_code == 130
     if as_json:
@@ -107,14 +107,14 @@ def test_interrupt_ends_with_130(as_json: bool, quant: Quant, monkeypatch: pytes
         assert "interrupted" in result.stderr
 
 
-def broken(symbol: str, bar: str) -> None:
+def broken(data: object, wanted: object) -> None:
     raise ZeroDivisionError("by a fault of ours")
 
 
 def test_fault_of_ours_ends_with_70_and_asks_for_a_report(
     quant: Quant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "_sample", broken)
+    monkeypatch.setattr(demo, "_pull", broken)
     result = quant("demo")
     assert result.exit_code == 70
     assert "Traceback" in result.stderr
@@ -124,10 +124,10 @@ def test_fault_of_ours_ends_with_70_and_asks_for_a_report(
 
 
 def test_refusals_of_the_system_name_the_file(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(symbol: str, bar: str) -> None:
+    def denied(data: object, wanted: object) -> None:
         raise PermissionError(13, "Permission denied", "some/file")
 
-    monkeypatch.setattr(demo, "_sample", denied)
+    monkeypatch.setattr(demo, "_pull", denied)
     result = quant("demo")
     assert result.exit_code == 4
     assert "error: some/file: Permission denied" in result.stderr

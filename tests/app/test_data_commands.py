@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from calling import Quant, document
 
+import quant as q
 from quant.store import Store
 from quant.store.write import locked
 
@@ -145,6 +147,43 @@ def test_show_tells_facts_rows_requests_and_revisions(file: Path, quant: Quant) 
     text = quant("data", "show", "XYZ").stdout
     assert "revisions   1" in text
     assert "2017-01-04  11.0  13.0  10.0   12.5   100.0" in text
+
+
+def test_show_tells_what_came_later_and_what_is_confirmed_empty(file: Path, quant: Quant) -> None:
+    text = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*text[:2], *text[3:]]))
+    imported(quant, file)
+    file.write_text("".join(text))
+    imported(quant, file)
+    store = Store(document(quant("data", "list", "--json"))["data"])
+    bars = store.read(store.find("XYZ"))
+    window = (int(bars.start[-1]) + 86_400 * 10**9, int(bars.start[-1]) + 3 * 86_400 * 10**9)
+    request = {"kind": "pull", "at": "2027-01-01T00:00:00+00:00", "asked": 3}
+    store.write(bars[:0], request, window=window)
+    shown = quant("data", "show", "XYZ").stdout
+    assert "revisions   0, and 1 bars that came later" in shown
+    assert "empty       2017-01-06T00:00:00Z to 2017-01-08T00:00:00Z" in shown
+    assert "request     2027-01-01T00:00:00+00:00 pull 3 asked" in shown
+    [said] = document(quant("data", "show", "XYZ", "--json"))["series"]
+    assert said["empty"] == [["2017-01-06T00:00:00Z", "2017-01-08T00:00:00Z"]]
+    assert said["revisions"][0]["close"] is None
+
+
+def test_bars_as_of_a_moment_are_exported_and_backtested(project: Path, quant: Quant) -> None:
+    store = Store(project / "data")
+    new = q.synthetic("ABC", "1d", "2020-01-02", "2020-06-30")
+    for day, bars in ((1, new[:100]), (5, new)):
+        told = {"kind": "import", "at": f"2026-03-0{day}T12:00:00+00:00"}
+        store.write(replace(bars, source="import"), told)
+    words = ("ABC", "--as-of", "2026-03-02", "--json")
+    assert document(quant("backtest", "macd", *words))["bars"][0]["rows"] == 100
+    assert document(quant("data", "export", "ABC", "x.csv", "--as-of", "2026-03-02", "--json"))["rows"] == 100
+    assert document(quant("data", "export", "ABC", "y.csv", "--as-of", "2026-03-05", "--json"))[
+        "rows"
+    ] == len(new)
+    early = quant("backtest", "macd", "ABC", "--as-of", "2026-02-01")
+    assert early.exit_code == 4
+    assert "as of 2026-02-01" in early.stderr
 
 
 def test_show_of_one_size_or_all(project: Path, quant: Quant) -> None:

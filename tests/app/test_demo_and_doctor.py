@@ -29,6 +29,8 @@ def test_demo_runs_all_strategies_and_writes_nothing(
     assert result.exit_code == 0, result.stderr
     for name in names(ROOT / "strategies"):
         assert f"\n{name} " in result.stdout
+    assert "from a simulated TWS over a socket: protocol version 226" in result.stdout
+    assert "They equal the stored ones to the last bit." in result.stdout
     assert "prove nothing" in result.stdout
     assert "data/sample" in result.stdout
     assert "next: quant init myproject" in result.stdout
@@ -46,6 +48,8 @@ def test_demo_takes_our_strategies_also_where_others_are(
     said = document(quant("demo", "--json"))
     assert {r["strategy"] for r in said["runs"]} == set(names(ROOT / "strategies"))
     assert all(r["look_ahead_ok"] for r in said["runs"])
+    # 502 daily bars and four sessions of 390 minutes: what the sample's files hold of SPY
+    assert (said["pulled"]["bars"], said["pulled"]["equal"]) == (502 + 4 * 390, True)
     assert "in-sample" in said["caveat"]
 
 

@@ -57,7 +57,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
         first = process.stderr.readline()  # the demo has begun
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
-    assert first.startswith("macd on SPY")
+    assert first.startswith("pulling the sample bars")
     assert process.returncode == 130
     assert err.endswith("error: interrupted\n")
     assert "Traceback" not in err

@@ -56,6 +56,28 @@ def test_diff_tells_settings_and_the_first_fill(two: tuple[str, str], quant: Qua
     assert quant("runs", "diff", two[0], two[0]).exit_code == 0
 
 
+def test_again_is_equal_after_the_bars_were_revised_and_tells_what_is_not(
+    two: tuple[str, str], project: Path, quant: Quant
+) -> None:
+    result = quant("runs", "again", two[0])
+    assert (result.exit_code, result.stdout) == (0, "results are equal to the last bit\n")
+    bars = project / "old.csv"
+    bars.write_text("".join(f"2020-03-{day:02},10,12,9,{10 + day % 2},100\n" for day in range(2, 7)))
+    words = ("--symbol", "NEW", "--bar", "1d", "--columns", "date,open,high,low,close,volume")
+    assert quant("data", "import", bars, *words).exit_code == 0
+    name = document(
+        quant("backtest", "macd", "NEW", "-p", "fast=2", "-p", "slow=3", "-p", "signal=2", "--json")
+    )["run"]
+    bars.write_text(bars.read_text().replace(",9,11,", ",9,12,"))
+    assert quant("data", "import", bars, *words).exit_code == 0
+    assert document(quant("runs", "again", name, "--json"))["same"] is True
+    assert quant("data", "remove", "NEW", "--bar", "1d", "--yes").exit_code == 0
+    assert quant("data", "import", bars, *words).exit_code == 0
+    told = document(quant("runs", "again", name, "--json"))
+    assert list(told["data"]) == ["NEW.fingerprint"]
+    assert quant("runs", "again", name).exit_code == int(not told["same"])
+
+
 def test_name_that_fits_several_runs_is_refused(two: tuple[str, str], quant: Quant) -> None:
     result = quant("runs", "show", "macd_cross")
     assert result.exit_code == 3

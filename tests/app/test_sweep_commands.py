@@ -410,7 +410,9 @@ def test_doctor_tells_of_the_engine(
     port = free_port()  # no TWS that may run on this machine is asked
 
     def line(name: str) -> dict[str, str]:
-        return next(c for c in document(quant("doctor", "--port", port, "--json"))["checks"] if c["name"] == name)
+        return next(
+            c for c in document(quant("doctor", "--port", port, "--json"))["checks"] if c["name"] == name
+        )
 
     assert line("compiled engine")["message"].startswith("equals backtrader here in 20 runs; in ")
     monkeypatch.setattr(parity, "difference_here", lambda: "case 3: order 1")

@@ -12,10 +12,12 @@ import pytest
 from order_tws import Books, orders_of, session_of, tell
 from scripted_tws import proto, tws
 
+from quant.core.barsize import SECOND
 from quant.core.orders import Kind, Ticket
 from quant.errors import DamagedAnswer, ParameterError, RequestFailed, RequestTimeout
 from quant.ib.account import AccountValues, WhatIf, account_values, what_if
 from quant.ib.session import Session
+from quant.tws.exchange.clock import Clock
 from quant.tws.program import simulated
 from quant.tws.server import Server, running
 
@@ -102,7 +104,8 @@ def test_values_that_say_too_little_are_an_error(change: dict[str, Any], told: s
 
 
 def test_the_simulated_account() -> None:
-    with running(Server(simulated(rate_limited=False))) as port, Session(port=port) as session:
+    clock = Clock(lambda: 0, speed=0.0, start=1_715_788_800 * SECOND)  # noon in New York; a Wednesday
+    with running(Server(simulated(rate_limited=False), clock)) as port, Session(port=port) as session:
         session.connect()
         (account,) = session.accounts
         found = session.ask(account_values(account))
@@ -137,7 +140,7 @@ def test_what_an_order_would_change(version: int) -> None:
 
     def on(request: Any) -> Iterable[Any]:
         asked.append(request)
-        yield ib.open_order(12)  # somebody's order is told meanwhile
+        yield ib.open_order(12, {"warningText": "held"})  # somebody's order is told meanwhile
         yield ib.open_order(12, {"status": "PreSubmitted", **NONE}, whatIf=True)  # without figures yet
         yield ib.open_order(12, MARGINS, whatIf=True)
 

@@ -60,7 +60,7 @@ def test_they_are_shared() -> None:
 @pytest.mark.parametrize("name", SHARED)
 def test_shared_results_have_the_same_bits_and_cannot_be_written(name: str, bars: q.Bars) -> None:
     function, given, expected = of_one_row(name, bars)
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         results = [function(*given) for _ in range(4)]
     for result in results:
         for a, b in zip(arrays(result), arrays(expected), strict=True):
@@ -79,7 +79,7 @@ def test_shared_results_have_the_same_bits_and_cannot_be_written(name: str, bars
 
 def test_macd_which_is_put_together_has_the_same_bits(bars: q.Bars) -> None:
     expected = [indicators.macd(bars.close, *periods) for periods in MACDS]
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         found = [indicators.macd(bars.close, *periods) for periods in MACDS]
     for a, b in zip(found, expected, strict=True):
         assert [x.tobytes() for x in arrays(a)] == [x.tobytes() for x in arrays(b)]
@@ -107,7 +107,7 @@ def test_nothing_is_shared_outside_of_a_sweep(bars: q.Bars) -> None:
 def test_only_what_hangs_on_the_bars_is_kept(bars: q.Bars) -> None:
     doubled, calls = calls_of()
     own = np.array(bars.close)
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         for _ in range(4):
             assert doubled(own).flags.writeable
             doubled(bars.close, by=np.float64(2.0))  # no plain number: an array scalar could be anything
@@ -117,7 +117,7 @@ def test_only_what_hangs_on_the_bars_is_kept(bars: q.Bars) -> None:
 
 def test_indicators_of_indicators_are_kept(bars: q.Bars) -> None:
     doubled, calls = calls_of()
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         for _ in range(5):
             result = doubled(doubled(bars.close), 3.0)
     assert np.array_equal(result, bars.close * 2.0 * 3.0)
@@ -135,7 +135,7 @@ def test_indicators_of_indicators_are_kept(bars: q.Bars) -> None:
 )  # fmt: skip
 def test_other_arguments_are_other_results(a: dict[str, Any], b: dict[str, Any], bars: q.Bars) -> None:
     doubled, calls = calls_of()
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         for _ in range(3):
             for given in (a, b):
                 doubled(bars.close, **given)
@@ -145,14 +145,14 @@ def test_other_arguments_are_other_results(a: dict[str, Any], b: dict[str, Any],
 def test_other_functions_are_other_results(bars: q.Bars) -> None:
     one, _ = calls_of()
     other = shared(lambda values, by=2.0: values - by)
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         for _ in range(3):
             assert one(bars.close)[0] == bars.close[0] * 2.0
             assert other(bars.close)[0] == bars.close[0] - 2.0
 
 
 def test_errors_are_raised_each_time(bars: q.Bars) -> None:
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         for _ in range(3):
             with pytest.raises(QuantError):
                 indicators.sma(bars.close, 0)
@@ -166,7 +166,7 @@ def held_by(memo: Memo) -> int:
 def test_it_keeps_to_its_limit_and_drops_what_was_not_asked_for_longest(bars: q.Bars) -> None:
     size = bars.close.nbytes
     doubled, calls = calls_of()
-    with sharing(*roots(bars), limit=3 * size):
+    with sharing(Memo(*roots(bars), limit=3 * size)):
         memo = sharing_module._here.memo
         for by in (1.0, 2.0, 3.0):
             doubled(bars.close, by)
@@ -185,7 +185,7 @@ def test_it_keeps_to_its_limit_and_drops_what_was_not_asked_for_longest(bars: q.
 
 def test_result_larger_than_the_limit_is_not_kept(bars: q.Bars) -> None:
     doubled, calls = calls_of()
-    with sharing(*roots(bars), limit=bars.close.nbytes - 1):
+    with sharing(Memo(*roots(bars), limit=bars.close.nbytes - 1)):
         for _ in range(3):
             assert doubled(bars.close).flags.writeable
         assert sharing_module._here.memo.held == 0
@@ -193,15 +193,15 @@ def test_result_larger_than_the_limit_is_not_kept(bars: q.Bars) -> None:
 
 
 def test_no_limit_shares_nothing(bars: q.Bars) -> None:
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         outer = indicators.sma(bars.close, 5), indicators.sma(bars.close, 5)
-        with sharing(limit=0):
+        with sharing(None):
             assert indicators.sma(bars.close, 5).flags.writeable
         assert indicators.sma(bars.close, 5) is outer[1]
 
 
 def test_memory_of_the_memo_is_given_back(bars: q.Bars) -> None:
-    with sharing(*roots(bars), limit=MUCH):
+    with sharing(Memo(*roots(bars), limit=MUCH)):
         indicators.sma(bars.close, 5)
         kept = indicators.sma(bars.close, 5)
     assert indicators.sma(bars.close, 5) is not kept
@@ -214,7 +214,7 @@ def test_arrays_that_come_and_go_are_never_mixed_up(bars: q.Bars) -> None:
     rng = np.random.default_rng(11)
     ids: set[int] = set()
     reused = 0
-    with sharing(*roots(bars), limit=4 * bars.close.nbytes):
+    with sharing(Memo(*roots(bars), limit=4 * bars.close.nbytes)):
         for n in range(3000):
             period = int(rng.integers(2, 12))
             first = indicators.sma(
@@ -226,7 +226,7 @@ def test_arrays_that_come_and_go_are_never_mixed_up(bars: q.Bars) -> None:
             ids.add(id(own))
             assert indicators.sma(own, 3)[2] == pytest.approx(np.mean(own[:3]), rel=1e-9)
             if n % 50 == 0:
-                with sharing(limit=0):
+                with sharing(None):
                     plain = indicators.sma(bars.close, period)
                     assert first.tobytes() == plain.tobytes()
                     row = np.flatnonzero(~np.isnan(second))[-1]
@@ -247,7 +247,7 @@ def test_one_array_in_two_results(bars: q.Bars) -> None:
     def more(values: Any, by: float) -> Any:
         return values * by
 
-    with sharing(*roots(bars), limit=3 * bars.close.nbytes):
+    with sharing(Memo(*roots(bars), limit=3 * bars.close.nbytes)):
         for n in (3, 4, 5, 3, 6, 7, 3):
             for _ in range(4):
                 found = handed_on(bars.close, n)
@@ -262,7 +262,7 @@ def test_a_root_that_is_handed_on_stays_known(bars: q.Bars) -> None:
         return values
 
     doubled, calls = calls_of()
-    with sharing(*roots(bars), limit=2 * bars.close.nbytes):
+    with sharing(Memo(*roots(bars), limit=2 * bars.close.nbytes)):
         for n in range(6):
             for _ in range(3):
                 assert same(bars.close, n) is bars.close
@@ -277,7 +277,7 @@ def test_threads_share_nothing(bars: q.Bars) -> None:
     both = threading.Barrier(2)
 
     def work(n: int) -> None:
-        with sharing(*roots(bars), limit=MUCH):
+        with sharing(Memo(*roots(bars), limit=MUCH)):
             both.wait()
             for _ in range(3):
                 result = indicators.sma(bars.close, 5)

@@ -88,7 +88,9 @@ def codes(sweep: q.Sweep) -> dict[str, int]:
 @pytest.mark.parametrize("strategy", [Counts, Unsound])
 def test_the_same_call_again_computes_nothing(strategy: Any, bars: q.Bars, tmp_path: Path) -> None:
     first = swept(bars, tmp_path, strategy)
-    assert sorted(set(CALLS)) == list(range(1, 11))  # one that fails is asked twice, the second time without sharing
+    assert sorted(set(CALLS)) == list(
+        range(1, 11)
+    )  # one that fails is asked twice, the second time without sharing
     CALLS.clear()
     again = swept(bars, tmp_path, strategy, workers=2)
     assert CALLS == []

@@ -112,7 +112,9 @@ def test_it_is_kept_with_the_sweep(msft: q.Bars, tmp_path: Path) -> None:
 def plant(monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Row], Row]) -> None:
     """Make every row of a sweep another one."""
     right = SWEEP.evaluate
-    monkeypatch.setattr(SWEEP, "evaluate", lambda task, combos: [wrong(row) for row in right(task, combos)])
+    monkeypatch.setattr(
+        SWEEP, "evaluator", lambda: lambda task, combos: [wrong(r) for r in right(task, combos)]
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,13 @@ class Remembers(q.Strategy):
 
 @pytest.mark.parametrize("strategy", ["macd", "remembers"])
 def test_random_walks_are_luck(strategy: str) -> None:
-    given, grid = ("macd", GRID) if strategy == "macd" else (Remembers, dict(days=range(1, 21), short=[False, True]))
+    given, grid = (
+        ("macd", GRID) if strategy == "macd" else (Remembers, dict(days=range(1, 21), short=[False, True]))
+    )
     words = [
-        q.sweep(given, random_walk(seed, 0.0), grid, costs="none", save=False, verify=0, workers=1).verdict().word
+        q.sweep(given, random_walk(seed, 0.0), grid, costs="none", save=False, verify=0, workers=1)
+        .verdict()
+        .word
         for seed in range(10)
     ]
     assert words.count("luck") >= 9, words

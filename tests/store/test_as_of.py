@@ -18,7 +18,9 @@ from quant.errors import EmptyRange, ParameterError
 from quant.store import Store, bars
 from quant.store import history as past
 
-FIRST = int(datetime(2019, 12, 27, tzinfo=UTC).timestamp()) * 10**9  # ten days over the end of a year: two files
+FIRST = (
+    int(datetime(2019, 12, 27, tzinfo=UTC).timestamp()) * 10**9
+)  # ten days over the end of a year: two files
 DAYS = 10
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -86,7 +88,9 @@ def test_any_history_is_read_back_as_it_was_at_every_moment(tmp_path_factory, hi
         assert days_of(manifest.coverage) == covered
         assert not empty & model.keys()
         assert empty <= covered
-        assert bool(prices) or bool(model.keys() & set(range(first, last))) or set(range(first, last)) <= empty
+        assert (
+            bool(prices) or bool(model.keys() & set(range(first, last))) or set(range(first, last)) <= empty
+        )
     if not model:
         return
     assert held(store) == model
@@ -175,7 +179,9 @@ def test_a_request_that_does_not_say_when_is_refused(tmp_path, request_):
 def test_requests_of_one_pull_share_an_entry_that_forgets_nothing(tmp_path):
     store = Store(tmp_path)
     for n in range(3):
-        store.write(some({n: 1}), {"kind": "pull", "pull": "x", "at": at(n), "asked": 1}, window=window(n, n + 1))
+        store.write(
+            some({n: 1}), {"kind": "pull", "pull": "x", "at": at(n), "asked": 1}, window=window(n, n + 1)
+        )
     series = store.find("ABC")
     assert store.manifest(series).requests == ({
         "kind": "pull", "pull": "x", "at": at(0), "asked": 3, "from": FIRST, "to": FIRST + 3 * DAY,
@@ -203,7 +209,10 @@ def test_a_series_of_an_older_version_is_known_by_the_spans_of_its_imports(tmp_p
     store = Store(tmp_path)
     store.write(some({0: 1, 1: 1}), {"kind": "import", "at": at(0)})
     store.write(some({2: 1}), {"kind": "import", "at": at(10)})
-    spans = [("2019-12-27T00:00:00Z", "2019-12-28T00:00:00Z"), ("2019-12-29T00:00:00Z", "2019-12-29T00:00:00Z")]
+    spans = [
+        ("2019-12-27T00:00:00Z", "2019-12-28T00:00:00Z"),
+        ("2019-12-29T00:00:00Z", "2019-12-29T00:00:00Z"),
+    ]
     rewrite(store, [{"from": a, "to": b} for a, b in spans])
     assert held(store, ns(5)) == {0: 1, 1: 1}
     assert held(store, ns(10)) == {0: 1, 1: 1, 2: 1}

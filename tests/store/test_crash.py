@@ -78,6 +78,25 @@ def test_killed_at_any_step_the_old_or_the_new_series_is_there_whole(tmp_path, m
     assert len(results) > 10
 
 
+def test_killed_at_any_step_a_window_without_bars_is_confirmed_or_not(tmp_path, monkeypatch):
+    window = (int(OLD.end[-1]), int(OLD.end[-1]) + 10**9)
+    results = []
+    for step in range(1, 100):
+        store = Store(tmp_path / str(step))
+        store.write(OLD, REQUEST)
+        with killed_before(monkeypatch, step), contextlib.suppress(Killed):
+            store.write(OLD[:0], REQUEST, window=window)
+        series = store.find("ABC")
+        manifest = store.manifest(series)
+        assert (manifest.empty == (window,)) == (manifest.coverage[-1][1] == window[1])
+        assert store.read(series).fingerprint == OLD.fingerprint
+        results.append(bool(manifest.empty))
+        if len(results) > 10:
+            break
+    assert results == sorted(results)
+    assert set(results) == {False, True}
+
+
 @pytest.mark.parametrize("step", range(1, 16))
 def test_ctrl_c_after_any_step_leaves_the_old_or_the_new_series_whole(tmp_path, monkeypatch, step):
     store = Store(tmp_path)

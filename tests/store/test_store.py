@@ -220,6 +220,19 @@ def test_any_source_wins_over_the_sample_and_the_sample_is_read_only(tmp_path):
     assert store.find("ABC", source="sample").source == "sample"
 
 
+def test_bars_of_a_simulated_tws_hide_no_others_and_are_hidden_by_none_but_them(tmp_path):
+    store = Store(tmp_path, writable_sample=True)
+    store.write(daily(source="sample"), REQUEST)
+    store.write(daily(source="simulated"), REQUEST)
+    assert store.find("ABC").source == "simulated"
+    store.write(daily(source="ib"), REQUEST)
+    assert store.find("ABC").source == "ib"
+    assert store.find("ABC", source="simulated").source == "simulated"
+    store.write(daily(source="mine"), REQUEST)
+    with pytest.raises(ParameterError, match="choose one: ib, mine"):
+        store.find("ABC")
+
+
 def test_names_that_no_file_system_takes_are_kept(tmp_path):
     store = Store(tmp_path)
     for symbol in ("CON", "BRK.B", "EUR/USD", "aux.", "ÄÖ", "..", "a" * 60):

@@ -11,8 +11,9 @@ from served import NOON, PATIENCE_S, App, connected, served, stock
 
 from quant.core.barsize import SECOND
 from quant.errors import ParameterError
-from quant.tws.codec import FrameReader
-from quant.tws.faults import Do, Fault, Faults, Line, read
+from quant.tws.codec import FrameReader, pack
+from quant.tws.faults import Do, Fault, Faults, read
+from quant.tws.line import Line
 
 GREETING = b"API\0\0\0\0\tv100..226"
 START = b"\0\0\0\x06\0\0\1\x0f\x08\1"  # startApi as protobuf: 71 + 200, clientId 1
@@ -69,11 +70,11 @@ def test_what_a_line_makes_of_an_answer() -> None:
     answer = [b"\0\0\0\2ab", b"\0\0\0\1c"]
     whole = b"".join(answer)
 
-    def sent(do: Do, seed: int = 0) -> list[bytes]:
-        line = Line(Faults((), seed))
-        line.spoil(do)
+    def sent(do: Do, seed: int = 0, size: int = 0) -> list[bytes]:
+        line = Line(Faults((), seed).rng)
+        line.spoil(Fault(do, "connect", size=size))
         found = line.send(answer)
-        assert line.send(answer) == ([] if do in (Do.SILENCE, Do.HALF) else [whole])
+        assert line.send(answer) == ([] if line.silent or line.waiting else [whole])
         return found
 
     assert sent(Do.LOSE) == sent(Do.SILENCE) == []
@@ -82,12 +83,33 @@ def test_what_a_line_makes_of_an_answer() -> None:
     split = sent(Do.SPLIT)
     assert {len(piece) for piece in split} == {1}
     assert b"".join(split) == whole
-    assert sent(Do.OVERSIZE)[0] == (2**31 - 1).to_bytes(4, "big")
+    assert sent(Do.OVERSIZE) == [(2**31 - 1).to_bytes(4, "big") + whole]
     for seed in range(50):
         (flipped,) = sent(Do.FLIP, seed)
         assert [f[:0] for f in frames(flipped)] == [b"", b""]  # the frames stand
         assert len(flipped) == len(whole)
     assert len({sent(Do.FLIP, seed)[0] for seed in range(20)}) > 5
+
+    assert sent(Do.OVERSIZE, size=17_000_000)[0][:4] == (17_000_000).to_bytes(4, "big")
+    assert sent(Do.EMPTY) == [b"\0\0\0\0" + whole]
+    assert frames(sent(Do.UNKNOWN)[0]) == [b"9999\x007\0", b"ab", b"c"]
+    assert frames(sent(Do.FEW)[0]) == [b"ab", b"c"]
+    assert frames(sent(Do.MANY)[0]) == [b"ab", b"c7\x007\x007\0"]
+    assert frames(sent(Do.FLOOD, size=3)[0]) == [b"ab"] * 3 + [b"c"]
+    assert sent(Do.SLOW) == []
+    for size in range(1, 12):  # also more than there are
+        for do in (Do.CLOSE, Do.RESET, Do.SILENCE):
+            assert sent(do, size=size) == [whole[:size]]
+
+
+def test_letters_that_are_no_text_leave_the_id_alone() -> None:
+    for seed in range(20):
+        line = Line(Faults((), seed).rng)
+        line.spoil(Fault(Do.NOT_UTF8, "connect"))
+        (told,) = line.send([pack(b"9abc\0DU12\0"), pack(b"9abc\x0012\0")])
+        one, two = frames(told)
+        assert one in (b"9abc\0\xffU12\0", b"9abc\0D\xff12\0")
+        assert two == b"9abc\x0012\0"
 
 
 def test_connections_that_say_nothing_or_end() -> None:
@@ -183,6 +205,12 @@ def test_a_script_is_read(tmp_path: Path) -> None:
         ('[[fault]]\ndo = "close"\non = "connect"\nchance = 1.5', "1.5"),
         ('[[fault]]\ndo = "close"\non = "connect"\ncount = -1', "negative"),
         ('[[fault]]\ndo = "close"\non = "connect"\nskip = true', "skip"),
+        ('[[fault]]\ndo = "late"\non = "RealTimeBarTick"', "late_s"),
+        ('[[fault]]\ndo = "lose"\non = "connect"\nlate_s = 3', "late_s"),
+        ('[[fault]]\ndo = "account"\non = "NextValidId"\ntext = "U1"', "ManagedAccounts"),
+        ('[[fault]]\ndo = "gap"\non = "RealTimeBarTick"', "HistoricalData"),
+        ('[[fault]]\ndo = "zero"\non = "HistoricalData"\ntext = "all"', "text"),
+        ('[[fault]]\ndo = "flood"\non = "IdsRequest"\nsize = -1', "size"),
     ],
 )  # fmt: skip
 def test_a_script_that_cannot_be_played_says_why(tmp_path: Path, text: str, told: str) -> None:

@@ -147,7 +147,7 @@ def test_errors_reach_the_request_that_they_answer() -> None:
         assert app.wait("error", lambda n, *_: n == 5)[2] == 200
         app.reqHistoricalData(6, stock(), "", "1 D", "7 mins", "TRADES", 1, 1, False, [])
         assert app.wait("error", lambda n, *_: n == 6)[2] == 321
-        app.reqPnL(7, "DU1234567", "")
+        app.reqHistogramData(7, stock(), True, "3 days")
         assert app.wait("error", lambda n, *_: n == 7)[2] == 321
         app.placeOrder(8, stock(), order(10, 1.001))
         assert app.wait("error", lambda n, *_: n == 8)[2] == 110

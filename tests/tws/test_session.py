@@ -133,22 +133,22 @@ def test_requests_that_are_not_simulated_name_themselves(tws: Tws) -> None:
     talk = Talk(tws)
     (said,) = talk.say("HistoricalTicksRequest", reqId=4, contract=SPY)
     assert (said.id, said.errorCode) == (4, 321)
-    for asked in (Unknown(92, False, b"5\0DU1\0\0"), Unknown(92, True, b"\x08\x05\x12\x03DU1")):
+    for asked in (Unknown(88, False, b"5\0DU1\0\0"), Unknown(88, True, b"\x08\x05\x12\x03DU1")):
         talk.session.receive(asked, NOON)
         (said,) = talk.session.take()
-        assert (said.id, said.errorCode, "REQ_PNL is not simulated" in said.errorMsg) == (5, 321, True)
+        assert (said.id, said.errorCode, "REQ_HISTOGRAM_DATA is not simulated" in said.errorMsg) == (5, 321, True)
     talk.session.receive(Malformed(20, "HistoricalDataRequest", "ends early"), NOON)
     assert codes(talk.session.take()) == [320]
 
 
 def test_numbers_of_unknown_requests() -> None:
     # 300 as protobuf's varint is ac 02: protobuf.dev, Encoding.
-    assert number_of(Unknown(92, True, b"\x08\xac\x02")) == 300
-    assert number_of(Unknown(92, False, b"1000000000\0DU1\0\0")) == 1_000_000_000
-    assert number_of(Unknown(92, False, b"9999999999\0")) == -1
+    assert number_of(Unknown(88, True, b"\x08\xac\x02")) == 300
+    assert number_of(Unknown(88, False, b"1000000000\0DU1\0\0")) == 1_000_000_000
+    assert number_of(Unknown(88, False, b"9999999999\0")) == -1
     for odd in (b"", b"\x08", b"\x08\xff\xff\xff\xff\xff\x01", b"\x12\x01a"):
-        assert number_of(Unknown(92, True, odd)) == -1
-    assert number_of(Unknown(12, False, b"1\0")) == number_of(Unknown(92, False, b"x\0")) == -1
+        assert number_of(Unknown(88, True, odd)) == -1
+    assert number_of(Unknown(12, False, b"1\0")) == number_of(Unknown(88, False, b"x\0")) == -1
 
 
 # ---------------------------------------------------------------- contracts
@@ -422,9 +422,9 @@ def test_a_refused_change_leaves_the_order_as_it_was(tws: Tws) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        dict(whatIf=True), dict(parentId=3), dict(ocaGroup="g"), dict(transmit=False), dict(algoStrategy="Twap"),
-        dict(conditions=[dict(type=1)]), dict(action="SSHORT"), dict(totalQuantity="NaN"), dict(totalQuantity="1e40"),
-        dict(trailingPercent=1.0), dict(displaySize=5),
+        dict(algoStrategy="Twap"), dict(conditions=[dict(type=1)]), dict(action="SSHORT"), dict(totalQuantity="NaN"),
+        dict(totalQuantity="1e40"), dict(displaySize=5), dict(ocaType=4), dict(tif="GTD", goodTillDate="soon"),
+        dict(goodTillDate="20240515 15:00:00 US/Eastern"),
     ],
 )  # fmt: skip
 def test_orders_that_are_not_simulated_are_refused(tws: Tws, more: dict[str, Any]) -> None:

@@ -202,8 +202,8 @@ def with_check(cells: Cells, gaps: Sequence[Interval], held: Held) -> tuple[Chun
 
 def _follows(cells: Cells, again: Interval, gap: Interval) -> bool:
     """Return whether `gap` is newer than the held stretch `again`, and no session lies between them."""
-    if gap[0] < again[1]:
-        return False
+    if gap[0] <= again[1]:
+        return gap[0] == again[1]
     first, stop = cells.touched(again[1], gap[0])
     return first >= stop
 

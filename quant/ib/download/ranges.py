@@ -19,7 +19,7 @@ FURTHEST_ZONE: Final = timedelta(hours=14)  # no clock is further ahead of UTC
 def check_range(start: Moment, end: Moment, now: datetime | None = None) -> None:
     """Raise ParameterError for a range that no bars can fill: it ends before it begins, or lies in the future."""
     first, last = parse("start", start), parse("end", end)
-    if first is not None and last is not None and _latest(last) < earliest(first):
+    if first is not None and last is not None and _latest(last) <= earliest(first):
         raise ParameterError("end", str(end), f"lies before start = {start}")
     if now is None:
         return

@@ -9,13 +9,21 @@ from quant.tws.codec.frames import (
     negotiate,
     pack,
 )
-from quant.tws.codec.messages import ANSWERS, HIGHEST_VERSION, LOWEST_VERSION, REQUESTS, message_class
+from quant.tws.codec.messages import (
+    ANSWERS,
+    HIGHEST_VERSION,
+    LOWEST_VERSION,
+    RAW_ID_VERSION,
+    REQUESTS,
+    message_class,
+)
 from quant.tws.codec.text import TextError
 
 __all__ = [
     "ANSWERS",
     "HIGHEST_VERSION",
     "LOWEST_VERSION",
+    "RAW_ID_VERSION",
     "REQUESTS",
     "ClientStream",
     "Codec",

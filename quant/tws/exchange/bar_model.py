@@ -72,31 +72,7 @@ class BarModel:
             return Look(_at_close(work, bars, _last_row(bars, first), now))
         if request.kind == "MKT":
             return Look(Fill(work.since, float(bars.open[first]), work.remaining))
-        row = max(first, int(np.searchsorted(bars.end, work.seen, side="right")))
-        if work.elected_at is not None:
-            row = max(row, int(np.searchsorted(bars.end, work.elected_at, side="right")))
-        stop = _first_stop(work, bars) if work.stop is None else work.stop
-        elected = work.elected_at is not None
-        at_once = request.tif in ("IOC", "OPG")
-        while row < len(bars) and bars.times.begin[row] <= now:
-            bar = _Bar(*(float(column[row]) for column in (bars.open, bars.high, bars.low, bars.close)))
-            new, end = row == first, int(bars.end[row])
-            price = _try(request, stop, elected, bar)
-            by_open = price is not None and _reaches(request, stop, elected, bar.open)
-            if price is not None and by_open and new:
-                return Look(Fill(work.since, price, work.remaining), stop)
-            if at_once:
-                return Look(Lapsed(max(work.since, work.seen)), stop)
-            if end > now:
-                break
-            if price is not None:
-                return Look(Fill(end, price, work.remaining), stop)
-            if request.kind == "STP LMT" and not elected and _reaches_stop(request, stop, bar):
-                return Look(Elected(end), stop)
-            if request.kind == "TRAIL":
-                stop = _trailed(request, stop, bar.close)
-            row += 1
-        return Look(None, stop)
+        return _tried(work, bars, first, now)
 
     def next_look(self, listing: Listing, now: int) -> int | None:
         """Return the next begin or end of a bar."""
@@ -120,6 +96,33 @@ def _at_close(work: Work, bars: Bars, row: int, now: int) -> Fill | Lapsed | Non
     if limit is None or (price <= limit if work.request.side > 0 else price >= limit):
         return Fill(end, price, work.remaining)
     return Lapsed(end)
+
+
+def _tried(work: Work, bars: Bars, first: int, now: int) -> Look:
+    """Try an order on bar after bar, from the one that it works from on."""
+    request = work.request
+    row = max(first, int(np.searchsorted(bars.end, work.seen, side="right")))
+    elected = work.elected_at is not None
+    if work.elected_at is not None:
+        row = max(row, int(np.searchsorted(bars.end, work.elected_at, side="right")))
+    stop = _first_stop(work, bars) if work.stop is None else work.stop
+    while row < len(bars) and bars.times.begin[row] <= now:
+        bar = _Bar(*(float(column[row]) for column in (bars.open, bars.high, bars.low, bars.close)))
+        end, price = int(bars.end[row]), _try(request, stop, elected, bar)
+        if row == first and price is not None and _reaches(request, stop, elected, bar.open):
+            return Look(Fill(work.since, price, work.remaining), stop)
+        if request.tif in ("IOC", "OPG"):
+            return Look(Lapsed(max(work.since, work.seen)), stop)
+        if end > now:
+            break
+        if price is not None:
+            return Look(Fill(end, price, work.remaining), stop)
+        if request.kind == "STP LMT" and not elected and _reaches_stop(request, stop, bar):
+            return Look(Elected(end), stop)
+        if request.kind == "TRAIL":
+            stop = _trailed(request, stop, bar.close)
+        row += 1
+    return Look(None, stop)
 
 
 # ---------------------------------------------------------------- one order against one bar

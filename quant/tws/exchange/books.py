@@ -117,7 +117,9 @@ class Books:
     def group(self, one: Working) -> list[Working]:
         """Return the other open orders of an order's OCA group."""
         name = one.view.request.oca
-        return [o for o in self.open() if name and o is not one and o.view.request.oca == name and o.transmitted]
+        return [
+            o for o in self.open() if name and o is not one and o.view.request.oca == name and o.transmitted
+        ]
 
     def fee(self, listing: Listing, quantity: float, price: float) -> float:
         """Return what a whole order costs, in the listing's currency."""

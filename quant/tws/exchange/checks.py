@@ -55,9 +55,7 @@ def _of_prices(request: OrderRequest) -> Told | None:
     if request.kind == "TRAIL":
         away = [a for a in (request.trail, request.trail_percent) if a is not None]
         if len(away) != 1 or away[0] <= 0.0:
-            text = (
-                "Invalid trailing amount: one of auxPrice and trailingPercent is given, and it is above 0."
-            )
+            text = "Invalid trailing amount: one of auxPrice and trailingPercent is given, and it is above 0."
             return Told(request.key, 321, f"Error validating request.-'bQ' : cause - {text}")
         needed += [] if request.stop is None else [request.stop]
     if any(price is None or not request.listing.rule.legal(price) for price in needed):

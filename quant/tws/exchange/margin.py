@@ -69,7 +69,11 @@ def preview(
     after = deepcopy(account)
     after.book(request.listing, request.quantity * request.side, price, fee)
     return Preview(
-        needs(account, prices, rates), needs(after, prices, rates), fee, request.listing.currency, account.base
+        needs(account, prices, rates),
+        needs(after, prices, rates),
+        fee,
+        request.listing.currency,
+        account.base,
     )
 
 

@@ -107,18 +107,26 @@ class Exchange:
             refused = Told(request.key, 201, f"Order rejected - reason:{late}")
         return refused
 
-    def place(self, request: OrderRequest, now: int) -> list[Event]:
-        """Take a new order, or a change of an open one under the same key."""
+    def place(self, request: OrderRequest, now: int, held_until: int = 0) -> list[Event]:
+        """Take a new order, or a change of an open one under the same key.
+
+        held_until: UTC ns before which a new one does not reach the exchange, whatever its market's hours.
+        """
         events = self.advance(now)
         refused = self.check(request, now)
         if refused is not None:
             return [*events, refused]
         known = self.books.find(request.key)
-        events += self._new(request, now) if known is None else self._changed(known, request, now)
+        events += self._new(request, now, held_until) if known is None else self._changed(known, request, now)
         return events + self.advance(now)
 
-    def _new(self, request: OrderRequest, now: int) -> list[Event]:
+    def double(self, request: OrderRequest, now: int) -> list[Event]:
+        """Take what should be a change as a second order under the same key."""
+        return [*self.advance(now), *self._new(request, now, 0), *self.advance(now)]
+
+    def _new(self, request: OrderRequest, now: int, held_until: int) -> list[Event]:
         one = self.books.add(request, self._model.day(request, now), now)
+        one.held_until = held_until
         return self._sent(one, now) if request.transmit else []
 
     def _sent(self, one: Working, now: int) -> list[Event]:

@@ -100,11 +100,20 @@ def correct(books: Books, exec_id: str, price: float | None, quantity: Decimal |
     if quantity:
         realized = books.account.book(listing, quantity * request.side, price, 0.0).realized
     filled = one.view.filled - was.quantity + quantity
-    worth = one.view.average * float(one.view.filled) - was.price * float(was.quantity) + price * float(quantity)
+    worth = (
+        one.view.average * float(one.view.filled) - was.price * float(was.quantity) + price * float(quantity)
+    )
     one.view = replace(one.view, filled=filled, average=worth / float(filled) if filled else 0.0)
     stem, _, last = exec_id.rpartition(".")
     now = Executed(
-        one.view, f"{stem}.{int(last) + 1:02d}", was.time, quantity, price, filled, one.view.average, was.exchange
+        one.view,
+        f"{stem}.{int(last) + 1:02d}",
+        was.time,
+        quantity,
+        price,
+        filled,
+        one.view.average,
+        was.exchange,
     )
     fee = Charged(now.exec_id, charged.key, charged.commission, charged.currency, realized)
     books.executions[row] = now, fee

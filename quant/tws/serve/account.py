@@ -23,7 +23,7 @@ from ibapi.protobuf.PositionsMultiRequest_pb2 import PositionsMultiRequest
 from ibapi.protobuf.PositionsRequest_pb2 import PositionsRequest
 
 from quant.core.barsize import MINUTE
-from quant.tws import account_messages, order_faults
+from quant.tws import account_messages
 from quant.tws.client import NO_REQUEST, Client
 from quant.tws.exchange.account import Holding
 from quant.tws.exchange.refusal import Refusal, invalid
@@ -41,7 +41,7 @@ def positions(tws: Tws, client: Client, request: PositionsRequest, now: int) -> 
     """Answer reqPositions; fills are told from then on."""
     client.positions = True
     found = [account_messages.position(h, tws.account.account_id) for h in _held(tws)]
-    client.say(*order_faults.snapshot(tws.order_faults, "PositionsRequest", [*found, PositionEnd()]))
+    client.say(*tws.order_faults.snapshot("PositionsRequest", [*found, PositionEnd()]))
 
 
 def cancel_positions(tws: Tws, client: Client, request: CancelPositions, now: int) -> None:

@@ -20,13 +20,15 @@ from ibapi.protobuf.OpenOrdersRequest_pb2 import OpenOrdersRequest
 from ibapi.protobuf.Order_pb2 import Order
 from ibapi.protobuf.PlaceOrderRequest_pb2 import PlaceOrderRequest
 
-from quant.tws import order_faults, order_messages
+from quant.tws import order_messages
 from quant.tws.client import NO_REQUEST, Client
 from quant.tws.exchange.margin import Preview, preview
 from quant.tws.exchange.margin import refused as margin_refused
 from quant.tws.exchange.orders import OrderRequest, OrderView, Status, Told
 from quant.tws.exchange.refusal import Refusal, invalid
+from quant.tws.order_faults import MODIFY, PLACE, OrderFault
 from quant.tws.program import Tws
+from quant.tws.serve import mishaps
 
 
 def place(tws: Tws, client: Client, request: PlaceOrderRequest, now: int) -> None:
@@ -60,34 +62,31 @@ def place(tws: Tws, client: Client, request: PlaceOrderRequest, now: int) -> Non
 def book(tws: Tws, wanted: OrderRequest, order: Order, now: int) -> None:
     """Take an order into the books, with what the script of faults does to it. order: as its client wrote it."""
     change = tws.exchange.books.find(wanted.key) is not None
-    fate = order_faults.fate(tws.order_faults, "modify" if change else "place", now)
-    for fault, at in fate.later:
-        order_faults.book_later(tws, wanted, order, fault, at, book_now)
+    fate = mishaps.fate(tws, MODIFY if change else PLACE, now)
+    if fate.late is not None:
+        tws.timers.set(fate.late, lambda at: _book(tws, wanted, order, at, fate.faults))
     if fate.lost:
         return
-    if fate.preset:
-        wanted = replace(wanted, tif="DAY", good_till=None)
     if fate.rejected is not None:
         tws.tell([Told(wanted.key, fate.rejected.code, fate.rejected.text)], now)
-        return
-    if fate.twin and change:
-        order_faults.twin(tws, wanted, now)
-        return
-    book_now(tws, wanted, order, now, fate.faults)
+    elif fate.twin:
+        tws.tell(tws.exchange.double(wanted, now), now)
+    else:
+        preset = replace(wanted, tif="DAY", good_till=None) if fate.preset else wanted
+        _book(tws, preset, order, now, fate.faults, fate.held_until)
 
 
-def book_now(
-    tws: Tws, wanted: OrderRequest, order: Order, now: int, faults: Sequence[order_faults.OrderFault] = ()
+def _book(
+    tws: Tws, wanted: OrderRequest, order: Order, now: int, faults: Sequence[OrderFault], held_until: int = 0
 ) -> None:
-    """Take an order into the books and tell its client."""
     refused = tws.exchange.check(wanted, now) or _unaffordable(tws, wanted, now)
     if refused is not None:
         tws.tell([refused], now)
         return
     tws.asked[wanted.key] = order
-    order_faults.attach(tws, wanted.key, faults)
-    tws.tell(tws.exchange.place(wanted, now), now)
-    order_faults.happen_to(tws, wanted.key, faults, now)
+    mishaps.attach(tws, wanted.key, faults)
+    tws.tell(tws.exchange.place(wanted, now, held_until), now)
+    mishaps.happen_to(tws, wanted.key, faults, now)
 
 
 def _preview(tws: Tws, wanted: OrderRequest, now: int) -> Preview:
@@ -123,7 +122,7 @@ def _what_if(tws: Tws, client: Client, wanted: OrderRequest, order: Order, now: 
 def cancel(tws: Tws, client: Client, request: CancelOrderRequest, now: int) -> None:
     """Answer cancelOrder."""
     key = (client.own_id, request.orderId)
-    if not order_faults.cancelled(tws, key, now):
+    if not mishaps.cancelled(tws, key, now):
         tws.tell(tws.exchange.cancel(key, now), now)
 
 
@@ -151,7 +150,7 @@ def _open_orders(tws: Tws, client: Client, name: str, *, own: bool) -> None:
         if own and view.request.key[0] != client.id:
             continue
         found += [order_messages.open_order(view, tws.order_of(view)), order_messages.order_status(view)]
-    client.say(*order_faults.snapshot(tws.order_faults, name, [*found, OpenOrdersEnd()]))
+    client.say(*tws.order_faults.snapshot(name, [*found, OpenOrdersEnd()]))
 
 
 def auto_open_orders(tws: Tws, client: Client, request: AutoOpenOrdersRequest, now: int) -> None:
@@ -170,7 +169,7 @@ def completed_orders(tws: Tws, client: Client, request: CompletedOrdersRequest, 
         if not (request.apiOnly and view.by_hand)
     ]
     name = "CompletedOrdersRequest"
-    client.say(*order_faults.snapshot(tws.order_faults, name, [*found, CompletedOrdersEnd()]))
+    client.say(*tws.order_faults.snapshot(name, [*found, CompletedOrdersEnd()]))
 
 
 def executions(tws: Tws, client: Client, request: ExecutionRequest, now: int) -> None:
@@ -191,4 +190,4 @@ def executions(tws: Tws, client: Client, request: ExecutionRequest, now: int) ->
                 order_messages.commission(charged),
             ]
     end = ExecutionDetailsEnd(reqId=request.reqId)
-    client.say(*order_faults.snapshot(tws.order_faults, "ExecutionRequest", [*found, end]))
+    client.say(*tws.order_faults.snapshot("ExecutionRequest", [*found, end]))

@@ -123,7 +123,9 @@ def _listen(
             last[:] = [found]
             client.say(found)
         looks = [tws.sessions.next_look(held.listing, at) for held in tws.account.holdings if held.quantity]
-        tws.repeat(client, kind, number, min((look for look in looks if look is not None), default=None), tell)
+        tws.repeat(
+            client, kind, number, min((look for look in looks if look is not None), default=None), tell
+        )
 
     client.on_fill[kind, number] = tell
     tell(now)

@@ -250,6 +250,10 @@ SIMPLE: list[Call] = [
     ("cancelAccountUpdatesMulti", (11,)),
     ("reqAccountSummary", (12, "All", "NetLiquidation,BuyingPower")),
     ("cancelAccountSummary", (12,)),
+    ("reqPnL", (13, "DU1", "model")),
+    ("cancelPnL", (13,)),
+    ("reqPnLSingle", (14, "DU1", "model", 756733)),
+    ("cancelPnLSingle", (14,)),
 ]
 
 

@@ -187,7 +187,7 @@ def test_cancel_and_what_cannot_be_cancelled():
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
-        (order(1, 100, 99.999), 110), (order(1, 100, -1.0), 110), (order(1, 100, kind="STP"), 387),
+        (order(1, 100, 99.999), 110), (order(1, 100, -1.0), 110), (order(1, 100, kind="REL"), 387),
         (order(1, 100, tif="FOK"), 10052), (order(1, 0), 434), (order(1, 100, listing=SPX), 387),
         (order(1, 50, listing=TOYOTA), 201), (order(1, 100, account="DU9999999"), 321),
         (replace(order(1, 100), quantity=Decimal("0.5")), 10243), (replace(order(1, 100), kind="LMT"), 110),

@@ -1,0 +1,375 @@
+"""What goes wrong between us and IB, and on our own disk: what arrived is kept, and the same call ends the work."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from virtual_world import (
+    NOON,
+    Link,
+    Spoil,
+    World,
+    broken,
+    content,
+    ignored,
+    interrupt,
+    market,
+    ns,
+    nth,
+    pulled,
+    refusal,
+)
+
+from quant.core.bars import COLUMNS, Bars
+from quant.core.synthetic import synthetic
+from quant.errors import (
+    BarsError,
+    DamagedAnswer,
+    LinkLost,
+    NoData,
+    NoPermission,
+    NotConnected,
+    PacingViolation,
+    RequestTimeout,
+    StoreBusy,
+    WriteFailed,
+)
+from quant.ib.codec import Event
+from quant.ib.download.run import _Run
+from quant.ib.wire import Batch
+from quant.store import Store, atomic
+from quant.tws.exchange.builtin import STOCKS
+from quant.tws.exchange.refusal import Refusal
+from quant.tws.program import Tws, simulated
+
+SPY = STOCKS[0].instrument
+PACING = "Historical Market Data Service error message:Historical data request pacing violation"
+NO_PERMISSION = "Historical Market Data Service error message:No market data permissions for ISLAND STK"
+ASKED = ("SPY", "1m", "2024-05-06")  # eight requests
+
+
+@pytest.fixture(scope="module")
+def tws() -> Tws:
+    return simulated(rate_limited=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tws: Tws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    data = tmp_path_factory.mktemp("undisturbed")
+    assert pulled(World(tws), data, *ASKED).ok
+    return content(data)
+
+
+@pytest.fixture
+def world(tws: Tws) -> World:
+    found = World(tws)
+    tws.pacing = type(tws.pacing)()
+    return found
+
+
+def damaged(link: Link, request: Any) -> bool:
+    link.inbox.put(Batch(link.world.now(), [Event("damaged", (17, "cut off"))]))
+    return False
+
+
+def shorter(link: Link, request: Any) -> bool:
+    """IB counts the duration in another way than we do, and sends less."""
+    count, unit = request.duration.split()
+    request.duration = f"{max(int(count) // 2, 1)} {unit}"
+    return False
+
+
+# ---------------------------------------------------------------- between us and IB
+@pytest.mark.parametrize(
+    ("what", "times"),
+    [
+        (broken, 3),
+        (ignored, 2),
+        (damaged, 1),
+        (refusal(162, PACING), 5),
+        (refusal(366, "No historical data query found for ticker id"), 1),
+    ],
+    ids=["broken", "ignored", "damaged", "pacing", "failed"],
+)
+@pytest.mark.parametrize("at", [1, 4, 8])
+def test_a_fault_that_passes_leaves_no_trace(
+    what: Spoil, times: int, at: int, world: World, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    world.spoils.append(nth(at, what, times))
+    report = pulled(world, tmp_path, *ASKED)
+    assert report.ok, report
+    assert content(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        (broken, LinkLost),
+        (ignored, RequestTimeout),
+        (damaged, DamagedAnswer),
+        (refusal(354, "Requested market data is not subscribed."), NoPermission),
+        (refusal(162, NO_PERMISSION), NoPermission),
+        (refusal(162, PACING), PacingViolation),
+    ],
+    ids=["broken", "ignored", "damaged", "subscription", "permission", "pacing"],
+)
+def test_a_fault_that_stays_ends_the_symbol_and_keeps_what_arrived(
+    what: Spoil, error: type[Exception], world: World, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    def old(link: Link, request: Any) -> bool:
+        return request.endDateTime < "20240508" and what(link, request)
+
+    world.spoils.append(old)
+    report = pulled(world, tmp_path, *ASKED)
+    (series,) = report.series
+    assert isinstance(series.error, error), series.error
+    assert not report.ok
+    assert series.error.exit_code == 5
+    if error is not LinkLost:  # which breaks the other requests too
+        ((_, coverage, _),) = content(tmp_path).values()
+        assert coverage == ((ns("2024-05-08 13:30"), NOON),)
+    world.spoils.clear()
+    assert pulled(world, tmp_path, *ASKED).ok
+    assert content(tmp_path) == undisturbed
+
+
+def test_one_symbol_without_permission_does_not_stop_the_others(world: World, tmp_path: Path) -> None:
+    world.spoils.append(
+        lambda link, r: r.contract.symbol == "MSFT" and refusal(162, NO_PERMISSION)(link, r)
+    )
+    report = pulled(world, tmp_path, ["SPY", "MSFT", "AAPL"], "1m", "2024-05-13")
+    assert [s.complete for s in report.series] == [True, False, True]
+    assert isinstance(report.series[1].error, NoPermission)
+    assert "Client Portal" in str(report)
+
+
+def test_a_connection_that_stays_away_ends_the_pull_after_five_minutes(world: World, tmp_path: Path) -> None:
+    def gone(link: Link, request: Any) -> bool:
+        world.closed = True
+        return broken(link, request)
+
+    world.spoils.append(nth(8, gone))
+    began = world.now()
+    told: list[Any] = []
+    report = pulled(world, tmp_path, *ASKED, progress=told.append)
+    assert isinstance(report.series[0].error, NotConnected)
+    assert 300 < world.now() - began < 400
+    assert "connection lost, trying again" in {p.note for p in told}
+
+
+def test_a_cut_between_tws_and_ib_is_waited_for(
+    world: World, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    def cut(link: Link, request: Any) -> bool:
+        link._served.tell(-1, Refusal(1100, "Connectivity between IBKR and TWS has been lost."), world.present)
+        ends = world.now() + 200
+
+        def later() -> None:
+            if world.now() > ends:
+                world.step = lambda: None
+                link._served.tell(-1, Refusal(1102, "restored"), world.present)
+                link.flush()
+
+        world.step = later
+        return True
+
+    world.spoils.append(nth(3, cut))
+    report = pulled(world, tmp_path, *ASKED)
+    assert report.ok, report
+    assert content(tmp_path) == undisturbed
+
+
+def test_the_hold_after_a_violation_is_told(world: World, tmp_path: Path) -> None:
+    world.spoils.append(nth(1, refusal(162, PACING)))
+    told: list[Any] = []
+    began = world.now()
+    assert pulled(world, tmp_path, "SPY", "30s", "2024-05-15", progress=told.append).ok
+    assert 30 <= world.now() - began < 40
+    assert "waiting for IB's limit" in {p.note for p in told}
+
+
+@pytest.mark.parametrize(("bar", "start"), [("1d", "2022-06-01"), ("5m", "2024-04-01"), ("1h", "2024-01-02")])
+def test_what_a_short_answer_does_not_reach_is_asked_for_again(
+    bar: str, start: str, world: World, tmp_path: Path
+) -> None:
+    pulled(world, tmp_path / "a", "SPY", bar, start)
+    world.spoils.append(shorter)
+    assert pulled(World(world.tws), tmp_path / "b", "SPY", bar, start).ok
+    other = World(world.tws)
+    other.spoils.append(shorter)
+    report = pulled(other, tmp_path / "c", "SPY", bar, start)
+    assert report.ok, report
+    assert len(other.asked) > len(world.asked)
+    assert content(tmp_path / "a") == content(tmp_path / "b") == content(tmp_path / "c")
+
+
+def test_an_answer_with_bars_that_were_not_asked_for_is_no_answer(world: World, tmp_path: Path) -> None:
+    def now_instead(link: Link, request: Any) -> bool:
+        request.endDateTime = ""
+        return False
+
+    world.spoils.append(now_instead)
+    report = pulled(world, tmp_path, "SPY", "1m", "2024-05-06", "2024-05-07")
+    assert isinstance(report.series[0].error, DamagedAnswer)
+    assert not Store(tmp_path).series()
+
+
+def test_nothing_at_all_is_an_error_and_no_empty_series(world: World, tmp_path: Path) -> None:
+    world.spoils.append(refusal(162, "Historical Market Data Service error message:HMDS query returned no data: SPY"))
+    report = pulled(world, tmp_path, "SPY", "1m", "2024-05-06", "2024-05-07")
+    assert isinstance(report.series[0].error, NoData)
+    assert not Store(tmp_path).series()
+
+
+# ---------------------------------------------------------------- what ends it from outside
+@pytest.mark.parametrize("at", range(1, 9))
+def test_after_ctrl_c_the_same_call_goes_on_where_it_stopped(
+    at: int, world: World, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    world.tws.history_ns = 200_000_000  # so that answers come while others are under way
+    try:
+        world.spoils.append(nth(at, interrupt))
+        assert pulled(world, tmp_path, *ASKED).interrupted
+        world.spoils.clear()
+        report = pulled(world, tmp_path, *ASKED)
+    finally:
+        world.tws.history_ns = 0
+    assert report.ok
+    assert content(tmp_path) == undisturbed
+
+
+class KilledError(BaseException):
+    """The process ends here, and nothing more is done."""
+
+
+@pytest.mark.parametrize("symbols", [["SPY"], ["SPY", "MSFT", "VOD"]])
+def test_killed_anywhere_and_resumed_is_the_same_as_never_killed(
+    symbols: list[str], tws: Tws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed within the n-th of all calls that write to the disk, for all n; nothing but what is written counts."""
+    args: Any = (symbols, "1h", "2024-01-02")
+    assert pulled(World(tws), tmp_path / "whole", *args).ok
+    put, left = atomic.put, 0
+
+    def killed(path: Path, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KilledError
+        put(path, data)
+
+    monkeypatch.setattr("quant.store.write.put", killed)
+    monkeypatch.setattr(_Run, "save_all", lambda self: None)
+    for n in range(1, 40):
+        left, data = n, tmp_path / f"{n}"
+        done = False
+        for _ in range(200):
+            try:
+                world = World(tws)
+                tws.pacing = type(tws.pacing)()
+                done = pulled(world, data, *args).ok
+                break
+            except KilledError:
+                left = n + 1  # a little further each time, else it never ends
+            finally:
+                for client in list(tws.clients.values()):
+                    tws.leave(client)
+        assert done
+        assert content(data) == content(tmp_path / "whole")
+        if left > 0 and n > 3:
+            break
+
+
+def test_what_is_held_after_an_end_is_not_asked_for_again(world: World, tmp_path: Path) -> None:
+    world.spoils.append(nth(6, interrupt))
+    pulled(world, tmp_path, *ASKED)
+    ((_, coverage, _),) = content(tmp_path).values()
+    world.spoils.clear()
+    world.asked.clear()
+    assert pulled(world, tmp_path, *ASKED).ok
+    inside = [r for r in world.asked if coverage[0][0] < ns(_iso(r.endDateTime)) <= coverage[0][1]]
+    assert len(inside) == 1  # the last session, which tells of splits
+
+
+def _iso(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]} {text[9:]}"
+
+
+# ---------------------------------------------------------------- on our own side
+def test_a_full_disk_stops_the_pull_and_keeps_what_was_written(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Any]
+) -> None:
+    put, left = atomic.put, 6
+
+    def full(path: Path, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(path, data)
+
+    monkeypatch.setattr("quant.store.write.put", full)
+    report = pulled(world, tmp_path, *ASKED)
+    assert isinstance(report.series[0].error, WriteFailed)
+    assert "No space left" in str(report)
+    assert report.series[0].error.exit_code == 4
+    assert len(Store(tmp_path).read(Store(tmp_path).series()[0])) > 0
+    monkeypatch.setattr("quant.store.write.put", put)
+    assert pulled(world, tmp_path, *ASKED).ok
+    assert content(tmp_path) == undisturbed
+
+
+def test_a_series_that_another_process_writes_stops_the_pull(world: World, tmp_path: Path) -> None:
+    pulled(world, tmp_path, "SPY", "1m", "2024-05-14")
+    (series,) = Store(tmp_path).series()
+    with FileLock(series.folder / ".lock"):
+        report = pulled(world, tmp_path, *ASKED)
+    assert isinstance(report.series[0].error, StoreBusy)
+
+
+def test_other_units_than_the_held_ones_are_refused(world: World, tmp_path: Path) -> None:
+    for number, other in enumerate((replace(SPY, tick=0.05), replace(SPY, con_id=1))):
+        held = replace(
+            synthetic("SPY", "1d", "2024-04-01", "2024-04-05"), instrument=other, source="simulated", adjusted="splits"
+        )
+        Store(tmp_path / f"{number}").write(held, {"kind": "import", "at": "2024-05-01T00:00:00+00:00"})
+        report = pulled(world, tmp_path / f"{number}", "SPY", "1d", "2024-04-01")
+        assert isinstance(report.failed[0].error, BarsError)
+        assert ("tick = 0.05 (IB now: 0.01)", "contract 1; IB now says 756733")[number] in str(report)
+        assert "quant data remove" in str(report)
+
+
+# ---------------------------------------------------------------- IB's limits
+def thin(number: int, sessions: int) -> Bars:
+    """Three bars of 30 seconds a session, so that answers are short."""
+    whole = synthetic(f"S{number}", "30s", "2024-03-01", "2024-05-15", seed=number)
+    first = np.flatnonzero(np.append(True, whole.session[1:] != whole.session[:-1]))[-sessions:]
+    rows = (first[:, None] + np.arange(3)).ravel()
+    columns = {n: getattr(whole, n)[rows] for n in ("start", *COLUMNS)}
+    instrument = replace(SPY, symbol=f"S{number}", con_id=5000 + number)
+    return replace(whole, instrument=instrument, source="vendor", **columns)
+
+
+def test_limits_are_used_fully_and_none_is_broken(tmp_path: Path, full: bool) -> None:
+    sessions = 50 if full else 12
+    bars = [thin(n, sessions) for n in range(20)]
+    world = World(market(tmp_path / "server", *bars), ns("2024-05-15 21:00"))
+    world.tws.history_ns = 700_000_000
+    began = world.now()
+    first = str(bars[0].session[0])
+    report = pulled(world, tmp_path / "data", [f"S{n}" for n in range(20)], "30s", first)
+    assert report.ok, report
+    count = len(world.asked)
+    assert count == 20 * sessions
+    # Heads first (20 messages at most 50 a second); then sixty at once and sixty in each ten minutes.
+    least_s = (count - 60) / (60 / 600)
+    assert least_s / (world.now() - began) >= 0.9
+    assert not world.tws.pacing.violations
+    assert not world.tws.open_history.violations
+    assert all(not link._served.rate_violations for link in world.links)
