@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from quant.app import config, output
-from quant.app.command import FILE, command, data_option
+from quant.app.command import FILE, data_option, debug_option, json_option, wants_json
 from quant.app.output import Result
+from quant.app.tws_record import record, wait
 from quant.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -20,10 +20,26 @@ if TYPE_CHECKING:
     from quant.tws.server import Server
 
 PORT: Final = 7497  # TWS's own for paper accounts
-_LOOK_S: Final = 0.5  # how often Ctrl-C is looked for: Windows does not interrupt a wait without end
 
 
-@command("tws")
+class _Tws(click.Group):
+    """A command of ours that has another one below it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, invoke_without_command=True, subcommand_metavar="[record ...]", **kwargs)
+        self.params += [json_option(), debug_option()]
+        self.add_command(record)
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run it, or the one below it; return the exit code."""
+        result: Result | int = super().invoke(ctx)
+        if isinstance(result, Result):
+            output.show(result, wants_json())
+            return result.code
+        return result
+
+
+@click.command("tws", cls=_Tws)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any free one."
 )
@@ -38,7 +54,9 @@ _LOOK_S: Final = 0.5  # how often Ctrl-C is looked for: Windows does not interru
     "--seed", type=int, default=0, show_default=True, help="Of made-up bars and ticks, and of faults."
 )
 @data_option
+@click.pass_context
 def tws(
+    ctx: click.Context,
     port: int,
     account: str,
     symbols: str | None,
@@ -47,12 +65,14 @@ def tws(
     faults: Path | None,
     seed: int,
     data: Path | None,
-) -> Result:
+) -> Result | None:
     """Serve a simulated TWS on this machine until Ctrl-C. It trades nothing and speaks the real protocol.
 
     Bars come from the data folder; what it lacks is made up and marked SYNTHETIC. With --clock step, time stands still:
     each line on standard input moves it on by that many seconds, and the end of input ends the program.
     """
+    if ctx.invoked_subcommand is not None:
+        return None
     from quant.store import Store
     from quant.tws.exchange.clock import Clock, parse_speed
     from quant.tws.faults import Faults, read
@@ -107,9 +127,7 @@ def _time(server: Server) -> str:
 
 def _wait(server: Server, speed: float) -> None:
     if speed > 0.0:
-        never = threading.Event()
-        while not never.wait(_LOOK_S):
-            pass
+        wait()
     for line in sys.stdin:
         try:
             seconds = float(line)

@@ -39,8 +39,8 @@ CHARGES: Final = types.Array(numba.from_dtype(layout.CHARGE), 1, "C")
 
 
 # numba compiles a function that is called with a literal number apart for each number; with these it does not.
-ZERO: Final = np.int64(0)
-ONE: Final = np.int64(1)
+ZERO: Any = np.int64(0)
+ONE: Any = np.int64(1)
 
 
 @cache

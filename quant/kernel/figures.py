@@ -37,6 +37,20 @@ def deviation(x: Any, n: int, ddof: int, scratch: Any) -> float:
 
 
 @inline
+def extremes(state: Any, close: Any, first: int, until: int) -> tuple[float, float]:
+    """Return the lowest and the highest value of a held position from bar `first` to before `until`."""
+    cash, size, average = state.cash, state.size, state.average
+    low, high = np.inf, -np.inf
+    for i in range(
+        np.uint64(first), np.uint64(until)
+    ):  # unsigned: indices that cannot be negative need no test
+        v = cash + worth_of(size, average, close[i])
+        low = v if v < low else low
+        high = v if v > high else high
+    return low, high
+
+
+@inline
 def account_figures(
     states: Any,
     n_states: int,
@@ -78,12 +92,7 @@ def account_figures(
         else:
             n_held += until - first
             total += f.cash * (until - first) + f.size * (sums[until] - sums[first])
-            cash_now, size, average = f.cash, f.size, f.average
-            low, high = np.inf, -np.inf
-            for i in range(np.uint64(first), np.uint64(until)):
-                v = cash_now + worth_of(size, average, close[i])
-                low = v if v < low else low
-                high = v if v > high else high
+            low, high = extremes(f, close, first, until)
             if high < peak:  # no new peak, so the lowest value alone tells the drawdown
                 if low < floor:
                     deepest = min(deepest, (low - peak) / peak)

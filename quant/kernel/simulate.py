@@ -38,9 +38,10 @@ from quant.kernel.rules import (
 )
 
 NAN = np.nan
-MARKET, STOP_ORDER, LIMIT_ORDER = map(np.int64, range(3))  # layout.KINDS
-ENTRY, REDUCE, CLOSE, STOP, LIMIT = map(np.int64, range(5))  # layout.REASONS
-OPEN, FILLED, CANCELLED, REJECTED = map(np.int64, range(4))  # layout.STATUSES
+codes: Any = np.arange  # typed numbers, as ZERO in compiling.py
+MARKET, STOP_ORDER, LIMIT_ORDER = codes(3)  # layout.KINDS
+ENTRY, REDUCE, CLOSE, STOP, LIMIT = codes(5)  # layout.REASONS
+OPEN, FILLED, CANCELLED, REJECTED = codes(4)  # layout.STATUSES
 
 
 @inline

@@ -223,8 +223,8 @@ def _price(ticket: Ticket, context: Context, limits: Limits, market: Market) -> 
     for name, price in (("limit", ticket.limit), ("stop", ticket.stop)):
         if price is None:
             continue
-        away = abs(price / market.price - 1) if market.price > 0 else math.inf
-        if away > limits.collar:
+        away = abs(price - market.price) / market.price if market.price > 0 else math.inf
+        if away > limits.collar * (1 + 1e-9):  # 97 is 3 % from 100, whatever floats say
             told = f"{name} {price:g} is {away:.1%} from the last price {market.price:g}"
             yield Refusal("collar", f"{told}; {limits.collar:.1%} are allowed")
 

@@ -211,7 +211,13 @@ class FakeBroker:
 
     def status(self, order: Booked) -> Status:
         return Status(
-            order.order_id, order.client_id, order.perm_id, order.status, abs(order.filled), abs(order.left), self.price
+            order.order_id,
+            order.client_id,
+            order.perm_id,
+            order.status,
+            abs(order.filled),
+            abs(order.left),
+            self.price,
         )
 
     def end(self, order: Booked, status: str) -> None:
@@ -237,7 +243,12 @@ class FakeBroker:
         if order.left == 0:
             order.status = "Filled"
             for other in list(self.orders.values()):
-                if other is not order and other.ticket.oca and other.ticket.oca == ticket.oca and other.is_open:
+                if (
+                    other is not order
+                    and other.ticket.oca
+                    and other.ticket.oca == ticket.oca
+                    and other.is_open
+                ):
                     self.end(other, "Cancelled")
         self.tell(order)
         self.say(commission)

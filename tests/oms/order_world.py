@@ -48,9 +48,7 @@ class World:
         self.setup = Setup(7, frozenset({SPY, QQQ}), 1e6, limits, Policy() if policy is None else policy)
         self.desk_class = desk_class
         self.account = Account() if account is None else account
-        self.markets = {
-            con_id: Market(tick=0.01, price=100.0, at=START, bar_ns=10**15) for con_id in SYMBOLS
-        }
+        self.markets = {con_id: Market(tick=0.01, price=100.0, at=START, bar_ns=10**15) for con_id in SYMBOLS}
         self.alarms: list[Alarm] = []
         self.changes: list[Change] = []
         self.down_until = 0
@@ -117,7 +115,9 @@ class World:
             if holds():
                 return self
             self.second()
-        raise AssertionError(f"not within {seconds} s; gate {self.desk.gate}, alarms {[a.text for a in self.alarms]}")
+        raise AssertionError(
+            f"not within {seconds} s; gate {self.desk.gate}, alarms {[a.text for a in self.alarms]}"
+        )
 
     def opened(self) -> World:
         return self.until(lambda: self.desk.gate is Gate.OPEN)
@@ -192,7 +192,10 @@ class World:
     def check_positions(self) -> None:
         ledger = self.journal.load()
         for con_id in SYMBOLS:  # I (3)
-            base = sum((h.quantity for h in ledger.holdings if h.source is Source.BASELINE and h.con_id == con_id), Decimal(0))
+            base = sum(
+                (h.quantity for h in ledger.holdings if h.source is Source.BASELINE and h.con_id == con_id),
+                Decimal(0),
+            )
             ours = self.desk.positions.get(con_id, Decimal(0))
             assert ours + base == self.broker.held.get(con_id, Decimal(0)), f"position of {con_id}"
 

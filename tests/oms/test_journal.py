@@ -368,6 +368,11 @@ def test_after_a_failed_commit_nothing_more_is_taken(
         assert journal.load() == before
 
 
+def test_each_commit_waits_for_the_disk(journal: Journal) -> None:  # live-faults §4b.1: NORMAL can lose the last ones
+    pragmas = ("synchronous", "journal_mode", "fullfsync")
+    assert [journal._db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas] == [2, "wal", 1]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file")
 @pytest.mark.parametrize("room", [70_000, 90_000, 200_000])
 def test_a_full_disk_stops_before_the_send_and_keeps_what_was_written(path: Path, room: int) -> None:

@@ -1,6 +1,6 @@
 """The wire of TWS: what the session and the server need of it."""
 
-from quant.tws.codec.codec import Codec, Malformed, Unknown
+from quant.tws.codec.codec import Codec, Malformed, Unknown, split
 from quant.tws.codec.frames import (
     ClientStream,
     FrameReader,
@@ -36,4 +36,5 @@ __all__ = [
     "message_class",
     "negotiate",
     "pack",
+    "split",
 ]

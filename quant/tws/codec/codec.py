@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -71,17 +72,32 @@ class Codec:
 
         What a client marks as unset, in text or in protobuf, is not set in the message; flags are set where true.
         """
-        if self.version >= RAW_ID_VERSION:
-            if len(payload) < 4:
-                return Malformed(None, "", f"{len(payload)} bytes, where an id alone has four")
-            number, body = int.from_bytes(payload[:4], "big"), payload[4:]
-            if number > PROTOBUF_OFFSET:
-                return _from_protobuf(number - PROTOBUF_OFFSET, body)
-            return self._from_text(number, body)
-        head, end, body = payload.partition(b"\0")
-        if not end or not head.isdigit() or len(head) > 9:
-            return Malformed(None, "", f"no message id in {payload[:20]!r}")
-        return self._from_text(int(head), body)
+        found = split(payload, self.version)
+        if isinstance(found, Malformed):
+            return found
+        number, protobuf, body = found
+        return _from_protobuf(number, body) if protobuf else self._from_text(REQUESTS, number, body)
+
+    def decode_answer(self, payload: bytes) -> Any:
+        """Return the answer of a frame as `decode` does a request; of a TWS that this program is a client of.
+
+        Unset marks stay as they are. HistoricalData of versions below 196 is Malformed: its text holds its end as well.
+        """
+        found = split(payload, self.version)
+        if isinstance(found, Malformed):
+            return found
+        number, protobuf, body = found
+        if not protobuf:
+            return self._from_text(ANSWERS, number, body)
+        entry = ANSWERS.get(number)
+        if entry is None:
+            return Unknown(number, True, body)
+        message = entry.type()
+        try:
+            message.ParseFromString(body)
+        except DecodeError as error:
+            return Malformed(number, entry.name, f"is not protobuf: {error}")
+        return message
 
     def encode(self, message: Any) -> tuple[bytes, ...]:
         """Return the frames of an answer, lengths included: none or one.
@@ -103,8 +119,8 @@ class Codec:
             return self._folded(entry, message)
         return (self._text(entry, write(_layout(entry, self.version), message)),)
 
-    def _from_text(self, number: int, body: bytes) -> Any:
-        entry = REQUESTS.get(number)
+    def _from_text(self, table: Mapping[int, Entry], number: int, body: bytes) -> Any:
+        entry = table.get(number)
         if entry is None or entry.layout is None:
             return Unknown(number, False, body)
         if body and not body.endswith(b"\0"):
@@ -132,6 +148,20 @@ class Codec:
         if self.version >= RAW_ID_VERSION:
             return pack(entry.id.to_bytes(4, "big") + body)
         return pack(f"{entry.id}\0".encode() + body)
+
+
+def split(payload: bytes, version: int) -> tuple[int, bool, bytes] | Malformed:
+    """Return a payload's id, whether protobuf follows, and what follows."""
+    if version >= RAW_ID_VERSION:
+        if len(payload) < 4:
+            return Malformed(None, "", f"{len(payload)} bytes, where an id alone has four")
+        number, body = int.from_bytes(payload[:4], "big"), payload[4:]
+        protobuf = number > PROTOBUF_OFFSET
+        return number - PROTOBUF_OFFSET * protobuf, protobuf, body
+    head, end, body = payload.partition(b"\0")
+    if not end or not head.isdigit() or len(head) > 9:
+        return Malformed(None, "", f"no message id in {payload[:20]!r}")
+    return int(head), False, body
 
 
 @cache

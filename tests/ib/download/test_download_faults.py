@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from virtual_world import (
     broken,
     content,
     ignored,
-    interrupt,
     market,
     ns,
     nth,
@@ -41,6 +41,7 @@ from quant.errors import (
     WriteFailed,
 )
 from quant.ib.codec import Event
+from quant.ib.download import Progress
 from quant.ib.download.run import _Run
 from quant.ib.wire import Batch
 from quant.store import Store, atomic
@@ -51,7 +52,7 @@ from quant.tws.program import Tws, simulated
 SPY = STOCKS[0].instrument
 PACING = "Historical Market Data Service error message:Historical data request pacing violation"
 NO_PERMISSION = "Historical Market Data Service error message:No market data permissions for ISLAND STK"
-ASKED = ("SPY", "1m", "2024-05-06")  # eight requests
+ASKED = ("SPY", "1m", "2024-05-06", "2024-05-15 12:00")  # eight requests
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +69,9 @@ def undisturbed(tws: Tws, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 @pytest.fixture
 def world(tws: Tws) -> World:
-    found = World(tws)
     tws.pacing = type(tws.pacing)()
-    return found
+    tws.history_ns = 0
+    return World(tws)
 
 
 def damaged(link: Link, request: Any) -> bool:
@@ -83,6 +84,23 @@ def shorter(link: Link, request: Any) -> bool:
     count, unit = request.duration.split()
     request.duration = f"{max(int(count) // 2, 1)} {unit}"
     return False
+
+
+def staggered(link: Link, request: Any) -> bool:
+    """Answers come one after the other."""
+    tws = link.world.tws
+    tws.history_ns = (tws.history_ns + 100_000_000) % 10_000_000_000
+    return False
+
+
+def stop_at(done: int) -> Callable[[Progress], None]:
+    """Ctrl-C, once so many requests are answered."""
+
+    def tell(progress: Progress) -> None:
+        if progress.done >= done:
+            raise KeyboardInterrupt
+
+    return tell
 
 
 # ---------------------------------------------------------------- between us and IB
@@ -140,9 +158,7 @@ def test_a_fault_that_stays_ends_the_symbol_and_keeps_what_arrived(
 
 
 def test_one_symbol_without_permission_does_not_stop_the_others(world: World, tmp_path: Path) -> None:
-    world.spoils.append(
-        lambda link, r: r.contract.symbol == "MSFT" and refusal(162, NO_PERMISSION)(link, r)
-    )
+    world.spoils.append(lambda link, r: r.contract.symbol == "MSFT" and refusal(162, NO_PERMISSION)(link, r))
     report = pulled(world, tmp_path, ["SPY", "MSFT", "AAPL"], "1m", "2024-05-13")
     assert [s.complete for s in report.series] == [True, False, True]
     assert isinstance(report.series[1].error, NoPermission)
@@ -167,7 +183,9 @@ def test_a_cut_between_tws_and_ib_is_waited_for(
     world: World, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     def cut(link: Link, request: Any) -> bool:
-        link._served.tell(-1, Refusal(1100, "Connectivity between IBKR and TWS has been lost."), world.present)
+        link._served.tell(
+            -1, Refusal(1100, "Connectivity between IBKR and TWS has been lost."), world.present
+        )
         ends = world.now() + 200
 
         def later() -> None:
@@ -221,39 +239,43 @@ def test_an_answer_with_bars_that_were_not_asked_for_is_no_answer(world: World, 
 
 
 def test_nothing_at_all_is_an_error_and_no_empty_series(world: World, tmp_path: Path) -> None:
-    world.spoils.append(refusal(162, "Historical Market Data Service error message:HMDS query returned no data: SPY"))
+    world.spoils.append(
+        refusal(162, "Historical Market Data Service error message:HMDS query returned no data: SPY")
+    )
     report = pulled(world, tmp_path, "SPY", "1m", "2024-05-06", "2024-05-07")
     assert isinstance(report.series[0].error, NoData)
     assert not Store(tmp_path).series()
 
 
 # ---------------------------------------------------------------- what ends it from outside
-@pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.parametrize("done", range(8))
 def test_after_ctrl_c_the_same_call_goes_on_where_it_stopped(
-    at: int, world: World, tmp_path: Path, undisturbed: dict[str, Any]
+    done: int, world: World, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
-    world.tws.history_ns = 200_000_000  # so that answers come while others are under way
-    try:
-        world.spoils.append(nth(at, interrupt))
-        assert pulled(world, tmp_path, *ASKED).interrupted
-        world.spoils.clear()
-        report = pulled(world, tmp_path, *ASKED)
-    finally:
-        world.tws.history_ns = 0
+    world.spoils.append(staggered)
+    assert pulled(world, tmp_path, *ASKED, progress=stop_at(done)).interrupted
+    if done:
+        ((_, coverage, _),) = content(tmp_path).values()
+        world.asked.clear()
+    report = pulled(world, tmp_path, *ASKED)
     assert report.ok
     assert content(tmp_path) == undisturbed
+    if done:
+        inside = [r for r in world.asked if coverage[0][0] < ns(_iso(r.endDateTime)) <= coverage[0][1]]
+        assert len(inside) == 1  # the newest session, which tells of splits; nothing else that is held
+        assert len(world.asked) == 9 - done
 
 
 class KilledError(BaseException):
     """The process ends here, and nothing more is done."""
 
 
-@pytest.mark.parametrize("symbols", [["SPY"], ["SPY", "MSFT", "VOD"]])
+@pytest.mark.parametrize("symbols", [["SPY"], ["SPY", "MSFT", "VOD"]], ids=["one", "three"])
 def test_killed_anywhere_and_resumed_is_the_same_as_never_killed(
-    symbols: list[str], tws: Tws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    symbols: list[str], tws: Tws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
-    """Killed within the n-th of all calls that write to the disk, for all n; nothing but what is written counts."""
-    args: Any = (symbols, "1h", "2024-01-02")
+    """Killed within the n-th of all calls that write to the disk; nothing but what is written counts."""
+    args: Any = (symbols, "1h", "2024-02-01", "2024-05-10")
     assert pulled(World(tws), tmp_path / "whole", *args).ok
     put, left = atomic.put, 0
 
@@ -264,37 +286,25 @@ def test_killed_anywhere_and_resumed_is_the_same_as_never_killed(
             raise KilledError
         put(path, data)
 
+    def attempt(data: Path) -> bool:
+        tws.pacing, tws.history_ns = type(tws.pacing)(), 0
+        world = World(tws)
+        world.spoils.append(staggered)
+        try:
+            return pulled(world, data, *args).ok
+        except KilledError:
+            return False
+
     monkeypatch.setattr("quant.store.write.put", killed)
     monkeypatch.setattr(_Run, "save_all", lambda self: None)
-    for n in range(1, 40):
-        left, data = n, tmp_path / f"{n}"
-        done = False
-        for _ in range(200):
-            try:
-                world = World(tws)
-                tws.pacing = type(tws.pacing)()
-                done = pulled(world, data, *args).ok
-                break
-            except KilledError:
-                left = n + 1  # a little further each time, else it never ends
-            finally:
-                for client in list(tws.clients.values()):
-                    tws.leave(client)
-        assert done
-        assert content(data) == content(tmp_path / "whole")
-        if left > 0 and n > 3:
-            break
-
-
-def test_what_is_held_after_an_end_is_not_asked_for_again(world: World, tmp_path: Path) -> None:
-    world.spoils.append(nth(6, interrupt))
-    pulled(world, tmp_path, *ASKED)
-    ((_, coverage, _),) = content(tmp_path).values()
-    world.spoils.clear()
-    world.asked.clear()
-    assert pulled(world, tmp_path, *ASKED).ok
-    inside = [r for r in world.asked if coverage[0][0] < ns(_iso(r.endDateTime)) <= coverage[0][1]]
-    assert len(inside) == 1  # the last session, which tells of splits
+    for again in (False, True):  # killed once; killed each time, a little further
+        for n in range(1, 40 if full else 9 - 2 * len(symbols)):
+            left, data, tries = n, tmp_path / f"{again}{n}", 1
+            while not attempt(data):
+                left = 3 + n if again else 0
+                tries += 1
+                assert tries < 40
+            assert content(data) == content(tmp_path / "whole")
 
 
 def _iso(text: str) -> str:
@@ -305,7 +315,8 @@ def _iso(text: str) -> str:
 def test_a_full_disk_stops_the_pull_and_keeps_what_was_written(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Any]
 ) -> None:
-    put, left = atomic.put, 6
+    put, left = atomic.put, 3
+    world.spoils.append(staggered)
 
     def full(path: Path, data: bytes) -> None:
         nonlocal left
@@ -336,7 +347,10 @@ def test_a_series_that_another_process_writes_stops_the_pull(world: World, tmp_p
 def test_other_units_than_the_held_ones_are_refused(world: World, tmp_path: Path) -> None:
     for number, other in enumerate((replace(SPY, tick=0.05), replace(SPY, con_id=1))):
         held = replace(
-            synthetic("SPY", "1d", "2024-04-01", "2024-04-05"), instrument=other, source="simulated", adjusted="splits"
+            synthetic("SPY", "1d", "2024-04-01", "2024-04-05"),
+            instrument=other,
+            source="simulated",
+            adjusted="splits",
         )
         Store(tmp_path / f"{number}").write(held, {"kind": "import", "at": "2024-05-01T00:00:00+00:00"})
         report = pulled(world, tmp_path / f"{number}", "SPY", "1d", "2024-04-01")
@@ -357,7 +371,7 @@ def thin(number: int, sessions: int) -> Bars:
 
 
 def test_limits_are_used_fully_and_none_is_broken(tmp_path: Path, full: bool) -> None:
-    sessions = 50 if full else 12
+    sessions = 50 if full else 8
     bars = [thin(n, sessions) for n in range(20)]
     world = World(market(tmp_path / "server", *bars), ns("2024-05-15 21:00"))
     world.tws.history_ns = 700_000_000
@@ -367,8 +381,7 @@ def test_limits_are_used_fully_and_none_is_broken(tmp_path: Path, full: bool) ->
     assert report.ok, report
     count = len(world.asked)
     assert count == 20 * sessions
-    # Heads first (20 messages at most 50 a second); then sixty at once and sixty in each ten minutes.
-    least_s = (count - 60) / (60 / 600)
+    least_s = 600 * ((count - 1) // 60)  # sixty at once, then sixty in each ten minutes
     assert least_s / (world.now() - began) >= 0.9
     assert not world.tws.pacing.violations
     assert not world.tws.open_history.violations

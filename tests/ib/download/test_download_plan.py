@@ -18,7 +18,16 @@ from quant.core.instrument import Instrument
 from quant.ib.contracts import ContractSpec
 from quant.ib.download.cells import Cells, cells
 from quant.ib.download.chunks import Chunk, cut_up, missing
-from quant.ib.download.plan import Held, Request, in_turn, in_words, plan_series, planned, schedule, with_check
+from quant.ib.download.plan import (
+    Held,
+    Request,
+    in_turn,
+    in_words,
+    plan_series,
+    planned,
+    schedule,
+    with_check,
+)
 from quant.ib.download.steps import LONGEST
 from quant.store.coverage import Interval, cover, cut
 from quant.tws.exchange.request import Duration, parse_duration, step_refusal
@@ -226,4 +235,10 @@ def test_bars_of_a_minute_are_held_back_by_messages_only() -> None:
 
 
 def test_lengths_of_time_in_words() -> None:
-    assert [in_words(s) for s in (0.2, 59, 600, 3600, 12_000)] == ["1 s", "59 s", "10 min", "1 h", "3 h 20 min"]
+    assert [in_words(s) for s in (0.2, 59, 600, 3600, 12_000)] == [
+        "1 s",
+        "59 s",
+        "10 min",
+        "1 h",
+        "3 h 20 min",
+    ]

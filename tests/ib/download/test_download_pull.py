@@ -77,7 +77,13 @@ def test_stored_bars_come_as_they_are(bar: str, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_instruments_of_all_kinds(
-    symbol: str, bar: str, asked: dict[str, Any], named: dict[str, Any], bars: int, tmp_path: Path, world: World
+    symbol: str,
+    bar: str,
+    asked: dict[str, Any],
+    named: dict[str, Any],
+    bars: int,
+    tmp_path: Path,
+    world: World,
 ) -> None:
     report = pulled(world, tmp_path, symbol, bar, **asked)
     assert report.ok, report
@@ -126,9 +132,16 @@ def test_the_volume_of_quotes_is_none(world: World, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- ranges
 @pytest.mark.parametrize(
     ("bar", "first", "requests"),
-    [("1d", "2015-01-02", 10), ("1m", "2023-05-16", 252), ("30s", "2024-05-09", 5), ("4h", "2015-01-02", None)],
+    [
+        ("1d", "2015-01-02", 10),
+        ("1m", "2023-05-16", 252),
+        ("30s", "2024-05-09", 5),
+        ("4h", "2015-01-02", None),
+    ],
 )
-def test_the_first_time_without_a_start(bar: str, first: str, requests: int | None, world: World, tmp_path: Path) -> None:
+def test_the_first_time_without_a_start(
+    bar: str, first: str, requests: int | None, world: World, tmp_path: Path
+) -> None:
     """All for an hour and more, a year of minutes, five sessions of seconds."""
     with world.session() as session:
         from quant.core.barsize import SIZES
@@ -158,7 +171,11 @@ def test_a_range_of_dates_is_whole_sessions(world: World, tmp_path: Path) -> Non
 def test_a_range_of_moments(world: World, tmp_path: Path) -> None:
     assert pulled(world, tmp_path, "SPY", "1m", "2024-05-14 10:00", "2024-05-14 10:30").ok
     found = held(tmp_path, "SPY", "1m")
-    assert (found.start[0], found.start[-1], len(found)) == (ns("2024-05-14 14:00"), ns("2024-05-14 14:29"), 30)
+    assert (found.start[0], found.start[-1], len(found)) == (
+        ns("2024-05-14 14:00"),
+        ns("2024-05-14 14:29"),
+        30,
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +203,9 @@ def test_data_that_ibs_exchange_does_not_have(world: World, tmp_path: Path) -> N
     with pytest.raises(ParameterError, match="EURUSD"):
         pulled(world, tmp_path, "EUR", sec_type="CASH")
     report = pulled(world, tmp_path, "SPX", "1d", "2024-05-01", sec_type="IND", exchange="CBOE", what="BID")
-    assert "no market data" in str(report).lower() or "No historical" in str(report) or "no bars" in str(report)
+    assert (
+        "no market data" in str(report).lower() or "No historical" in str(report) or "no bars" in str(report)
+    )
     assert not report.ok
 
 
@@ -245,7 +264,9 @@ def test_adjusted_prices_are_pulled_as_a_whole_each_time(world: World, tmp_path:
 
 
 # ---------------------------------------------------------------- what changes at IB
-def changed(bars: Bars, rows: slice, factor: float, names: tuple[str, ...] = ("open", "high", "low", "close")) -> Bars:
+def changed(
+    bars: Bars, rows: slice, factor: float, names: tuple[str, ...] = ("open", "high", "low", "close")
+) -> Bars:
     columns = {n: np.array(getattr(bars, n)) for n in names}
     for values in columns.values():
         values[rows] = np.round(values[rows] * factor, 2)

@@ -172,10 +172,6 @@ def broken(link: Link, request: Any) -> bool:
     return True
 
 
-def interrupt(link: Link, request: Any) -> bool:
-    raise KeyboardInterrupt
-
-
 # ---------------------------------------------------------------- pulls
 def market(folder: Path, *bars: Bars) -> Tws:
     """A TWS that has these bars, and nothing finer or later of their instruments."""

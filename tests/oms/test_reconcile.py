@@ -1,0 +1,445 @@
+"""Reconciliation as a pure function: what may be concluded from two snapshots, and what never may."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quant.core.orders import (
+    Completed,
+    Echo,
+    Execution,
+    Kind,
+    Position,
+    Report,
+    Snapshot,
+    Ticket,
+    TimeInForce,
+    Told,
+)
+from quant.oms.gate import Purpose
+from quant.oms.ledger import Holding, Intent, Mark, Source, What
+from quant.oms.limits import SECOND
+from quant.oms.outcome import (
+    Action,
+    Books,
+    Cancel,
+    Conclude,
+    Flatten,
+    HaltAll,
+    HaltInstrument,
+    Hold,
+    Noticed,
+    Order,
+    Outcome,
+    Policy,
+    Repair,
+    Resend,
+    Start,
+    trail,
+)
+from quant.oms.reason import Reason, read_reason
+from quant.oms.reconcile import doubts, reconcile
+from quant.oms.state import order_standing
+
+SPY = 1
+T0 = 1_700_000_000 * SECOND
+POLICY = Policy()
+
+
+def ticket(quantity: int = 10, number: int = 1, **fields: object) -> Ticket:
+    return Ticket(f"q1:t:{number}", "DU1", SPY, "SPY", Decimal(quantity), **fields)  # type: ignore[arg-type]
+
+
+def order(
+    asked: Ticket, aim: Purpose = Purpose.ENTRY, facts: Sequence[Report] = (), marks: Sequence[tuple[What, int]] = (),
+    client_id: int = 7, sent: bool = True, since: int = 0,
+) -> Order:  # fmt: skip
+    """Decided and sent at T0 - 100 s; marks: what, seconds after T0."""
+    number = int(asked.ref.rpartition(":")[2])
+    intent = Intent(1, asked, 100 + number, client_id, T0 - 100 * SECOND, str(Reason(aim)))
+    first = [Mark(2, asked.ref, What.SENT, T0 - 100 * SECOND)] if sent else []
+    done = [*first, *(Mark(3, asked.ref, what, T0 + at * SECOND) for what, at in marks)]
+    return Order(intent, order_standing(intent, done, frozenset(facts)), trail(intent, done), since)
+
+
+def echo(asked: Ticket, status: str = "Submitted", **fields: object) -> Echo:
+    number = int(asked.ref.rpartition(":")[2])
+    said = Echo(
+        "DU1", SPY, "SPY", 100 + number, 7, 1000 + number, asked.ref, asked.quantity, asked.kind.value, asked.limit,
+        asked.stop, asked.tif.value, status, 0, asked.oca,
+    )  # fmt: skip
+    return replace(said, **fields)  # type: ignore[arg-type]
+
+
+def execution(asked: Ticket, quantity: int, **fields: object) -> Execution:
+    number = int(asked.ref.rpartition(":")[2])
+    said = Execution(
+        f"e{number}.01", "DU1", SPY, "SPY", 100 + number, 7, 1000 + number, asked.ref, T0 - 50 * SECOND,
+        Decimal(quantity), 100.0, Decimal(abs(quantity)), 100.0,
+    )  # fmt: skip
+    return replace(said, **fields)  # type: ignore[arg-type]
+
+
+def held(quantity: int, **fields: object) -> Position:
+    return replace(Position("DU1", SPY, "SPY", Decimal(quantity), 100.0), **fields)  # type: ignore[arg-type]
+
+
+def snapshot(
+    at_s: float = 0.0, echoes: Sequence[Echo] = (), executions: Sequence[Execution] = (),
+    completed: Sequence[Completed] = (), positions: Sequence[Position] = (), epoch: int = 1, next_id: int = 1,
+) -> Snapshot:  # fmt: skip
+    asked = T0 + round(at_s * SECOND)
+    return Snapshot(
+        asked,
+        asked + SECOND,
+        epoch,
+        next_id,
+        tuple(echoes),
+        (),
+        tuple(completed),
+        tuple(executions),
+        (),
+        tuple(positions),
+    )
+
+
+def books(*orders: Order, **fields: object) -> Books:
+    said = Books("t", "DU1", 7, frozenset({SPY}), tuple(orders), agreed_at=T0 - 1000 * SECOND)
+    return replace(said, **fields)  # type: ignore[arg-type]
+
+
+def compare(ours: Books, policy: Policy = POLICY, **content: object) -> Outcome:
+    first = snapshot(0, **content)  # type: ignore[arg-type]
+    return reconcile(ours, first, snapshot(5, **content), policy)  # type: ignore[arg-type]
+
+
+def kinds(outcome: Outcome) -> list[type[Action]]:
+    return [type(action) for action in outcome.actions]
+
+
+# ---------------------------------------------------------------- two snapshots
+def test_nothing_against_nothing_agrees() -> None:
+    assert compare(books()) == Outcome()
+    assert compare(books()).agreed
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        (snapshot(4.9), "5 s apart"),
+        (snapshot(5, epoch=2), "connection"),
+        (snapshot(5, positions=[held(1)]), "positions"),
+        (snapshot(5, echoes=[echo(ticket())]), "orders"),
+        (snapshot(5, executions=[execution(ticket(), 1)]), "executions"),
+        (snapshot(5, completed=[Completed("DU1", SPY, "SPY", 5, "", Decimal(1), Decimal(0), "Cancelled")]), "completed"),
+        (replace(snapshot(5), asked_at=T0 + SECOND // 2), "apart"),
+    ],
+)  # fmt: skip
+def test_two_snapshots_that_differ_prove_nothing(second: Snapshot, why: str) -> None:
+    outcome = reconcile(books(order(ticket())), snapshot(0), second, POLICY)
+    assert not outcome.agreed
+    assert not outcome.steady
+    assert outcome.actions == ()
+    assert why in outcome.waiting[0]
+
+
+def test_status_words_and_other_accounts_may_differ() -> None:
+    ours = books(order(ticket(), facts=[echo(ticket())]))
+    first = snapshot(0, echoes=[echo(ticket(), "PreSubmitted")], positions=[held(0)])
+    second = snapshot(5, echoes=[echo(ticket())], positions=[held(9, account="U2")])
+    assert reconcile(ours, first, second, POLICY).agreed
+
+
+# ---------------------------------------------------------------- orders that nobody has seen
+def test_entry_without_a_trace_is_first_cancelled() -> None:
+    outcome = compare(books(order(ticket())))
+    assert kinds(outcome) == [Cancel]
+    assert not outcome.agreed
+
+
+@pytest.mark.parametrize(
+    ("next_id", "facts", "proven"),
+    [
+        (101, (), True),  # IB gives its id out as the next
+        (102, (), False),
+        (102, (Told(101, 10147, "not found"),), True),
+    ],
+)
+def test_entry_is_called_not_sent_only_by_proof(next_id: int, facts: tuple[Told, ...], proven: bool) -> None:
+    outcome = compare(books(order(ticket(), facts=facts, marks=[(What.CANCEL_ASKED, -1)])), next_id=next_id)
+    concluded = [a.what for a in outcome.actions if isinstance(a, Conclude)]
+    assert concluded == ([What.NOT_SENT] if proven else [])
+    assert outcome.agreed is proven
+
+
+def test_snapshots_asked_before_the_cancel_prove_nothing() -> None:
+    outcome = compare(books(order(ticket(), marks=[(What.CANCEL_ASKED, 0)])), next_id=1)
+    assert kinds(outcome) == []
+    assert not outcome.agreed
+
+
+def test_order_sent_after_the_first_question_is_left_alone() -> None:
+    assert compare(books(order(ticket(), marks=[(What.SENT, 0)]))) == Outcome()
+
+
+def test_order_that_still_waits_here_is_left_alone() -> None:
+    assert compare(books(order(ticket(), sent=False), queued=frozenset({"q1:t:1"}))) == Outcome()
+
+
+def bought() -> Order:
+    return order(ticket(), facts=[execution(ticket(), 10)])
+
+
+CONTENT = dict(executions=[execution(ticket(), 10)], positions=[held(10)])
+
+
+@pytest.mark.parametrize("aim", [Purpose.REDUCTION, Purpose.PROTECTION, Purpose.FLATTEN])
+def test_lost_reduction_is_sent_again(aim: Purpose) -> None:
+    outcome = compare(books(bought(), order(ticket(-10, 2), aim)), **CONTENT)
+    assert kinds(outcome) == [Resend]
+    assert not outcome.agreed
+
+
+def test_lost_reduction_of_what_is_not_held_any_more_is_not_sent_again() -> None:
+    outcome = compare(books(order(ticket(-10, 2), Purpose.REDUCTION)))
+    assert kinds(outcome) == [Cancel]
+
+
+def test_reduction_that_is_lost_again_and_again_halts() -> None:
+    again = [(What.SENT, -20), (What.SENT, -10)]
+    outcome = compare(books(bought(), order(ticket(-10, 2), Purpose.REDUCTION, marks=again)), **CONTENT)
+    assert kinds(outcome) == [HaltAll]
+
+
+def test_taken_id_without_an_order_waits() -> None:
+    """103: the broker knows the id. Its books will show why, or a person must look."""
+    lost = order(ticket(-10, 2), Purpose.REDUCTION, facts=[Told(102, 103, "Duplicate order id")])
+    outcome = compare(books(bought(), lost), **CONTENT)
+    assert kinds(outcome) == []
+    assert not outcome.agreed
+
+
+@given(st.sampled_from(list(Purpose)), st.integers(0, 4), st.booleans(), st.booleans(), st.integers(-20, 20))
+def test_entries_are_never_sent_again(
+    aim: Purpose, sends: int, cancelled: bool, found: bool, position: int
+) -> None:
+    """Invariants 2 and 3 of the module, over what an order may have gone through."""
+    marks = [(What.SENT, -50 + i) for i in range(sends)] + ([(What.CANCEL_ASKED, -1)] if cancelled else [])
+    lost = order(ticket(-10, 2), aim, marks=marks)
+    content = dict(echoes=[echo(ticket(-10, 2))]) if found else {}
+    base = Holding(9, Source.ADOPTED, SPY, "SPY", Decimal(position), None, T0 - 500 * SECOND)
+    outcome = compare(books(lost, holdings=(base,)), positions=[held(position)], **content)
+    if Resend in kinds(outcome):
+        assert aim is not Purpose.ENTRY
+        assert not found
+        assert not cancelled
+        assert position >= 10
+    if any(isinstance(a, Conclude) and a.what is What.NOT_SENT for a in outcome.actions):
+        assert cancelled
+        assert not found
+
+
+# ---------------------------------------------------------------- orders that were there
+def test_unknown_order_that_is_there_is_found() -> None:
+    lost = order(ticket(), marks=[(What.UNKNOWN, -5)])
+    assert compare(books(lost), echoes=[echo(ticket())]).actions == (
+        Conclude("q1:t:1", What.FOUND, "open at the broker as Submitted"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy", "what"),
+    [
+        (ticket(), Policy(closed_at=((SPY, T0 - 10 * SECOND),)), What.EXPIRED),
+        (ticket(), Policy(closed_at=((SPY, T0 - 200 * SECOND),)), What.ABSENT),
+        (ticket(), Policy(day_s=60.0), What.EXPIRED),
+        (ticket(tif=TimeInForce.GTC), Policy(closed_at=((SPY, T0 - 10 * SECOND),)), What.ABSENT),
+        (ticket(tif=TimeInForce.GTD, good_till=T0), POLICY, What.EXPIRED),
+        (ticket(tif=TimeInForce.GTD, good_till=T0 + 90 * SECOND), POLICY, What.ABSENT),
+        (ticket(tif=TimeInForce.IOC), POLICY, What.EXPIRED),
+    ],
+)
+def test_order_that_is_gone(asked: Ticket, policy: Policy, what: What) -> None:
+    outcome = compare(books(order(asked, facts=[echo(asked)])), policy)
+    assert [a.what for a in outcome.actions if isinstance(a, Conclude)] == [what]
+    assert outcome.agreed is (what is What.EXPIRED)
+
+
+def test_cancelled_order_that_is_gone_is_over() -> None:
+    gone = order(ticket(tif=TimeInForce.GTC), facts=[echo(ticket())], marks=[(What.CANCEL_ASKED, -20)])
+    assert [a.what for a in compare(books(gone)).actions if isinstance(a, Conclude)] == [What.EXPIRED]
+
+
+def test_cancel_that_was_lost_is_asked_for_again() -> None:
+    asked = order(ticket(), facts=[echo(ticket())], marks=[(What.CANCEL_ASKED, -5)])
+    assert kinds(compare(books(asked), echoes=[echo(ticket())])) == [Cancel]
+    assert kinds(compare(books(asked), echoes=[echo(ticket(), "PendingCancel")])) == []
+
+
+def test_end_that_the_books_contradict_halts() -> None:
+    over = order(ticket(), facts=[echo(ticket(), "Cancelled")])
+    outcome = compare(books(over), echoes=[echo(ticket())])
+    assert kinds(outcome) == [HaltAll]
+    just_now = replace(over, since=T0 + 2 * SECOND)  # it ended while they were read
+    assert compare(books(just_now), echoes=[echo(ticket())]).agreed
+
+
+# ---------------------------------------------------------------- the echo
+STOP = ticket(-10, 2, kind=Kind.STOP, stop=95.0, tif=TimeInForce.GTC, oca="pair")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tif": "DAY"},
+        {"quantity": Decimal(-5)},
+        {"stop": 94.0},
+        {"stop": None},
+        {"kind": "STP LMT"},
+        {"oca": ""},
+    ],
+)
+def test_changed_protective_order_is_repaired(changed: dict[str, object]) -> None:
+    there = echo(STOP, **changed)
+    ours = books(bought(), order(STOP, Purpose.PROTECTION, facts=[there]))
+    outcome = compare(ours, **CONTENT, echoes=[there])
+    assert kinds(outcome) == [Repair]
+    assert [n.what for n in outcome.notices] == [Noticed.PROTECTION]
+
+
+def test_unchanged_protective_order_is_left_alone() -> None:
+    there = echo(STOP, stop=95.0 * (1 + 1e-12))
+    assert (
+        compare(books(bought(), order(STOP, Purpose.PROTECTION, facts=[there])), **CONTENT, echoes=[there])
+        == Outcome()
+    )
+
+
+@pytest.mark.parametrize(("changed", "done"), [({"tif": "GTC"}, []), ({"quantity": Decimal(5)}, [Cancel])])
+def test_changed_entry_is_told_and_cancelled_where_it_matters(
+    changed: dict[str, object], done: list[type]
+) -> None:
+    there = echo(ticket(), **changed)
+    outcome = compare(books(order(ticket(), facts=[there])), echoes=[there])
+    assert kinds(outcome) == done
+    assert [n.what for n in outcome.notices] == [Noticed.ECHO]
+
+
+def test_stop_without_a_position_is_cancelled() -> None:
+    there = echo(STOP)
+    assert kinds(compare(books(order(STOP, Purpose.PROTECTION, facts=[there])), echoes=[there])) == [Cancel]
+
+
+def test_stop_that_waits_for_its_entry_stays() -> None:
+    entry, stop = ticket(), replace(STOP, parent="q1:t:1")
+    ours = books(order(entry, facts=[echo(entry)]), order(stop, facts=[echo(stop, "PreSubmitted")]))
+    assert compare(ours, echoes=[echo(entry), echo(stop, "PreSubmitted")]) == Outcome()
+
+
+# ---------------------------------------------------------------- positions
+@pytest.mark.parametrize(
+    ("start", "done"),
+    [
+        (Start.BASELINE, [Hold]),
+        (Start.ADOPT, [Hold]),
+        (Start.FLATTEN, [Hold, Flatten]),
+        (Start.REFUSE, [HaltAll]),
+    ],
+)
+def test_position_at_the_first_start(start: Start, done: list[type]) -> None:
+    outcome = compare(books(agreed_at=None, starting=True), Policy(start=start), positions=[held(50)])
+    assert kinds(outcome) == done
+    assert outcome.agreed is (start is not Start.REFUSE)
+    if isinstance(outcome.actions[0], Hold):
+        assert outcome.actions[0].source is (Source.BASELINE if start is Start.BASELINE else Source.ADOPTED)
+        assert outcome.actions[0].quantity == 50
+
+
+@pytest.mark.parametrize(
+    ("start", "done"),
+    [(Start.BASELINE, []), (Start.ADOPT, [Hold]), (Start.FLATTEN, [Hold, Flatten]), (Start.REFUSE, [])],
+)
+def test_difference_at_a_later_start_needs_a_person(start: Start, done: list[type]) -> None:
+    outcome = compare(books(starting=True), Policy(start=start), positions=[held(50)])
+    assert kinds(outcome) == done
+    assert outcome.agreed is bool(done)
+
+
+def test_difference_while_running_is_waited_for() -> None:
+    outcome = compare(books(), Policy(start=Start.ADOPT), positions=[held(50)])
+    assert kinds(outcome) == []
+    assert "the broker holds 50, ours are 0" in outcome.waiting[0]
+
+
+def test_baseline_lies_below_ours() -> None:
+    base = Holding(1, Source.BASELINE, SPY, "SPY", Decimal(50), None, T0)
+    assert compare(books(bought(), holdings=(base,)), **{**CONTENT, "positions": [held(60)]}).agreed
+
+
+def test_what_others_traded_halts_the_instrument() -> None:
+    hand = replace(execution(ticket(), 3), ref="", exec_id="h.01", perm_id=5, client_id=0, order_id=-1)
+    outcome = compare(books(), executions=[hand], positions=[held(3)])
+    assert kinds(outcome) == [HaltInstrument]
+    assert outcome.agreed  # other instruments go on
+    before = replace(hand, time=T0 - 2000 * SECOND)  # before the books first agreed: it explains nothing now
+    assert not compare(books(), executions=[before], positions=[held(3)]).agreed
+
+
+def test_foreign_order_halts_its_instrument() -> None:
+    hand = replace(echo(ticket()), ref="", client_id=0, order_id=-1, perm_id=5)
+    assert kinds(compare(books(), echoes=[hand])) == [HaltInstrument]
+    assert kinds(compare(books(), echoes=[replace(hand, con_id=99)])) == []
+    assert kinds(compare(books(), echoes=[replace(hand, account="U2")])) == []
+
+
+def test_stranger_under_our_name_halts_once() -> None:
+    stranger = echo(ticket(number=9))
+    outcome = compare(books(), echoes=[stranger])
+    assert HaltAll in kinds(outcome)
+    reasons = frozenset(a.why for a in outcome.actions if isinstance(a, HaltAll))
+    assert HaltAll not in kinds(compare(books(halted_for=reasons), echoes=[stranger]))
+
+
+# ---------------------------------------------------------------- one snapshot
+def test_one_snapshot_raises_doubts_and_concludes_nothing() -> None:
+    lost = books(order(ticket(), marks=[(What.CANCEL_ASKED, -1)]))
+    outcome = doubts(lost, snapshot(0), POLICY)
+    assert outcome.actions == () or all(isinstance(a, HaltInstrument) for a in outcome.actions)
+    assert not outcome.agreed or outcome.waiting
+
+
+@given(st.randoms(use_true_random=False))
+def test_rows_may_come_in_any_order(dice: random.Random) -> None:
+    orders = [order(ticket(10, n), facts=[echo(ticket(10, n))]) for n in (1, 2, 3)]
+    hand = replace(echo(ticket()), ref="", client_id=0, order_id=-1, perm_id=5)
+    echoes = [echo(ticket(10, 1)), echo(ticket(10, 2), quantity=Decimal(4)), hand]
+
+    def shuffled(at_s: float) -> Snapshot:
+        dice.shuffle(echoes)
+        return snapshot(at_s, echoes=echoes, positions=[held(0)])
+
+    first = reconcile(books(*orders), snapshot(0, echoes=echoes), snapshot(5, echoes=echoes), POLICY)
+    assert reconcile(books(*orders), shuffled(0), shuffled(5), POLICY) == first
+
+
+# ---------------------------------------------------------------- reasons
+@given(
+    st.sampled_from(list(Purpose)),
+    st.integers(0, 2**63),
+    st.integers(0, 2**63),
+    st.text("ab c:ä", max_size=9),
+)
+def test_reason_comes_back_from_the_journal(aim: Purpose, bar: int, expires: int, text: str) -> None:
+    reason = Reason(aim, bar, expires, text.strip())
+    assert read_reason(str(reason)) == reason
+
+
+def test_reason_that_cannot_be_read_counts_as_an_entry() -> None:
+    assert read_reason("by hand").purpose is Purpose.ENTRY
