@@ -26,7 +26,7 @@ class _Tws(click.Group):
     """A command of ours that has another one below it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, invoke_without_command=True, subcommand_metavar="[record ...]", **kwargs)
+        super().__init__(*args, **kwargs)
         self.params += [json_option(), debug_option()]
         self.add_command(record)
 
@@ -39,7 +39,7 @@ class _Tws(click.Group):
         return result
 
 
-@click.command("tws", cls=_Tws)
+@click.command("tws", cls=_Tws, invoke_without_command=True, subcommand_metavar="[record ...]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any free one."
 )

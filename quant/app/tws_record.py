@@ -30,11 +30,11 @@ _LOOK_S: Final = 0.5  # how often Ctrl-C is looked for: Windows does not interru
     "--out", type=FILE, default=Path("tws.jsonl"), show_default=True, help="The transcript, a new file."
 )
 def record(to: str, port: int, out: Path) -> Result:
-    """Write down what a client and a TWS say to each other, until Ctrl-C.
+    """Record what a client and a TWS say.
 
-    Connect the client to --port instead of the TWS; it sees the TWS itself. Account ids, names and order references
-    are replaced, the same one always by the same; prices, quantities and cash stay. Look through the file before you
-    hand it on.
+    Connect the client to --port instead of the TWS, which it sees through it, until Ctrl-C. Account ids, names and
+    order references are replaced, the same one always by the same; prices, quantities and cash stay. Look through the
+    file before you hand it on.
     """
     from quant.tws.record import HOST, recording
 

@@ -104,8 +104,7 @@ class Counter:
         ]
         reason = Reason(aim, why.bar, why.expires, why.text)
         self.symbols[first.con_id] = first.symbol
-        if not found:
-            self._decide(first, reason)
+        self._decide(first, reason)
         return reason, tuple(found)
 
     def too_late(self, group: Group, gate: Gate, now: int) -> str:

@@ -7,133 +7,105 @@ two snapshots mean is decided in reconcile.py, what may be sent in gate.py, risk
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from decimal import Decimal
 
-from quant.core.orders import Echo, Report, Snapshot, Ticket
-from quant.errors import BrokerError, JournalError, ParameterError
-from quant.oms.counter import Counter, groups_of
+from quant.core.orders import Echo, Report, Ticket
+from quant.errors import BrokerError, ParameterError
+from quant.oms.counter import groups_of
 from quant.oms.failpoints import reach
-from quant.oms.gate import Gate, Purpose, Turn, cancels, passes, recovers, turned
+from quant.oms.floor import Floor
+from quant.oms.gate import Gate, Purpose, Turn, passes
 from quant.oms.journal import Journal
 from quant.oms.ledger import Intent, Stop, What
-from quant.oms.limits import SECOND, Refusal
+from quant.oms.limits import Refusal
 from quant.oms.order_books import echo_differences, open_echo
-from quant.oms.outbox import Group, Outbox, Sent
-from quant.oms.outcome import (
-    Action,
-    Cancel,
-    Conclude,
-    Flatten,
-    HaltAll,
-    HaltInstrument,
-    Hold,
-    Outcome,
-    Repair,
-    Resend,
-)
+from quant.oms.outcome import HaltAll
 from quant.oms.reason import Reason
-from quant.oms.reconcile import HALTING, doubts, odd_halts, odd_text, reconcile
-from quant.oms.record import AGREED, Record
+from quant.oms.reconcile import odd_halts
+from quant.oms.recovery import Recovery
 from quant.oms.risk import brakes
-from quant.oms.setup import Alarm, Answer, Broker, Change, Link, News, Setup, Surroundings, Why
-from quant.oms.state import Oddity, OrderStanding, OrderState
-from quant.oms.watch import Watch
-
-# Not proven to be at the broker, though they were decided.
-SILENT = (OrderState.DECIDED, OrderState.SENT)
+from quant.oms.setup import Answer, Broker, Link, News, Setup, Surroundings, Why
+from quant.oms.state import OrderStanding
 
 
 class OrderDesk:
     """Takes orders of a strategy and the broker's reports; `begin_run` of the journal comes before it."""
 
     def __init__(self, journal: Journal, broker: Broker, setup: Setup, now: int) -> None:
-        self._setup = setup
-        self._record = Record(journal, setup)
-        self._outbox = Outbox(self._record, broker, setup.client_id)
-        self._watch = Watch(broker, setup)
-        self._counter = Counter(self._record, setup)
-        self._gate = turned(Gate.CLOSED, Turn.HALT) if self._record.halted else Gate.CLOSED
-        self._link = False
-        self._starting = True
-        self._broken = ""
-        self._unexplained: int | None = None  # since when two steady snapshots leave something open
-        self._flattening: set[int] = set()
-        self._shown: set[str] = set()
-        self._news: list[News] = []
-        with self._writing(now):
-            for action in odd_halts(self._record.books(frozenset(), True))[
-                1
-            ]:  # killed before it could be written
+        self._floor = floor = Floor(journal, broker, setup)
+        self._recovery = Recovery(floor)
+        with floor.writing(now):
+            books = floor.record.books(frozenset(), True)
+            for action in odd_halts(books)[1]:  # the last process may have been killed before it halted
                 if isinstance(action, HaltAll):
-                    self._stop(action.why, now)
+                    floor.stop(action.why, now)
 
     # ---------------------------------------------------------------- what there is to know
     @property
     def gate(self) -> Gate:
         """Whether anything may be sent."""
-        return self._gate
+        return self._floor.gate
 
     @property
     def settled(self) -> bool:
         """True while journal and broker's books agree and the connection is there."""
-        return self._link and self._watch.settled
+        return self._floor.link and self._floor.watch.settled
 
     @property
     def halted(self) -> str:
         """Why it is halted, "" if it is not."""
-        return self._broken or self._record.halted
+        return self._floor.broken or self._floor.record.halted
 
     @property
     def reducing(self) -> str:
         """Why only reductions are sent, "" if entries are sent too."""
-        return self._record.reducing
+        return self._floor.record.reducing
 
     @property
     def halted_instruments(self) -> dict[int, str]:
         """Instruments in which nothing new is begun, with the reason; until a person clears it."""
-        return dict(self._counter.halted)
+        return dict(self._floor.counter.halted)
 
     @property
     def positions(self) -> dict[int, Decimal]:
         """What is ours, by con_id, without what was there before and left alone."""
-        return self._record.positions
+        return self._floor.record.positions
 
     @property
     def orders(self) -> tuple[OrderStanding, ...]:
         """How every order stands, oldest first."""
-        return tuple(self._record.standings)
+        return tuple(self._floor.record.standings)
 
     @property
     def unsettled_orders(self) -> tuple[str, ...]:
         """Orders that are not final, by ref."""
-        return tuple(standing.ref for standing in self._record.open)
+        return tuple(standing.ref for standing in self._floor.record.open)
 
     def intent(self, ref: str) -> Intent:
         """Return what was decided; KeyError for an order that is not ours."""
-        return self._record.standings.intent(ref)
+        return self._floor.record.standings.intent(ref)
 
     def reason(self, ref: str) -> Reason:
         """Return why it was decided; KeyError for an order that is not ours."""
-        return self._record.reasons[ref]
+        return self._floor.record.reasons[ref]
 
     def purpose(self, ref: str) -> Purpose:
         """Return what it is for; KeyError for an order that is not ours."""
-        return self._record.purpose(ref)
+        return self._floor.record.purpose(ref)
 
     def news(self) -> tuple[News, ...]:
         """Return what happened since the last call: each change of an order exactly once, in order."""
-        found, self._news = tuple(self._news), []
+        found, self._floor.news = tuple(self._floor.news), []
         return found
 
     def next_ref(self) -> str:
         """Return a key for a new ticket."""
-        return self._record.next_ref()
+        return self._floor.record.next_ref()
 
     def observe(self, around: Surroundings) -> None:
         """Take what is known of markets, account and machine; it holds until the next call."""
-        self._counter.around = around
+        self._floor.counter.around = around
 
     # ---------------------------------------------------------------- orders
     def submit(self, tickets: Sequence[Ticket], why: Why, now: int) -> tuple[Answer, ...]:
@@ -144,382 +116,147 @@ class OrderDesk:
         """
         groups = groups_of(tickets)
         answers: list[Answer] = []
-        with self._writing(now):
+        with self._floor.writing(now):
             for group in groups:
                 answers += self._take_in(group, why, now)
-            self._settle_news(now)
-            self._release(now)
+            self._floor.settle_news(now)
+            self._floor.release(now)
         done = {answer.ref for answer in answers}
-        failed = Refusal("journal", f"the journal takes nothing more: {self._broken}")
+        failed = Refusal("journal", f"the journal takes nothing more: {self._floor.broken}")
         return (*answers, *(Answer(t.ref, (failed,)) for group in groups for t in group if t.ref not in done))
 
     def _take_in(self, tickets: tuple[Ticket, ...], why: Why, now: int) -> list[Answer]:
-        tickets = self._counter.rounded(tickets)
-        reason, refusals = self._counter.judge(tickets, why, self._gate, now)
-        if self._broken:
+        tickets = self._floor.counter.rounded(tickets)
+        reason, refusals = self._floor.counter.judge(tickets, why, self._floor.gate, now)
+        if self._floor.broken:
             return []
-        refs = self._record.commit(tickets, reason, self._counter.floor, now)
+        refs = self._floor.record.commit(tickets, reason, self._floor.counter.floor, now)
         reach("decided")
         if refusals:
             for ref in refs:
-                self._record.mark(ref, What.NOT_SENT, now, "; ".join(r.text for r in refusals))
+                self._floor.record.mark(ref, What.NOT_SENT, now, "; ".join(r.text for r in refusals))
             for refusal in refusals:
                 if refusal.halts:
-                    self._stop(refusal.text, now)
+                    self._floor.stop(refusal.text, now)
         else:
-            self._outbox.add(refs)
+            self._floor.outbox.add(refs)
         return [Answer(ref, refusals) for ref in refs]
 
-    def cancel(self, ref: str, now: int) -> None:
+    def cancel(self, ref: str, now: int) -> Answer:
         """Ask for an order's end; one that is over stays as it is. Asked again until the broker's books show it.
 
+        A protective order of what is held stays while the gate is not open, since no other could take its place.
         Raises ParameterError for an order that is not ours.
         """
-        if ref not in self._record.standings:
+        if ref not in self._floor.record.standings:
             raise ParameterError("ref", ref, "is no order of this deployment")
-        with self._writing(now):
-            self._cancel(ref, now, "")
-            self._settle_news(now)
-            self._release(now)
-
-    def _cancel(self, ref: str, now: int, why: str) -> None:
-        if ref in self._outbox.queued:
-            self._outbox.drop(ref, why or "cancelled before it was sent", now)
-            return
-        if self._record.standings[ref].is_final:
-            return
-        self._record.mark(ref, What.CANCEL_ASKED, now, why)
-        if self._link and cancels(self._gate):
-            self._outbox.cancel(ref)  # else the next two snapshots show that it is still open
+        guards = (
+            self._floor.record.purpose(ref) is Purpose.PROTECTION and ref not in self._floor.outbox.queued
+        )
+        held = self._floor.record.position(self._floor.record.ticket(ref).con_id) != 0
+        if guards and held and not passes(self._floor.gate, Purpose.PROTECTION):
+            text = f"the gate is {self._floor.gate}: what protects a position stays"
+            return Answer(ref, (Refusal("protected", text),))
+        with self._floor.writing(now):
+            self._floor.cancel(ref, now, "")
+            self._floor.settle_news(now)
+            self._floor.release(now)
+        return Answer(ref)
 
     # ---------------------------------------------------------------- what the broker says
     def take(self, reports: Sequence[Report], now: int) -> None:
         """Take the broker's reports, in any order and however often."""
-        with self._writing(now):
-            self._record.add_reports(reports, now)
+        with self._floor.writing(now):
+            self._floor.record.add_reports(reports, now)
             if any(self._differs(report) for report in reports if isinstance(report, Echo)):
-                self._watch.soon(now)
-            self._settle_news(now)
-            self._release(now)
+                self._floor.watch.soon(now)
+            self._floor.settle_news(now)
+            self._floor.release(now)
 
     def _differs(self, echo: Echo) -> bool:
-        known = echo.ref in self._record.standings
-        return known and open_echo(echo) and bool(echo_differences(self._record.ticket(echo.ref), echo))
+        known = echo.ref in self._floor.record.standings
+        return known and open_echo(echo) and bool(echo_differences(self._floor.record.ticket(echo.ref), echo))
 
     def on_link(self, event: Link, now: int) -> None:
         """Take what became of the connection. Nothing is sent until two snapshots of the new one agree."""
-        with self._writing(now):
-            self._linked(event.there, now)
-            self._settle_news(now)
-
-    def _linked(self, there: bool, now: int) -> None:
-        self._link = there
-        self._turn(Turn.LINKED if there else Turn.LOST)
-        self._unexplained = None
-        self._watch.doubt(now)
+        with self._floor.writing(now):
+            self._floor.linked(event.there, now)
+            self._recovery.unexplained = None
+            self._floor.settle_news(now)
 
     def tick(self, now: int) -> None:
         """Do what is due: unanswered orders, snapshots, limits of loss, what waits. Call it a few times a second."""
-        with self._writing(now):
-            if self._link:
-                self._find_silent(now)
-                self._settle_news(now)
+        with self._floor.writing(now):
+            if self._floor.link:
+                self._floor.find_silent(now)
+                self._floor.settle_news(now)
                 try:
-                    snapshot = self._watch.poll(now)
+                    snapshot = self._floor.watch.poll(now)
                 except BrokerError:
                     snapshot = None  # the session tells of the connection itself
                 if snapshot is not None:
-                    self._seen(snapshot, now)
-            for brake in brakes(self._counter.health(now), self._setup.limits):
-                self._stop(brake.reason, now, Stop.HALT if brake.halts else Stop.REDUCE)
-            self._settle_news(now)
-            self._release(now)
-
-    def _find_silent(self, now: int) -> None:
-        queued = self._outbox.queued
-        for standing in self._record.open:
-            silent = standing.state in SILENT and not standing.perm_ids and standing.ref not in queued
-            if silent and now - self._record.trail(standing.ref).last >= self._setup.ack_s * SECOND:
-                told = f"no answer from the broker in {self._setup.ack_s:g} s"
-                self._record.mark(standing.ref, What.UNKNOWN, now, told)
+                    self._recovery.seen(snapshot, now)
+                self._recovery.tell_stall(now)
+            for brake in brakes(self._floor.counter.health(now), self._floor.setup.limits):
+                self._floor.stop(brake.reason, now, Stop.HALT if brake.halts else Stop.REDUCE)
+            self._floor.settle_news(now)
+            self._floor.release(now)
 
     # ---------------------------------------------------------------- a person
     def halt(self, reason: str, now: int) -> None:
         """Halt: entries are cancelled, protective orders stay; only `clear` ends it, also after a restart."""
-        with self._writing(now):
-            self._stop(reason, now)
-            self._settle_news(now)
+        with self._floor.writing(now):
+            self._floor.stop(reason, now)
+            self._floor.settle_news(now)
 
     def reduce(self, reason: str, now: int) -> None:
         """Send only reductions from now on, until `clear`."""
-        with self._writing(now):
-            self._stop(reason, now, Stop.REDUCE)
-            self._settle_news(now)
+        with self._floor.writing(now):
+            self._floor.stop(reason, now, Stop.REDUCE)
+            self._floor.settle_news(now)
 
     def clear(self, who: str, reason: str, now: int) -> None:
         """End all halts, also those of instruments. who: the person. The gate opens once two snapshots agree."""
-        with self._writing(now):
-            self._record.clear(who, reason, now)
-            self._counter.halted.clear()
-            self._shown.clear()
-            self._unexplained = None
-            if self._gate is Gate.HALTED:
-                self._turn(Turn.CLEAR)
-                self._turn(Turn.LINKED if self._link else Turn.LOST)
+        with self._floor.writing(now):
+            self._floor.record.clear(who, reason, now)
+            self._floor.counter.halted.clear()
+            self._floor.shown.clear()
+            self._recovery.unexplained = None
+            if self._floor.gate is Gate.HALTED:
+                self._floor.turn(Turn.CLEAR)
+                self._floor.turn(Turn.LINKED if self._floor.link else Turn.LOST)
             else:
-                self._turn(Turn.LIFT)
-                self._turn(Turn.DOUBT)
-            self._watch.doubt(now)
+                self._floor.turn(Turn.LIFT)
+                self._floor.turn(Turn.DOUBT)
+            self._floor.watch.doubt(now)
 
     def settle(self, ref: str, who: str, why: str, now: int) -> None:
         """Write down that a person found an UNKNOWN order to be over: not filled beyond what executions say."""
-        if ref not in self._record.standings or self._record.standings[ref].is_final:
+        if ref not in self._floor.record.standings or self._floor.record.standings[ref].is_final:
             raise ParameterError("ref", ref, "is no order of this deployment that is still open")
-        known = self._record.standings[ref].perm_ids or self._record.standings[ref].filled != 0
-        with self._writing(now):
-            self._record.mark(ref, What.EXPIRED if known else What.NOT_SENT, now, f"{who}: {why}")
-            self._settle_news(now)
+        known = self._floor.record.standings[ref].perm_ids or self._floor.record.standings[ref].filled != 0
+        with self._floor.writing(now):
+            self._floor.record.mark(ref, What.EXPIRED if known else What.NOT_SENT, now, f"{who}: {why}")
+            self._floor.settle_news(now)
 
     def flatten(self, who: str, now: int) -> tuple[Answer, ...]:
         """Close all that is ours at the market, also while halted; protective orders go once it is flat.
 
         Refused while journal and broker's books do not agree: then nobody knows what there is to close.
         """
-        if not self.settled or not passes(self._gate, Purpose.FLATTEN):
-            text = f"the gate is {self._gate}, and what is held is not certain; wait until the books agree"
+        if not self.settled or not passes(self._floor.gate, Purpose.FLATTEN):
+            text = f"the gate is {self._floor.gate}, and what is held is not certain; wait until it is"
             return (Answer("", (Refusal("not-settled", text),)),)
-        answers: list[Answer] = []
-        with self._writing(now):
-            for group in self._outbox.groups:
-                self._outbox.drop(group[0], f"{who} closes all positions", now)
-            self._cancel_entries(now, f"{who} closes all positions", None)
-            for con_id, quantity in self._record.positions.items():
-                left = quantity + self._counter.leaving(con_id)
+        floor, answers, why = self._floor, [], f"{who} closes all positions"
+        with floor.writing(now):
+            for group in floor.outbox.groups:
+                floor.outbox.drop(group[0], why, now)
+            floor.cancel_entries(now, why, None)
+            for con_id, quantity in floor.record.positions.items():
+                left = quantity + floor.counter.leaving(con_id)
                 if left * quantity > 0:
-                    answers.append(self._close(con_id, -left, f"{who} closes all positions", now))
-                self._flattening.add(con_id)
-            self._settle_news(now)
-            self._release(now)
+                    answers.append(Answer(floor.close(con_id, -left, why, now)))
+                floor.flattening.add(con_id)
+            floor.settle_news(now)
+            floor.release(now)
         return tuple(answers)
-
-    def _close(self, con_id: int, quantity: Decimal, why: str, now: int) -> Answer:
-        ticket, reason = self._counter.closing(con_id, quantity, why)
-        refs = self._record.commit((ticket,), reason, self._counter.floor, now)
-        reach("decided")
-        self._outbox.add(refs)
-        return Answer(refs[0])
-
-    # ---------------------------------------------------------------- snapshots
-    def _seen(self, snapshot: Snapshot, now: int) -> None:
-        if not self._watch.settled:
-            reach("in_recovery")
-        said = (
-            snapshot.echoes,
-            snapshot.statuses,
-            snapshot.completed,
-            snapshot.executions,
-            snapshot.commissions,
-        )
-        self._record.add_reports([report for reports in said for report in reports], now)
-        self._settle_news(now)
-        self._counter.floor = max(self._counter.floor, snapshot.next_order_id)
-        policy = self._counter.policy()
-        books = self._record.books(self._outbox.queued, self._starting)
-        if self._watch.settled:
-            outcome = doubts(books, snapshot, policy)
-            self._watch.settle(now)
-            self._act(outcome, now)
-            if outcome.waiting:
-                self._doubt(now)
-            return
-        first, self._watch.before = self._watch.before, snapshot
-        self._watch.look_at(max(now, snapshot.asked_at + policy.gap))
-        if first is not None:
-            self._compared(reconcile(books, first, snapshot, policy), snapshot, now)
-
-    def _compared(self, outcome: Outcome, snapshot: Snapshot, now: int) -> None:
-        """Act on what two snapshots say."""
-        told = "; ".join(outcome.open_points)
-        self._record.add_snapshot(snapshot, AGREED if outcome.agreed else told, now)
-        self._act(outcome, now)
-        if outcome.agreed:
-            self._unexplained = None
-            if self._link and self._watch.before is not None:  # no new doubt came of it
-                self._starting = False
-                self._watch.settle(now)
-                self._turn(Turn.AGREED_REDUCING if self._record.reducing else Turn.AGREED)
-        elif outcome.steady:
-            self._unexplained = now if self._unexplained is None else self._unexplained
-            if any(isinstance(action, Resend | Repair | Cancel) for action in outcome.actions):
-                self._watch.doubt(now)  # what was sent just now is in neither
-            if now - self._unexplained >= self._setup.patience_s * SECOND:
-                self._stop(told, now)
-                self._watch.look_at(now + round(self._setup.check_s * SECOND))
-
-    def _doubt(self, now: int) -> None:
-        if self._watch.settled:
-            self._turn(Turn.DOUBT)
-            self._watch.doubt(now)
-
-    # ---------------------------------------------------------------- doing
-    def _act(self, outcome: Outcome, now: int) -> None:
-        for notice in outcome.notices:
-            self._alarm(notice.text, now, ref=notice.ref, con_id=notice.con_id)
-        for action in outcome.actions:
-            self._do(action, now)
-        self._settle_news(now)
-
-    def _do(self, action: Action, now: int) -> None:
-        match action:
-            case Conclude(ref, what, why):
-                self._record.mark(ref, what, now, why)
-            case Resend(ref, why):
-                if self._link and recovers(self._gate):
-                    self._send(ref, now, "")
-            case Repair(ref, why):
-                if self._link and recovers(self._gate):
-                    self._send(ref, now, why)
-            case Cancel(ref, why):
-                self._cancel(ref, now, why)
-            case Hold(source, con_id, symbol, quantity, cost, why):
-                price = self._counter.price(con_id, cost)
-                self._record.hold(source, con_id, symbol, quantity, price, now, why)
-                self._counter.symbols[con_id] = symbol
-            case Flatten(con_id, symbol, quantity, why):
-                self._close(con_id, quantity, why, now)
-                self._flattening.add(con_id)
-            case HaltInstrument(con_id, why):
-                if con_id not in self._counter.halted:
-                    self._counter.halted[con_id] = why
-                    self._alarm(why, now, stops=True, con_id=con_id)
-                    self._cancel_entries(now, why, con_id)
-            case HaltAll(why):
-                self._stop(why, now)
-
-    def _stop(self, reason: str, now: int, stop: Stop = Stop.HALT) -> None:
-        """Halt, or send only reductions. Told once while it holds."""
-        held = self._record.halted if stop is Stop.HALT else self._record.halted or self._record.reducing
-        if held and (stop is Stop.REDUCE or reason in self._record.halted_for):
-            return
-        self._record.halt(reason, now, stop)
-        self._turn(Turn.HALT if stop is Stop.HALT else Turn.REDUCE)
-        self._alarm(reason, now, stops=True)
-        self._cancel_entries(now, reason, None)
-
-    def _cancel_entries(self, now: int, why: str, con_id: int | None) -> None:
-        """Cancel entries, of one instrument or all; protective orders and reductions stay."""
-        for standing in self._record.open:
-            ref = standing.ref
-            here = con_id is None or self._record.ticket(ref).con_id == con_id
-            entry = self._record.purpose(ref) is Purpose.ENTRY
-            if here and entry and self._record.trail(ref).cancelled is None:
-                self._cancel(ref, now, why)
-
-    def _release(self, now: int) -> None:
-        """Send what waits and may go, first in, first out; what came too late is written off."""
-        while (group := self._outbox.head()) is not None:
-            late = self._counter.too_late(group, self._gate, now)
-            if late:
-                self._outbox.drop(group[0], late, now)
-                self._alarm(f"order {group[0]} was not sent: {late}", now, ref=group[0])
-                continue
-            free = self._link and passes(self._gate, self._record.purpose(group[0]))
-            if not free or self._outbox.on_trial() or not self._send_group(group, now):
-                break
-        self._settle_news(now)
-
-    def _send_group(self, group: Group, now: int) -> bool:
-        """Send an order and its children; False where the connection is gone."""
-        self._outbox.pop()
-        self._outbox.tried(group)
-        for place, ref in enumerate(group):
-            sent = self._send(ref, now, "")
-            if sent is Sent.NO_LINK and place == 0:
-                self._outbox.put_back(group)
-            if sent in (Sent.NO_LINK, Sent.UNKNOWN):
-                return False  # children left behind are found missing by the next two snapshots
-            if sent is Sent.REFUSED:
-                self._give_up(group, place, now)
-                break
-        return True
-
-    def _give_up(self, group: Group, place: int, now: int) -> None:
-        """Undo a group of which one order was turned down on this side."""
-        refused, out, rest = group[place], group[:place], group[place + 1 :]
-        for ref in rest:
-            self._record.mark(ref, What.NOT_SENT, now, f"{refused} of its bracket was not sent")
-        for ref in out[:1]:
-            self._cancel(ref, now, f"{refused}, which was to protect it, was not sent")
-
-    def _send(self, ref: str, now: int, why: str) -> Sent:
-        sent = self._outbox.send(ref, now, why)
-        if sent is Sent.OUT:
-            self._counter.sent(ref, now)
-        elif sent is Sent.REFUSED:
-            self._alarm(f"order {ref} was not sent: {self._record.standings[ref].reason}", now, ref=ref)
-        else:
-            self._linked(False, now)
-        return sent
-
-    # ---------------------------------------------------------------- consequences
-    def _settle_news(self, now: int) -> None:
-        """Hand on the changes of orders, and do what follows from each; until nothing follows any more."""
-        while self._record.changes:
-            change = self._record.changes.pop(0)
-            self._news.append(change)
-            self._follow(change, now)
-
-    def _follow(self, change: Change, now: int) -> None:
-        before, after = change.before, change.after
-        con_id = self._record.ticket(after.ref).con_id
-        for oddity in sorted(after.oddities - (before.oddities if before is not None else frozenset())):
-            text = odd_text(after.ref, oddity)
-            self._alarm(text, now, ref=after.ref, con_id=con_id)
-            if oddity in HALTING or self._turned_over(before, after, con_id):
-                self._stop(text, now)
-            if oddity is Oddity.REVIVED and self._record.purpose(after.ref) is Purpose.ENTRY:
-                self._cancel(after.ref, now, text)
-        if before is not None and after.state is not before.state:
-            if after.state is OrderState.UNKNOWN:
-                self._doubt(now)
-            if after.state is OrderState.REJECTED:
-                self._alarm(
-                    f"order {after.ref} was rejected: {after.reason}", now, ref=after.ref, con_id=con_id
-                )
-                self._counter.rejected(after.ref, now)
-        if con_id in self._flattening and self._record.position(con_id) == 0:
-            self._flattening.discard(con_id)
-            for standing in self._record.open:
-                if self._record.ticket(standing.ref).con_id == con_id:
-                    self._cancel(standing.ref, now, "all positions are closed")
-
-    def _turned_over(self, before: OrderStanding | None, after: OrderStanding, con_id: int) -> bool:
-        """Return whether a correction turned a position to the other side."""
-        held = self._record.position(con_id)
-        was = held - after.filled + (before.filled if before is not None else 0)
-        return held * was < 0
-
-    def _turn(self, turn: Turn) -> None:
-        self._gate = turned(self._gate, turn)
-
-    def _alarm(self, text: str, now: int, *, stops: bool = False, ref: str = "", con_id: int = 0) -> None:
-        if text in self._shown and not stops:
-            return
-        self._shown.add(text)
-        self._news.append(Alarm(now, text, stops, ref, con_id))
-
-    @contextmanager
-    def _writing(self, now: int) -> Iterator[None]:
-        """Halt where the journal fails: what cannot be written down may not be done."""
-        try:
-            yield
-        except JournalError as e:
-            if self._broken:
-                return
-            self._broken = str(e)
-            self._turn(Turn.HALT)
-            self._news.append(Alarm(now, self._broken, stops=True))
-            for standing in self._record.open:
-                if self._link and self._record.purpose(standing.ref) is Purpose.ENTRY:
-                    with suppress(BrokerError):
-                        self._outbox.cancel(standing.ref)

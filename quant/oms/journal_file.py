@@ -181,6 +181,9 @@ def _check_from_outside(path: Path, meta: dict[str, str]) -> None:
 
     Schema and owner stand in the file itself from its first day, whatever its -wal file holds.
     """
+    for place in (path, path.parent):  # or SQLite would leave files beside it that nobody may write either
+        if not os.access(place, os.W_OK):
+            raise JournalFailed(str(path), f"{place} is read-only", ROOM)
     with path.open("rb") as file:
         head = file.read(100)
     if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):

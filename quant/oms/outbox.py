@@ -63,13 +63,11 @@ class Outbox:
         self._groups.appendleft(group)
 
     def drop(self, ref: str, why: str, now: int) -> None:
-        """Never send the group that an order belongs to; a child alone leaves its entry to be sent without it."""
+        """Never send the group that an order belongs to: an entry must not go without its exits."""
         group = next(g for g in self._groups if ref in g)
-        gone = group if group[0] == ref else (ref,)
-        for one in gone:
+        for one in group:
             self._record.mark(one, What.NOT_SENT, now, why)
-        left = tuple(r for r in group if r not in gone)
-        self._groups = deque(g for g in (left if g == group else g for g in self._groups) if g)
+        self._groups.remove(group)
 
     def on_trial(self) -> bool:
         """Return whether the first orders of this run are out and the broker has not told of them.

@@ -90,7 +90,7 @@ class Oddity(StrEnum):
 class OrderStanding:
     """Everything known of an order.
 
-    filled, remaining: signed; average: price of what is filled, NaN where nothing is. owed: unsigned, what the broker
+    filled, remaining: signed; average: price of what is filled, None where nothing is. owed: unsigned, what the broker
     says is filled beyond the executions seen: while it is not 0 the order is not final. uncharged: fills without
     commission. perm_ids: sorted; one, or none yet. reason: the broker's words, or ours, for an end or a doubt.
     """
@@ -99,7 +99,7 @@ class OrderStanding:
     state: OrderState
     filled: Decimal
     remaining: Decimal
-    average: float
+    average: float | None
     owed: Decimal
     fills: tuple[Fill, ...]
     uncharged: int
@@ -272,10 +272,10 @@ def _owed(intent: Intent, own: _Own, counted: list[Fill], shown: Decimal) -> Dec
     return max(max(claimed, default=Decimal(0)) - shown, Decimal(0))
 
 
-def _average(fills: list[Fill]) -> float:
+def _average(fills: list[Fill]) -> float | None:
     quantity = sum((abs(f.quantity) for f in fills), Decimal(0))
     if quantity == 0:
-        return float("nan")
+        return None
     return float(sum((abs(f.quantity) * Decimal(repr(f.price)) for f in fills), Decimal(0)) / quantity)
 
 

@@ -10,7 +10,8 @@ from quant.oms.setup import Broker, Setup
 class Watch:
     """The reading of the broker's books. settled: two snapshots agreed since the last doubt.
 
-    before: the first of the pair that is wanted while nothing is settled.
+    before: the first of the pair that is wanted while nothing is settled. unsettled: since when; heard: when a snapshot
+    last came, or the connection.
     """
 
     def __init__(self, broker: Broker, setup: Setup) -> None:
@@ -18,17 +19,26 @@ class Watch:
         self._setup = setup
         self.settled = False
         self.before: Snapshot | None = None
+        self.unsettled = 0
+        self.heard = 0
         self._since = 0  # a snapshot asked for before that proves nothing about what came after
         self._asked: int | None = None
         self._next = 0
 
     def doubt(self, now: int) -> None:
         """Begin anew: two snapshots asked for from now on are needed."""
+        if self.settled:
+            self.unsettled = now
         self.settled = False
         self.before = None
         self._since = now
         self._asked = None
         self._next = now
+
+    def linked(self, now: int) -> None:
+        """Begin anew on another connection."""
+        self.unsettled = self.heard = now
+        self.doubt(now)
 
     def settle(self, now: int) -> None:
         """Take the books as agreed; the next look is the regular one."""
@@ -49,6 +59,7 @@ class Watch:
         snapshot = self._broker.snapshot()
         if snapshot is not None:
             self._asked = None
+            self.heard = now
             if snapshot.asked_at >= self._since:
                 return snapshot
         late = self._asked is not None and now - self._asked >= self._setup.retry_s * SECOND

@@ -14,7 +14,7 @@ from ibapi.protobuf.Order_pb2 import Order
 
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
-from quant.core.calendar import calendar
+from quant.core.calendar import calendar, timezone_of
 from quant.store import Store
 from quant.tws import account_messages, limits, order_messages
 from quant.tws.client import NO_REQUEST, Client
@@ -102,6 +102,7 @@ class Tws:
         for listing in self.catalogue:
             if listing.stored:
                 sessions_around(listing.calendar, now)
+                timezone_of(listing.calendar)
                 spans = [held.years for held in self.tape.series(listing) if held.years is not None]
                 for year in {y for first, last in spans for y in range(first, last + 1)}:
                     calendar(listing.calendar, year, year)  # as parts of the series will ask for it
@@ -322,7 +323,9 @@ def simulated(
     """
     series = [] if store is None else served(store)
     catalogue = Catalogue([one.instrument for one in series], symbols)
-    tape = Tape({} if store is None else stored(store, catalogue, series), seed)
+    tape = Tape(
+        {} if store is None else stored(store, catalogue, series, seed if bars is None else None), seed
+    )
     model = PathModel(tape) if bars is None else BarModel(bars)
     exchange = Exchange(model, Account(account, base, cash), plan)
     asked = rules if bars is None else None

@@ -81,6 +81,7 @@ class Recorder:
         self._out, self._clock = out, clock
         self._clean = Sanitiser()  # one for all connections: they tell of the same account
         self._server: asyncio.Server | None = None
+        self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, port: int) -> int:
@@ -97,15 +98,14 @@ class Recorder:
         """Stop listening and cut every connection."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopped.set()
+        await asyncio.gather(*self._tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        own = asyncio.current_task()
+        if own is not None:
+            self._tasks.add(own)
+            own.add_done_callback(self._tasks.discard)
         self.connections += 1
         tap = Tap(self.connections, self._clean, self._write, self._clock)
         try:
@@ -115,26 +115,32 @@ class Recorder:
             self.trouble.append(f"{self.to[0]}:{self.to[1]}: {getattr(e, 'strerror', None) or 'no answer'}")
             tap.note({"lost": "there is no TWS"})
             writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
             return
-        both = [
+        passing = [
             asyncio.create_task(_pass_on(reader, up_writer, tap, CLIENT)),
             asyncio.create_task(_pass_on(up_reader, writer, tap, TWS)),
+            asyncio.create_task(_until(self._stopped)),
         ]
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for passing in both:
-                passing.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            for task in passing:
+                task.cancel()
+            await asyncio.gather(*passing, return_exceptions=True)
             for end in (writer, up_writer):
                 end.close()
-            with contextlib.suppress(ConnectionError):
-                await asyncio.gather(writer.wait_closed(), up_writer.wait_closed())
+            await asyncio.gather(writer.wait_closed(), up_writer.wait_closed(), return_exceptions=True)
 
     def _write(self, entry: dict[str, Any]) -> None:
         self._out.write(json.dumps(entry, ensure_ascii=True) + "\n")
         self._out.flush()  # whoever ends the program hard keeps what there is
         self.lines += 1
+
+
+async def _until(stopped: asyncio.Event) -> None:
+    await stopped.wait()
 
 
 async def _pass_on(
@@ -158,14 +164,19 @@ def recording(to: tuple[str, int], path: Path, port: int = 0) -> Iterator[tuple[
     path: a new file; FileExistsError where there is one.
     """
     with path.open("x", encoding="utf-8", newline="\n") as out:
-        recorder = Recorder(to, out)
         loop = asyncio.new_event_loop()
+        recorder = Recorder(to, out)
         thread = threading.Thread(target=loop.run_forever, name="recorder", daemon=True)
         thread.start()
+        found = 0
         try:
-            yield asyncio.run_coroutine_threadsafe(recorder.start(port), loop).result(_STOP_S), recorder
+            found = asyncio.run_coroutine_threadsafe(recorder.start(port), loop).result(_STOP_S)
+            yield found, recorder
         finally:
             asyncio.run_coroutine_threadsafe(recorder.stop(), loop).result(_STOP_S)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_STOP_S)
             loop.close()
+            if not found:  # else the next try would find a file in its way
+                out.close()
+                path.unlink()

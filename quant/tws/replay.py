@@ -1,22 +1,36 @@
-"""A transcript as a server: it answers a client as the TWS of the transcript did, and tells where the client differs.
+"""A transcript as a server, and as a client: what it takes to hold programs and the simulator to a real TWS.
 
-After each message of the client comes what TWS said up to the client's next one. Times are not kept.
+As a server it answers a client as the TWS of the transcript did, after each message of the client with what TWS said
+up to the client's next one; times are not kept. As a client it asks a server, say the simulator, what was asked then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from quant.errors import ProtocolError
-from quant.tws.codec import ClientStream, Codec, Greeting, greeting_reply, pack
+from quant.tws.codec import (
+    MAGIC,
+    RAW_ID_VERSION,
+    ClientStream,
+    Codec,
+    FrameReader,
+    Greeting,
+    Malformed,
+    Unknown,
+    greeting_reply,
+    pack,
+)
 from quant.tws.transcript import CLIENT, Entry, Sanitiser, Transcript, entry_of, payload_of
 
 HOST: Final = "127.0.0.1"
 _STOP_S: Final = 10.0
+_ANSWER_S: Final = 30.0
 _TOLD: Final = ("id", "name", "message", "fields", "bytes")  # what two messages are compared by
 
 
@@ -69,9 +83,17 @@ class _Connection(asyncio.Protocol):
         self._replay = replay
         self._stream = ClientStream()
         self._transport: asyncio.Transport | None = None
+        self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+    def drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
@@ -101,11 +123,20 @@ def replaying(transcript: Transcript) -> Iterator[tuple[int, Replay]]:
     thread = threading.Thread(target=loop.run_forever, name="replay", daemon=True)
     thread.start()
 
+    connections: list[_Connection] = []
+
+    def connected() -> _Connection:
+        connections.append(_Connection(replay))
+        return connections[-1]
+
     async def start() -> asyncio.Server:
-        return await loop.create_server(lambda: _Connection(replay), HOST, 0)
+        return await loop.create_server(connected, HOST, 0)
 
     async def stop(server: asyncio.Server) -> None:
         server.close()
+        for connection in connections:
+            connection.drop()
+        await asyncio.gather(*(connection.ended.wait() for connection in connections))
 
     server = asyncio.run_coroutine_threadsafe(start(), loop).result(_STOP_S)
     try:
@@ -115,3 +146,79 @@ def replaying(transcript: Transcript) -> Iterator[tuple[int, Replay]]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_STOP_S)
         loop.close()
+
+
+# ---------------------------------------------------------------- the other way round
+def compared(transcript: Transcript, port: int, host: str = HOST) -> list[str]:
+    """Say to a server what the client of a transcript said; return, in words, where it answers otherwise than TWS did.
+
+    Compared are, request by request, which messages came in which order and which of their fields were set; not their
+    values, which depend on the market and the time, nor how often the same kind came in a row. The server must have the
+    account that the transcript names (`quant tws --account DU0000001`). Raises OSError,
+    ProtocolError where the server ends the connection.
+    """
+    codec, reader = Codec(transcript.version), FrameReader()
+    sent = [payload_of(e, transcript.version) for e in transcript.entries if e["from"] == CLIENT]
+    told = [payload_of(e, transcript.version) for e in transcript.entries if e["from"] != CLIENT]
+    marks = sum(_is_time(codec.decode_answer(payload)) for payload in told if payload is not None)
+    heard: list[bytes] = []
+    with socket.create_connection((host, port), _ANSWER_S) as server:
+        server.sendall(MAGIC + pack(f"v{transcript.version}..{transcript.version}".encode()))
+        heard += _frames(server, reader)  # the answer to the greeting: nothing else comes before startApi
+        server.sendall(
+            b"".join(pack(payload) for payload in sent if payload is not None) + pack(_time_request(codec))
+        )
+        answers: list[Any] = []
+        while sum(_is_time(m) for m in answers) <= marks:
+            answers += [codec.decode_answer(payload) for payload in _frames(server, reader)]
+    wanted = _by_request([codec.decode_answer(payload) for payload in told if payload is not None])
+    found = _by_request(answers)
+    found["-"] = [shape for shape in found.get("-", []) if marks or not shape.startswith("CurrentTime")]
+    return [
+        f"request {key}: TWS says {' / '.join(wanted.get(key, [])) or 'nothing'}; here {' / '.join(said) or 'nothing'}"
+        for key in sorted({*wanted, *found})
+        if (said := found.get(key, [])) != wanted.get(key, [])
+    ]
+
+
+def _frames(server: socket.socket, reader: FrameReader) -> list[bytes]:
+    data = server.recv(65_536)
+    if not data:
+        raise ProtocolError("ended the connection")
+    found = reader.feed(data)
+    for part in found:
+        if isinstance(part, ProtocolError):
+            raise part
+    return [part for part in found if isinstance(part, bytes)]
+
+
+def _time_request(codec: Codec) -> bytes:
+    protobuf = codec.version >= 213  # ibapi.common: the version from which reqCurrentTime is protobuf
+    number = 249 if protobuf else 49
+    head = number.to_bytes(4, "big") if codec.version >= RAW_ID_VERSION else b"%d\0" % number
+    return head if protobuf else head + b"1\0"
+
+
+def _is_time(message: Any) -> bool:
+    return type(message).__name__ == "CurrentTime"
+
+
+def _by_request(messages: list[Any]) -> dict[str, list[str]]:
+    """Return the shapes of messages by the request or order that they belong to, "-" for none."""
+    found: dict[str, list[str]] = {}
+    for message in messages:
+        number = getattr(message, "reqId", getattr(message, "orderId", getattr(message, "id", "-")))
+        shapes = found.setdefault(str(number), [])
+        shape = _shape(message)
+        if not shapes or shapes[-1] != shape:
+            shapes.append(shape)
+    return found
+
+
+def _shape(message: Any) -> str:
+    name = type(message).__name__
+    if isinstance(message, Malformed | Unknown):
+        return f"{name} {message.id}"
+    if name == "ErrorMessage":
+        return f"error {message.errorCode}"
+    return f"{name}({', '.join(field.name for field, _ in message.ListFields())})"

@@ -131,6 +131,7 @@ def entry_of(payload: bytes, said_by: str, codec: Codec, clean: Sanitiser) -> En
         return found | {"fields": [clean.field(f) for f in text.split("\0")[:-1]]}
     if known is not None and not isinstance(message, Malformed):
         message = known.type.FromString(body)  # as it was sent: decoded requests are tidied
+        message.DiscardUnknownFields()
         if message.ByteSize() == len(body):  # else a newer TWS says more than these classes know
             clean.message(message)
             return found | {"message": MessageToDict(message, preserving_proto_field_name=True)}

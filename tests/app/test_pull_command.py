@@ -339,6 +339,29 @@ def test_repair_brings_what_the_calendar_misses(port: int, quant: Quant) -> None
     assert "nothing to ask for" in good(quant("data", "repair", "--port", port)).stdout
 
 
+def test_repair_finds_pairs_and_futures_again(port: int, quant: Quant) -> None:
+    good(quant("data", "pull", "EURUSD", "--sec-type", "CASH", *APRIL, "--port", port))
+    good(
+        quant(
+            "data",
+            "pull",
+            "ES",
+            "--sec-type",
+            "FUT",
+            "--expiry",
+            "202406",
+            "--exchange",
+            "CME",
+            *APRIL,
+            "--port",
+            port,
+        )
+    )
+    plan = document(good(quant("data", "repair", "--plan", "--port", port, "--json")))["plan"]
+    assert sorted(s["name"] for s in plan["series"]) == ["ESM4 1d TRADES rth", "EUR.USD 1d MIDPOINT rth"]
+    assert plan["failed"] == []
+
+
 def test_repair_of_nothing_says_how_to_pull(port: int, quant: Quant) -> None:
     refused(
         quant("data", "repair", "--port", port), 4, "no bars of any symbol from TWS", "quant data pull SYMBOL"

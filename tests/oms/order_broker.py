@@ -1,7 +1,7 @@
-"""A broker in memory, whose faults come from a seed: lost, late, doubled and reordered callbacks, dropped orders, breaks.
+"""A broker in memory; faults by seed: callbacks lost, late, doubled and reordered, orders dropped, connections broken.
 
-Rules by live-faults §1.2 and tws-protocol §4: an id that is known is modified or refused with 103, callbacks of a broken
-connection are gone, a snapshot is read piece by piece while the market goes on.
+Rules by live-faults §1.2 and tws-protocol §4: an id that is known is modified or refused with 103, callbacks of a
+broken connection are gone, a snapshot is read piece by piece while the market goes on.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class FakeBroker:
     client_id: int = 7
     account: str = "DU1"
     price: float = 100.0
+    touches: float = 0.0  # chance each second that a working stop is touched
     instant: bool = True  # market orders fill at the next second, else only by `fill`
     on_place: Callable[[int, Ticket], None] = lambda order_id, ticket: None
     on_send: Callable[[str], None] = lambda what: None
@@ -280,8 +281,8 @@ class FakeBroker:
 
     def _fill_some(self) -> None:
         for order in list(self.orders.values()):
-            works = order.status == "Submitted" and order.ticket.kind is Kind.MARKET
-            if works:
+            touched = order.ticket.kind is Kind.STOP and self.random.random() < self.touches
+            if order.status == "Submitted" and (order.ticket.kind is Kind.MARKET or touched):
                 whole = self.random.random() < 0.6 or abs(order.left) == 1
                 self.fill(order, order.left if whole else (order.left / 2).to_integral_value())
         for order in list(self.orders.values()):

@@ -142,6 +142,7 @@ def test_order_ids_lie_above_everything_ever_seen(path: Path) -> None:  # row C6
         journal.add_reports([status("Submitted", order_id=2_000_000_000, client_id=8)], 1)
         assert journal.next_order_id(4) == 21
         journal.add_snapshot(snapshot(), "", 1)  # its nextValidId is 30
+        assert journal.next_order_id(4) == 30
     with Journal.open(path, **OWNER) as journal:
         assert journal.next_order_id(4) == 30
         assert journal.next_order_id(100) == 100
@@ -368,7 +369,9 @@ def test_after_a_failed_commit_nothing_more_is_taken(
         assert journal.load() == before
 
 
-def test_each_commit_waits_for_the_disk(journal: Journal) -> None:  # live-faults §4b.1: NORMAL can lose the last ones
+def test_each_commit_waits_for_the_disk(
+    journal: Journal,
+) -> None:  # live-faults §4b.1: NORMAL can lose the last ones
     pragmas = ("synchronous", "journal_mode", "fullfsync")
     assert [journal._db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas] == [2, "wal", 1]
 
@@ -424,6 +427,24 @@ def test_a_refusal_does_not_take_the_wal_file_away(path: Path) -> None:
     killed(path)
     with pytest.raises(JournalMismatch):
         Journal.open(path, **{**CHILD, "account": "U1"})
+    with Journal.open(path, **CHILD) as journal:
+        assert len(journal.load().intents) > 0
+
+
+def test_an_opening_that_fails_midway_leaves_the_wal_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = journal_file._check
+
+    def fail(*rest: Any) -> None:
+        look(*rest)
+        raise sqlite3.OperationalError("as a failing disk may")
+
+    killed(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_file, "_check", fail)
+        with pytest.raises(JournalDamaged, match="failing disk"):
+            Journal.open(path, **CHILD)
     with Journal.open(path, **CHILD) as journal:
         assert len(journal.load().intents) > 0
 

@@ -11,12 +11,15 @@ import pytest
 from order_broker import SECOND, Faults
 from order_world import LIMITS, QQQ, SPY, Killed, World
 
-from quant.core.orders import Execution, Kind, Status, Ticket, TimeInForce
-from quant.errors import JournalFailed, ParameterError
+from quant.core.orders import Execution, Kind, Snapshot, Status, Ticket, TimeInForce
+from quant.errors import ParameterError
 from quant.oms import failpoints
+from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
 from quant.oms.journal import Journal
+from quant.oms.outbox import Outbox, Sent
 from quant.oms.outcome import Policy, Start
+from quant.oms.recovery import Recovery
 from quant.oms.setup import Link, Surroundings
 
 
@@ -450,9 +453,34 @@ def test_stop_that_protects_nothing_is_cancelled(world: World) -> None:
     world.submit(*world.bracket(10))
     world.run(5)
     world.send(-10)  # a strategy that forgot its stop
-    world.run(100)
+    world.run(4)
     assert world.desk.unsettled_orders == ()
     world.check()
+
+
+def test_stop_stays_while_no_other_could_take_its_place(world: World) -> None:
+    _, stop = tickets = world.bracket(10)
+    world.submit(*tickets)
+    world.run(5)
+    world.desk.halt("looking", world.now)
+    assert [r.code for r in world.desk.cancel(stop.ref, world.now).refusals] == ["protected"]
+    world.desk.clear("Ada", "fine", world.now)
+    world.opened()
+    assert world.desk.cancel(stop.ref, world.now).taken
+    world.run(2)
+    assert world.state(stop.ref) == "cancelled"
+
+
+def test_books_that_cannot_be_read_are_told_of(world: World) -> None:
+    """I (7): no silent stall."""
+    world.broker.begin_snapshot = lambda: None  # type: ignore[method-assign]
+    world.run(125)
+    assert any("cannot be read" in text for text in stops(world))
+    assert world.desk.gate is Gate.OPEN
+    world.desk.on_link(Link.BACK, world.now)
+    world.run(61)
+    assert any("do not agree yet" in text for text in stops(world))
+    assert world.desk.gate is Gate.RECONCILING
 
 
 # ---------------------------------------------------------------- halts
@@ -527,24 +555,23 @@ def test_too_many_entries_halt(tmp_path: Path) -> None:
     assert world.desk.gate is Gate.HALTED
 
 
-def test_failing_journal_halts_before_the_send(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_journal_halts_before_the_send(world: World) -> None:
     """Row K2."""
     world.send(10)
     world.run(5)
-
-    def full(*args: object, **kwargs: object) -> None:
-        raise JournalFailed("journal.db", "database or disk is full", "Make room")
-
-    monkeypatch.setattr(Journal, "add_intents", full)
     sent = len(world.broker.placed)
+    world.journal._failed = "a write failed (database or disk is full)"
     assert codes(world, world.ticket(10)) == {"journal"}
     assert world.desk.gate is Gate.HALTED
     assert "disk is full" in world.desk.halted
-    world.run(100)
+    world.desk.on_link(Link.BACK, world.now)
+    world.desk.cancel(world.desk.orders[0].ref, world.now)
+    world.desk.halt("a person sees it too", world.now)
+    world.run(100)  # nothing escapes, and nothing is sent
     assert len(world.broker.placed) == sent
-    monkeypatch.undo()
+    assert sum("disk is full" in text for text in stops(world)) == 1
     world.kill()
-    world.start().opened()  # the halt could not be written; once there is room again, books are compared anew
+    world.start().opened()  # with room again the books are compared anew
     world.check_positions()
 
 
@@ -588,8 +615,15 @@ ROWS = {
 def play(world: World, minutes: int, kills: bool) -> int:
     """Trade for that long, with kills at failpoints if wanted; return how many."""
     dice = random.Random(str(world.path.parent.name) + str(world.broker.seed))
-    killed = 0
+    killed, back_at = 0, 0
     for second in range(minutes * 60):
+        if back_at == 0 and dice.random() < 0.005:  # 1100, and 1101 or 1102 later
+            world.desk.on_link(Link.CUT, world.now)
+            back_at = world.now + dice.randint(1, 40) * SECOND
+        elif 0 < back_at <= world.now:
+            back_at = 0
+            if world.broker.connected:
+                world.desk.on_link(Link.BACK, world.now)
         if kills and failpoints.hook is None and dice.random() < 0.03:
             wanted = dice.choice(failpoints.NAMES)
 
@@ -609,6 +643,8 @@ def play(world: World, minutes: int, kills: bool) -> int:
             world.kill()
             world.down_until = 0
             world.start()
+    if world.broker.connected:
+        world.desk.on_link(Link.BACK, world.now)
     return killed
 
 
@@ -619,6 +655,7 @@ def test_invariants_hold_at_random(row: str, kills: bool, tmp_path: Path, full: 
         folder = tmp_path / str(seed)
         folder.mkdir()
         world = World(folder, seed, ROWS[row]).start()
+        world.broker.touches = 0.02
         play(world, 8 if full else 4, kills)
         world.quiet()
         world.check()
@@ -627,11 +664,9 @@ def test_invariants_hold_at_random(row: str, kills: bool, tmp_path: Path, full: 
 
 # ---------------------------------------------------------------- rules broken on purpose: each must turn red
 def test_sending_before_the_commit_is_noticed(tmp_path: Path) -> None:
-    from quant.oms.desk import OrderDesk
-
     class Eager(OrderDesk):
         def _take_in(self, tickets, why, now):  # type: ignore[no-untyped-def]
-            self._outbox._broker.place(self._record._journal._last_id + 1, tickets[0])
+            self._floor.outbox._broker.place(self._floor.record._journal._last_id + 1, tickets[0])
             return super()._take_in(tickets, why, now)
 
     world = World(tmp_path, desk_class=Eager).start().opened()
@@ -640,11 +675,9 @@ def test_sending_before_the_commit_is_noticed(tmp_path: Path) -> None:
 
 
 def test_killed_between_an_early_send_and_the_commit_an_order_is_lost(tmp_path: Path) -> None:
-    from quant.oms.desk import OrderDesk
-
     class Eager(OrderDesk):
         def _take_in(self, tickets, why, now):  # type: ignore[no-untyped-def]
-            self._outbox._broker.place(self._record._journal._last_id + 1, tickets[0])
+            self._floor.outbox._broker.place(self._floor.record._journal._last_id + 1, tickets[0])
             raise Killed
 
     world = World(tmp_path, desk_class=Eager).start().opened()
@@ -659,8 +692,6 @@ def test_killed_between_an_early_send_and_the_commit_an_order_is_lost(tmp_path: 
 
 
 def test_new_id_on_resend_doubles_an_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from quant.oms.outbox import Outbox, Sent
-
     send = Outbox.send
 
     def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "") -> Sent:
@@ -683,8 +714,6 @@ def test_new_id_on_resend_doubles_an_order(world: World, monkeypatch: pytest.Mon
 
 
 def test_fills_taken_from_order_status_break_the_position(tmp_path: Path) -> None:
-    from quant.oms.desk import OrderDesk
-
     class Trusting(OrderDesk):
         def take(self, reports, now):  # type: ignore[no-untyped-def]
             told = [r for r in reports if isinstance(r, Status) and r.filled > 0]
@@ -705,15 +734,17 @@ def test_fills_taken_from_order_status_break_the_position(tmp_path: Path) -> Non
         world.check_positions()
 
 
-def test_one_snapshot_instead_of_two_believes_positions_that_are_not_loaded(tmp_path: Path) -> None:
-    from quant.oms.desk import OrderDesk
+def test_one_snapshot_instead_of_two_believes_positions_that_are_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Recovery.seen
 
-    class Hasty(OrderDesk):
-        def _seen(self, snapshot, now):  # type: ignore[no-untyped-def]
-            self._watch.before = snapshot
-            super()._seen(snapshot, now)
+    def hastily(self: Recovery, snapshot: Snapshot, now: int) -> None:
+        self._floor.watch.before = snapshot
+        seen(self, snapshot, now)
 
-    world = World(tmp_path, desk_class=Hasty, policy=Policy(gap_s=-1.0))
+    monkeypatch.setattr(Recovery, "seen", hastily)
+    world = World(tmp_path, policy=Policy(gap_s=-1.0))
     world.broker.held[SPY] = Decimal(50)
     world.broker.hide_positions = 1
     world.start().opened()
@@ -722,7 +753,7 @@ def test_one_snapshot_instead_of_two_believes_positions_that_are_not_loaded(tmp_
 
 
 def test_gate_that_lets_all_pass_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quant.oms.desk.passes", lambda gate, purpose: True)
+    monkeypatch.setattr("quant.oms.floor.passes", lambda gate, purpose: True)
     world = World(tmp_path).start()
     with pytest.raises(AssertionError, match="while reconciling"):
         world.send(10)

@@ -46,7 +46,9 @@ from quant.oms.outcome import (
 )
 from quant.oms.reason import Reason, read_reason
 from quant.oms.reconcile import doubts, reconcile
+from quant.oms.setup import Setup
 from quant.oms.state import order_standing
+from quant.oms.watch import Watch
 
 SPY = 1
 T0 = 1_700_000_000 * SECOND
@@ -125,6 +127,9 @@ def kinds(outcome: Outcome) -> list[type[Action]]:
 
 
 # ---------------------------------------------------------------- two snapshots
+OVER = Completed("DU1", SPY, "SPY", 5, "", Decimal(1), Decimal(0), "Cancelled")
+
+
 def test_nothing_against_nothing_agrees() -> None:
     assert compare(books()) == Outcome()
     assert compare(books()).agreed
@@ -138,7 +143,7 @@ def test_nothing_against_nothing_agrees() -> None:
         (snapshot(5, positions=[held(1)]), "positions"),
         (snapshot(5, echoes=[echo(ticket())]), "orders"),
         (snapshot(5, executions=[execution(ticket(), 1)]), "executions"),
-        (snapshot(5, completed=[Completed("DU1", SPY, "SPY", 5, "", Decimal(1), Decimal(0), "Cancelled")]), "completed"),
+        (snapshot(5, completed=[OVER]), "completed"),
         (replace(snapshot(5), asked_at=T0 + SECOND // 2), "apart"),
     ],
 )  # fmt: skip
@@ -372,6 +377,14 @@ def test_difference_at_a_later_start_needs_a_person(start: Start, done: list[typ
     assert outcome.agreed is bool(done)
 
 
+@pytest.mark.parametrize("start", list(Start))
+def test_position_proves_nothing_while_an_order_is_in_doubt(start: Start) -> None:
+    ours = books(order(ticket()), agreed_at=None, starting=True)
+    outcome = compare(ours, Policy(start=start), positions=[held(10)])
+    assert kinds(outcome) == [Cancel]
+    assert "in doubt" in " ".join(outcome.waiting)
+
+
 def test_difference_while_running_is_waited_for() -> None:
     outcome = compare(books(), Policy(start=Start.ADOPT), positions=[held(50)])
     assert kinds(outcome) == []
@@ -427,6 +440,49 @@ def test_rows_may_come_in_any_order(dice: random.Random) -> None:
 
     first = reconcile(books(*orders), snapshot(0, echoes=echoes), snapshot(5, echoes=echoes), POLICY)
     assert reconcile(books(*orders), shuffled(0), shuffled(5), POLICY) == first
+
+
+# ---------------------------------------------------------------- which snapshots count
+class Shelf:
+    """A broker that only hands out snapshots."""
+
+    def __init__(self) -> None:
+        self.ready: list[Snapshot] = []
+        self.asked = 0
+
+    def place(self, order_id: int, ticket: Ticket, parent_id: int | None = None) -> None:
+        raise AssertionError
+
+    def cancel(self, order_id: int) -> None:
+        raise AssertionError
+
+    def begin_snapshot(self) -> None:
+        self.asked += 1
+
+    def snapshot(self) -> Snapshot | None:
+        return self.ready.pop() if self.ready else None
+
+
+def test_snapshot_asked_for_before_a_doubt_does_not_count() -> None:
+    shelf = Shelf()
+    watch = Watch(shelf, Setup(7, frozenset({SPY}), 1e6))
+    watch.linked(T0)
+    assert watch.poll(T0) is None
+    assert shelf.asked == 1
+    watch.doubt(T0 + 2 * SECOND)
+    shelf.ready = [snapshot(0)]
+    assert watch.poll(T0 + 3 * SECOND) is None
+    shelf.ready = [snapshot(3)]
+    assert watch.poll(T0 + 5 * SECOND) is not None
+
+
+def test_snapshot_that_does_not_come_is_asked_for_again() -> None:
+    shelf = Shelf()
+    watch = Watch(shelf, Setup(7, frozenset({SPY}), 1e6, retry_s=20.0))
+    watch.linked(T0)
+    for second in range(60):
+        watch.poll(T0 + second * SECOND)
+    assert shelf.asked == 3
 
 
 # ---------------------------------------------------------------- reasons

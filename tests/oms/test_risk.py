@@ -251,7 +251,7 @@ def test_brakes(health: Health, halts: list[bool]) -> None:
     ],
 )  # fmt: skip
 def test_impossible_ticket_is_an_error(fields: dict[str, object]) -> None:
-    with pytest.raises(ParameterError, match="must be|is needed|has no meaning"):
+    with pytest.raises(ParameterError, match=r"must be|is needed|has no meaning"):
         check_ticket(replace(ticket(), **fields))  # type: ignore[arg-type]
 
 

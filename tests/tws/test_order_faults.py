@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -16,8 +17,10 @@ from served import NOON, App, connected, order, served, stock
 
 from quant.core.barsize import MINUTE, SECOND
 from quant.errors import ParameterError
+from quant.tws.exchange.models import PathModel
 from quant.tws.faults import Do, Fault, Faults, read
 from quant.tws.order_faults import ROWS, OrderDo, OrderFault, OrderFaults
+from quant.tws.program import simulated
 from quant.tws.server import Server
 
 PATIENT = NOON + 60 * SECOND
@@ -77,6 +80,15 @@ def asked(app: App, ask: str, end: str, *arguments: Any) -> list[tuple[str, tupl
     getattr(app, ask)(*arguments)
     app.wait(end, since=since)
     return app.calls[since:]
+
+
+def gone(server: Server) -> None:
+    """Wait until TWS has noticed that its clients have left; each step lets its loop run."""
+    for _ in range(2000):
+        if not server.tws.clients:
+            return
+        server.step(server.clock.now())
+    raise AssertionError("clients do not leave")
 
 
 def books(app: App) -> dict[int, Order]:
@@ -195,6 +207,7 @@ def test_o4_a_correction_has_the_same_id_but_for_its_last_number(
         app.placeOrder(1, stock(), order(10))
         status(app, "Filled")
         server.step(NOON + 5 * SECOND)
+        app.wait("execDetails", lambda _n, _c, e: e.execId.endswith(".02"))
         app.wait("position", lambda _a, _c, held, *_: held == quantity)
         first, second = (a[2] for a in app.all("execDetails"))
         assert (first.execId[:-2], first.execId[-2:], second.execId[-2:]) == (second.execId[:-2], "01", "02")
@@ -218,7 +231,7 @@ def test_o5_an_order_is_rejected_and_never_booked(number: int) -> None:
 
 @pytest.mark.parametrize("number", [105, 399, 404, 2109, 10349, 10311, 202])
 def test_o5_a_code_on_a_live_order_leaves_it_live(number: int) -> None:
-    with suffering(row(OrderDo.WARN, code=number, text="well")) as (server, app, _):
+    with suffering(row(OrderDo.WARN, code=number, text="well")) as (_, app, _):
         resting(app)
         code(app, number)
         assert len(books(app)) == 1
@@ -335,6 +348,7 @@ def test_o8_an_order_reaches_the_books_after_its_client_has_gone(again: bool) ->
         with connected(port) as app:
             app.placeOrder(1, stock(), order(10))
             barrier(app)
+        gone(server)
         with connected(port) as app:
             assert books(app) == {}  # the snapshot of the new session: nothing
             assert app.wait("nextValidId") == (1,)
@@ -491,9 +505,6 @@ def test_o12_on_a_half_day_the_session_ends_early_and_after_it_orders_wait() -> 
 
 def test_o12_after_the_night_of_the_clocks_change_the_open_is_an_hour_earlier_in_utc() -> None:
     # Friday 2024-03-08 opens at 14:30 UTC, Monday the 11th at 13:30: New York's summer time began on the 10th.
-    from quant.tws.exchange.models import PathModel
-    from quant.tws.program import simulated
-
     tws = simulated(rate_limited=False)
     listing = tws.catalogue.get(756733)
     model = PathModel(tws.tape)
@@ -521,6 +532,7 @@ def test_c6_a_restart_loses_the_last_orders_and_gives_their_ids_again() -> None:
         assert not down.isConnected() or down.serverVersion() is None or not down.all("nextValidId")
         down.disconnect()
         server.step(NOON + 70 * SECOND)
+        gone(server)
         with connected(port) as app:
             assert app.wait("nextValidId") == (2,)  # was told to 3 before
             assert [o.orderId for o in books(app).values()] == [1]
@@ -530,8 +542,6 @@ def test_c7_no_ids_before_somebody_logs_in() -> None:
     with served(faults=[row(OrderDo.RELOGIN, seconds=7200.0)]) as (server, port):
         app = App()
         app.connect("127.0.0.1", port, 1)
-        import threading
-
         thread = threading.Thread(target=app.run, daemon=True)
         thread.start()
         barrier(app)

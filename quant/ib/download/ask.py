@@ -7,15 +7,16 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from quant.core.barsize import MINUTE, BarSize
+from quant.core.barsize import HOUR, MINUTE, BarSize
 from quant.errors import (
     AmbiguousContract,
     BarsError,
     BrokerError,
+    CompetingSession,
     ContractUnclear,
     DamagedAnswer,
     DamagedData,
-    NoData,
+    NoPermission,
     ParameterError,
     QuantError,
     RequestFailed,
@@ -161,7 +162,9 @@ def _plan(
     asked, held = look.asked, look.held
     first, last, goal = parse("start", start), parse("end", end), look.goal()
     head = heads.get(asked.spec.con_id)
-    if isinstance(head, QuantError) and (first is None or not isinstance(head, NoData)):
+    # IB has no head of some contracts that have bars; where a range is known without one, the bars tell.
+    needed = first is None and goal is None and asked.bar.ns >= HOUR
+    if isinstance(head, QuantError) and (needed or isinstance(head, NoPermission | CompetingSession)):
         raise head
     oldest = head if isinstance(head, datetime) else None
     since, why = begin(asked.bar, asked.instrument.timezone, goal, first, oldest, now)

@@ -152,9 +152,9 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Return the plan in words, a line for each series."""
-        found = [f"{s.name}: {_requests(len(s.chunks))}; {s.why}" for s in self.series]
+        found = [f"{s.name}: {counted(len(s.chunks))}; {s.why}" for s in self.series]
         found += [f"{f.symbol}: left out. {f.error}" for f in self.failed]
-        return [*found, f"{_requests(self.requests)}, {in_words(self.seconds)} by IB's limits"]
+        return [*found, f"{counted(self.requests)}, {in_words(self.seconds)} by IB's limits"]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -275,5 +275,6 @@ def in_words(length_s: float) -> str:
     return f"{minutes} min" if not hours else f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
-def _requests(count: int) -> str:
+def counted(count: int) -> str:
+    """Return "no request", "1 request", "1,200 requests"."""
     return "no request" if count == 0 else "1 request" if count == 1 else f"{count:,} requests"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant.errors import QuantError
-from quant.ib.download.plan import Failed, in_words
+from quant.ib.download.plan import Failed, counted, in_words
 from quant.store.series import iso
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class PullReport:
     def __repr__(self) -> str:
         lines = [str(p) for p in self.series]
         lines += [f"{f.symbol}: left out. {f.error}" for f in self.failed]
-        end = f"{self.requests:,} requests in {in_words(self.seconds)}"
+        end = f"{counted(self.requests)} in {in_words(self.seconds)}"
         return "\n".join([*lines, end + ("; interrupted, the same call goes on" if self.interrupted else "")])
 
     def _repr_html_(self) -> str:

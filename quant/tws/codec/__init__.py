@@ -2,6 +2,7 @@
 
 from quant.tws.codec.codec import Codec, Malformed, Unknown, split
 from quant.tws.codec.frames import (
+    MAGIC,
     ClientStream,
     FrameReader,
     Greeting,
@@ -23,6 +24,7 @@ __all__ = [
     "ANSWERS",
     "HIGHEST_VERSION",
     "LOWEST_VERSION",
+    "MAGIC",
     "RAW_ID_VERSION",
     "REQUESTS",
     "ClientStream",

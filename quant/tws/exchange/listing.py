@@ -68,7 +68,7 @@ class Listing:
     @property
     def described(self) -> str:
         """The long name, with the mark of what is made up about its bars."""
-        mark = "SYNTHETIC below stored bars" if self.stored else "SYNTHETIC"
+        mark = "SYNTHETIC below and after stored bars" if self.stored else "SYNTHETIC"
         return f"{self.long_name} ({mark})"
 
     @property

@@ -57,14 +57,41 @@ def served(store: Store) -> list[Series]:
     return sorted((s for s in store.series() if s.source != SIMULATED), key=lambda s: s.sample)
 
 
-def stored(store: Store, catalogue: Catalogue, series: Iterable[Series]) -> dict[int, list[Held]]:
-    """Return the store's series by con id of the catalogue, each read once and when first needed."""
+def stored(
+    store: Store, catalogue: Catalogue, series: Iterable[Series], seed: int | None = None
+) -> dict[int, list[Held]]:
+    """Return the store's series by con id of the catalogue, each read once and when first needed.
+
+    seed: of made-up days that go on after the last stored ones; None = the market ends there.
+    """
     found: dict[int, list[Held]] = {}
     for one in series:
         listing = catalogue.of(one.instrument)
         if listing is not None:
             found.setdefault(listing.con_id, []).append(_held(store, one))
+    if seed is not None:
+        for listing in catalogue:
+            if any(held.what == base_of(listing) for held in found.get(listing.con_id, [])):
+                found[listing.con_id].append(_going_on(listing, found[listing.con_id], seed))
     return found
+
+
+def _going_on(listing: Listing, series: Sequence[Held], seed: int) -> Held:
+    """Return the made-up days after the last stored session, from its close on."""
+    base = [held for held in series if held.what == base_of(listing)]
+
+    def load() -> Bars:
+        last = max((held.load()[-1:] for held in base), key=lambda bars: int(bars.end[0]))
+        days = _walk(listing, seed)
+        after = int(np.searchsorted(days.session, last.session[0], side="right"))
+        at = max(after - 1, 0)
+        return (
+            _on_ticks(listing, days[after:], float(last.close[0]) / float(days.close[at]))
+            if len(days)
+            else days
+        )
+
+    return Held(bar_size("1d"), base_of(listing), True, lru_cache(maxsize=1)(load))
 
 
 def _held(store: Store, series: Series) -> Held:
@@ -97,7 +124,11 @@ def _walk(listing: Listing, seed: int) -> Bars:
             [np.datetime64(listing.expiry - _FUTURE_LIFE), np.datetime64(listing.expiry + timedelta(days=1))],
         )
         days = days[int(first) : int(last)]
-    scale = listing.first_price / 100.0  # synthetic() begins at 100
+    return _on_ticks(listing, days, listing.first_price / 100.0)  # synthetic() begins at 100
+
+
+def _on_ticks(listing: Listing, days: Bars, scale: float) -> Bars:
+    """Return the days with prices times `scale`, on the steps of the listing's prices."""
 
     def on_tick(prices: Floats) -> Floats:
         return np.array([listing.rule.nearest(p * scale) for p in prices.tolist()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,7 @@ class TickRule:
 
     def increment(self, price: float) -> Fraction:
         """Return the increment in force at `price`."""
-        return Fraction(self.bands[max(bisect_right(self.bands, price, key=_edge) - 1, 0)][1])
+        return _step(self.bands[max(bisect_right(self.bands, price, key=_edge) - 1, 0)][1])
 
     def legal(self, price: float) -> bool:
         """Return whether an order may have this price."""
@@ -47,7 +48,7 @@ class TickRule:
         index = max(bisect_right(self.bands, price, key=_edge) - 1, 0)
         if index and price <= self.bands[index][0]:
             index -= 1
-        step = Fraction(self.bands[index][1])
+        step = _step(self.bands[index][1])
         count = _whole_up(price / float(step)) - 1
         return max(_times(count, step), 0.0)
 
@@ -74,6 +75,11 @@ class TickRule:
         # A quotient of whole numbers is the float64 nearest to the decimal price; count * 0.01 would not be.
         found: Floats = count * step.numerator / step.denominator
         return found
+
+
+@lru_cache(maxsize=1024)  # reading the text would take most of the time of rounding a price
+def _step(text: str) -> Fraction:
+    return Fraction(text)
 
 
 def _edge(band: tuple[float, str]) -> float:

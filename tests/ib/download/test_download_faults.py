@@ -266,6 +266,16 @@ def test_after_ctrl_c_the_same_call_goes_on_where_it_stopped(
         assert len(world.asked) == 9 - done
 
 
+def test_a_first_pull_without_a_start_goes_on_to_its_own_beginning(world: World, tmp_path: Path) -> None:
+    pulled(world, tmp_path / "whole", "SPY", "30s")
+    other = World(world.tws, ns("2024-05-15 16:00"))
+    world.tws.pacing = type(world.tws.pacing)()
+    other.spoils.append(staggered)
+    assert pulled(other, tmp_path / "data", "SPY", "30s", progress=stop_at(2)).interrupted
+    assert pulled(World(world.tws), tmp_path / "data", "SPY", "30s", end="2024-05-15 12:00").ok
+    assert content(tmp_path / "data") == content(tmp_path / "whole")
+
+
 class KilledError(BaseException):
     """The process ends here, and nothing more is done."""
 
@@ -309,6 +319,52 @@ def test_killed_anywhere_and_resumed_is_the_same_as_never_killed(
 
 def _iso(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:8]} {text[9:]}"
+
+
+# ---------------------------------------------------------------- a split, and an end in its middle
+def halved(bars: Bars) -> Bars:
+    """After a split of 2 for 1."""
+    return replace(bars, **{n: getattr(bars, n) / 2 for n in ("open", "high", "low", "close")})
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> World:
+    """A TWS with other prices than the held ones, of 7 to 10 May."""
+    source = replace(
+        synthetic("SPY", "1m", "2024-05-07", "2024-05-16", seed=4), instrument=SPY, source="vendor"
+    )
+    before = World(market(tmp_path / "1", source), ns("2024-05-10 20:00"))
+    assert pulled(before, tmp_path / "data", "SPY", "1m", "2024-05-07").ok
+    return World(market(tmp_path / "2", halved(source)), ns("2024-05-15 20:00"))
+
+
+def test_nothing_is_written_before_the_held_prices_are_compared(split: World, tmp_path: Path) -> None:
+    held = content(tmp_path / "data")
+
+    def slow(link: Link, request: Any) -> bool:
+        split.tws.history_ns = 20_000_000_000 if len(split.asked) == 1 else 100_000_000
+        return False
+
+    split.spoils.append(slow)
+    report = pulled(split, tmp_path / "data", "SPY", "1m", progress=stop_at(2))
+    assert report.interrupted
+    assert split.asked[0].endDateTime == "20240510-20:00:00"
+    assert content(tmp_path / "data") == held
+
+
+@pytest.mark.parametrize("done", [1, 3, 5, 7])
+def test_a_series_that_is_pulled_anew_goes_on_after_an_end(done: int, split: World, tmp_path: Path) -> None:
+    held = content(tmp_path / "data")
+    split.spoils.append(staggered)
+    report = pulled(split, tmp_path / "data", "SPY", "1m", progress=stop_at(done))
+    assert report.interrupted
+    assert content(tmp_path / "data") == held  # one or the other, never a mixture
+    again = pulled(split, tmp_path / "data", "SPY", "1m")
+    assert again.ok, again
+    assert again.series[0].rebased
+    assert pulled(split, tmp_path / "fresh", "SPY", "1m", "2024-05-07").ok
+    assert content(tmp_path / "data") == content(tmp_path / "fresh")
+    assert not list((tmp_path / "data" / ".repull").rglob("*.parquet"))
 
 
 # ---------------------------------------------------------------- on our own side

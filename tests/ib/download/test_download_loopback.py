@@ -101,7 +101,7 @@ def test_killed_processes_lose_nothing(port: int, tmp_path: Path, full: bool) ->
         until = time.monotonic() + 20
         while not list(data.rglob("manifest.json")) and time.monotonic() < until and waited(child, 0.005):
             pass
-        waited(child, rng.uniform(0, 0.15))  # a random moment after the first write
+        waited(child, rng.uniform(0, 0.05 * n))  # a random moment after the first write
         child.kill()
         child.stdout.close()
         killed += child.wait() != 0

@@ -320,6 +320,22 @@ def test_the_committed_sample_is_served_as_it_is():
     assert len(daily) == 502
 
 
+def test_made_up_days_go_on_after_the_last_stored_one() -> None:
+    store = Store("data")
+    tws = simulated(store)
+    spy = tws.catalogue.get(756733)
+    assert spy is not None
+    minutes = next(store.read(s) for s in store.series() if s.symbol == "SPY" and s.bar.name == "1m")
+    found = bars(wanted("1m", "2 D"), at("2020-12-22T00:00:00"), spy, tws.history).bars
+    days = [b.date[:8] for b in found]
+    assert set(days) == {"20201218", "20201221"}
+    stored_ones = [b.close for b, day in zip(found, days, strict=True) if day == "20201218"]
+    assert stored_ones == minutes.close[-len(stored_ones) :].tolist()
+    assert found[-1].close == pytest.approx(float(minutes.close[-1]), rel=0.1)
+    before = tws.history.bars(spy, wanted("1m", "2 D"), "SMART", at("2015-12-22T00:00:00"))
+    assert isinstance(before, Refusal)  # before and between stored series nothing is made up
+
+
 def test_what_a_simulated_tws_gave_out_is_never_served_again(tmp_path: Path) -> None:
     spy = SPY.instrument
     real, fed = (
@@ -332,6 +348,6 @@ def test_what_a_simulated_tws_gave_out_is_never_served_again(tmp_path: Path) -> 
         store.write(bars, {"kind": "test", "at": "2026-01-01T00:00:00+00:00"})
     assert [s.source for s in served(store)] == ["ib"]
     tws = simulated(store)
-    assert [h.bar.name for h in tws.tape.series(SPY)] == ["1d"]
+    assert all(h.bar.name == "1d" for h in tws.tape.series(SPY))  # the stored one, and days made up after it
     assert [x.symbol for x in tws.catalogue if x.stored] == ["SPY"]
     assert not tws.catalogue.search("ZZZ")

@@ -255,7 +255,8 @@ def test_at_the_close_and_at_the_next_sessions_open():
     exchange.place(OrderRequest((1, 3), kind="LOC", limit=11.0, **common), decided)
     exchange.place(OrderRequest((1, 4), kind="LMT", limit=11.9, tif="OPG", **common), decided)
     exchange.place(OrderRequest((1, 5), kind="LMT", limit=10.9, tif="IOC", **common), decided)
-    exchange.place(OrderRequest((1, 6), kind="LMT", limit=1.0, tif="GTD", good_till=start[2] + SECOND, **common), decided)
+    till = start[2] + SECOND
+    exchange.place(OrderRequest((1, 6), kind="LMT", limit=1.0, tif="GTD", good_till=till, **common), decided)
     exchange.advance(int(bars.end[3]))
     fills = [(f.view.request.key[1], f.price, f.time) for f, _ in exchange.executions]
     assert fills == [(1, 11.25, int(bars.end[1])), (2, 12.0, start[2])]
