@@ -75,7 +75,7 @@ class Pending(Generic[T]):
         self.notes: list[Verdict] = []  # what IB said about it besides, e.g. that the data are delayed
         self._collector: Collector[T] = request.collect()
         self._damage: str | None = None
-        self._touched = False  # a part of the answer has come
+        self.touched = False  # a part of the answer has come
         self._error: BrokerError | None = None
         self._result: tuple[T] | None = None
 
@@ -100,7 +100,7 @@ class Pending(Generic[T]):
     def take(self, event: Event, now: float) -> None:
         """Add an event of the answer."""
         self.since = now
-        self._touched = True
+        self.touched = True
         try:
             if self._collector.take(event):
                 if self._damage is not None:
@@ -112,7 +112,7 @@ class Pending(Generic[T]):
 
     def answer(self, verdict: Verdict) -> None:
         """End it with an error code of IB: mostly an error, a result where IB says that there is nothing."""
-        whole = self._damage is None and not self._touched
+        whole = self._damage is None and not self.touched
         if verdict.kind is Kind.NO_DATA and self.request.no_data is not None and whole:
             self._result = (self.request.no_data(verdict),)
         else:

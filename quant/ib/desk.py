@@ -24,6 +24,7 @@ Callback = Callable[[Event], None]
 # Far from order ids, which share one field of IB's error message with the ids of requests.
 FIRST_REQUEST: Final = 1_000_000_000
 STREAM_RETRY_S: Final = 60.0  # the longest wait before a dead subscription is asked for again
+DROPPED_S: Final = 2.0  # how long before code 100 a message may have been sent that TWS dropped
 NEVER: Final = float("inf")
 
 _log = logging.getLogger(__name__)
@@ -167,6 +168,8 @@ class Desk:
             self._pacing.violated(now)
         elif verdict.kind is Kind.RATE:
             self._pacing.exceeded(now)
+            if id_ not in self._asked:
+                self._dropped(verdict, now)
         pending, subscription = self._asked.get(id_), self._streams.get(id_)
         if pending is not None:
             if verdict.kind in GOES_ON:
@@ -185,6 +188,13 @@ class Desk:
                 self._release(subscription)
                 self._refuse(subscription, verdict.error(subscription.request.what))
         return pending is not None or subscription is not None
+
+    def _dropped(self, verdict: Verdict, now: float) -> None:
+        """End what was sent in the last moments without an answer yet: TWS drops messages, and does not say which."""
+        for pending in list(self._asked.values()):
+            if not pending.touched and now - pending.since <= DROPPED_S:
+                self._forget(pending)
+                pending.answer(verdict)
 
     def restart(self) -> None:
         """Ask for every subscription again: TWS has forgotten them."""

@@ -9,13 +9,14 @@ from decimal import Decimal
 
 from quant.core.orders import Ticket
 from quant.errors import ParameterError
+from quant.oms.brakes import Health
 from quant.oms.gate import Gate, Purpose, passes
 from quant.oms.limits import MINUTE, SECOND, Context, Refusal, Working
 from quant.oms.outbox import Group
 from quant.oms.outcome import Policy
 from quant.oms.reason import Reason
 from quant.oms.record import Record
-from quant.oms.risk import Health, check_ticket, closes, purpose, refusals, rounded
+from quant.oms.risk import check_ticket, closes, purpose, refusals, rounded
 from quant.oms.setup import Setup, Surroundings, Why
 
 DAY = 24 * 60 * MINUTE
@@ -132,7 +133,7 @@ class Counter:
         return Context(
             now=now, gate=gate, account=around.account, allowed=self._setup.instruments,
             markets=dict(around.markets), positions=record.positions, working=self._working(without),
-            halted=self.halted, bar=bar, decided=frozenset(self._decided),
+            halted=self.halted, bar=bar, decided=self._decided,
             entries_minute=self._sent_since(now - MINUTE), entries_day=self._sent_since(now - DAY),
             clock_offset_s=around.clock_offset_s, traded=ticket.con_id in self._traded,
             what_if=around.what_ifs.get(ticket.con_id), parent=record.ticket(ticket.parent) if known else None,
@@ -148,6 +149,8 @@ class Counter:
         return tuple(found)
 
     def _sent_since(self, moment: int) -> int:
+        while self._entries and self._entries[0] <= moment - DAY:
+            self._entries.popleft()
         return sum(at > moment for at in self._entries)
 
     def leaving(self, con_id: int) -> Decimal:
@@ -167,10 +170,12 @@ class Counter:
     def health(self, now: int) -> Health:
         """Return what the deployment as a whole is judged by."""
         oldest = now - round(self._setup.limits.rejects_s * SECOND)
+        while self._rejects and self._rejects[0] <= oldest:
+            self._rejects.popleft()
         flat = not self._record.positions and not self._record.open
         return Health(
             capital=self._setup.capital, equity=self.around.equity, day_start=self.around.day_start,
-            peak=self.around.peak, flat=flat, rejects=sum(at > oldest for at in self._rejects),
+            peak=self.around.peak, flat=flat, rejects=len(self._rejects),
             free_bytes=self.around.free_bytes,
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from quant.core.orders import Echo, Report, Ticket
 from quant.errors import BrokerError, ParameterError
+from quant.oms.brakes import brakes
 from quant.oms.counter import groups_of
 from quant.oms.failpoints import reach
 from quant.oms.floor import Floor
@@ -24,7 +25,6 @@ from quant.oms.outcome import HaltAll
 from quant.oms.reason import Reason
 from quant.oms.reconcile import odd_halts
 from quant.oms.recovery import Recovery
-from quant.oms.risk import brakes
 from quant.oms.setup import Answer, Broker, Link, News, Setup, Surroundings, Why
 from quant.oms.state import OrderStanding
 
@@ -37,7 +37,7 @@ class OrderDesk:
         self._recovery = Recovery(floor)
         with floor.writing(now):
             books = floor.record.books(frozenset(), True)
-            for action in odd_halts(books)[1]:  # the last process may have been killed before it halted
+            for action in odd_halts(books):  # the last process may have been killed before it halted
                 if isinstance(action, HaltAll):
                     floor.stop(action.why, now)
 

@@ -7,6 +7,7 @@ Defaults: live-faults §2 as DESIGN §5.8 narrows them.
 from __future__ import annotations
 
 import math
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Final
@@ -154,7 +155,7 @@ class Context:
     working: tuple[Working, ...] = ()
     halted: dict[int, str] | None = None
     bar: int = 0
-    decided: frozenset[tuple[int, int, int]] = frozenset()
+    decided: AbstractSet[tuple[int, int, int]] = frozenset()
     entries_minute: int = 0
     entries_day: int = 0
     clock_offset_s: float | None = 0.0

@@ -143,6 +143,7 @@ def _compare_echo(order: Order, echo: Echo, books: Books, policy: Policy) -> Ite
         yield Cancel(order.ref, text)
 
 
+_LOOK: Final = "look it up in TWS, where a question may wait, say what became of it, and clear the halt"
 _PRESETS: Final = "TWS may change orders by its presets: Global Configuration > Presets"
 
 
@@ -174,7 +175,9 @@ def _gone(order: Order, second: Snapshot, policy: Policy) -> Iterator[Item]:
             order.ref, What.EXPIRED, "its time is over, and it is in no list of two complete snapshots"
         )
         return
-    text = f"order {order.ref} was at the broker, and two snapshots have it neither open nor completed"
+    text = (
+        f"order {order.ref} was at the broker, and two snapshots have it neither open nor completed; {_LOOK}"
+    )
     if order.trail.concluded is not What.ABSENT:
         yield Conclude(order.ref, What.ABSENT, text)
     yield _notice(order, Noticed.UNKNOWN_ORDER, text)
@@ -215,7 +218,7 @@ def _never_seen(
         if DUPLICATE_ID in told:
             yield f"{text}, and yet its id is taken"
         elif order.trail.sends >= policy.max_sends:
-            halt = f"{text} after {order.trail.sends} sends"
+            halt = f"{text} after {order.trail.sends} sends; {_LOOK}"
             yield HaltAll(halt) if halt not in books.halted_for else halt
         else:
             yield Resend(order.ref, text)
@@ -227,7 +230,7 @@ def _never_seen(
         yield _notice(order, Noticed.MISSING, text)
         yield Conclude(order.ref, What.NOT_SENT, "in none of the broker's lists, and its id is unknown there")
     else:
-        doubt = f"{text}, and IB does not say that it never came"
+        doubt = f"{text}, and IB does not say that it never came; {_LOOK}"
         yield _notice(order, Noticed.UNKNOWN_ORDER, doubt)
         again = (
             order.trail.cancelled + policy.cancel_s * SECOND <= first.asked_at

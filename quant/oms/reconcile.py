@@ -46,7 +46,7 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
     odd = odd_halts(books)
     differ = disagreement(books.account, first, second, policy)
     if differ:
-        return Outcome((differ,), odd[0], odd[1], steady=False)
+        return Outcome((differ,), (), odd, steady=False)
     found = _gather([*_strangers(books, second), *_foreign_orders(books, second)])
     unsure: set[int] = set()
     for order in books.orders:
@@ -56,13 +56,13 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
         found.add(told)
     for con_id in books.con_ids:
         found.add(_gather(compare_position(con_id, con_id in unsure, books, second, policy)))
-    return Outcome(tuple(found.waiting), (*odd[0], *found.notices), (*odd[1], *dict.fromkeys(found.actions)))
+    return Outcome(tuple(found.waiting), tuple(found.notices), (*odd, *dict.fromkeys(found.actions)))
 
 
 def doubts(books: Books, snapshot: Snapshot, policy: Policy) -> Outcome:
     """Return what one snapshot says; it can raise doubts, but can neither settle one nor conclude anything."""
     outcome = reconcile(books, snapshot, snapshot, replace(policy, gap_s=-1.0))
-    known = odd_halts(books)[1]  # these follow from facts, whatever a snapshot says
+    known = odd_halts(books)  # these follow from facts, whatever a snapshot says
     stops = tuple(a for a in outcome.actions if isinstance(a, HaltInstrument) or a in known)
     waiting = (a.why for a in outcome.actions if a not in stops)
     return Outcome((*outcome.waiting, *waiting), outcome.notices, stops)
@@ -135,20 +135,18 @@ def odd_text(ref: str, oddity: Oddity) -> str:
     return f"order {ref}: {oddity}"
 
 
-def odd_halts(books: Books) -> tuple[tuple[Notice, ...], tuple[Action, ...]]:
-    """Return what is odd about our orders, and a halt for each that nobody has been halted for yet."""
-    notices: list[Notice] = []
+def odd_halts(books: Books) -> tuple[Action, ...]:
+    """Return what is to be done about oddities of our orders for which nobody was halted yet."""
     actions: list[Action] = []
     for order in books.orders:
-        for oddity in sorted(order.standing.oddities):
+        for oddity in sorted(order.standing.oddities & HALTING):
             text = odd_text(order.ref, oddity)
-            notices.append(Notice(Noticed.ODD, text, order.ref, order.intent.ticket.con_id))
-            if oddity not in HALTING or text in books.halted_for:
+            if text in books.halted_for:
                 continue
             if oddity is Oddity.REVIVED and order.purpose is Purpose.ENTRY and not order.standing.is_final:
                 actions.append(Cancel(order.ref, text))
             actions.append(HaltAll(text))
-    return tuple(notices), tuple(actions)
+    return tuple(actions)
 
 
 def _strangers(books: Books, snapshot: Snapshot) -> Iterator[Item]:

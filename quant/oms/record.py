@@ -40,6 +40,7 @@ class Record:
         self.agreed_at = next((s.answered_at for s in ledger.snapshots if s.found.startswith(AGREED)), None)
         self.changes: list[Change] = []  # until the desk takes them
         self._told = {standing.ref: standing for standing in self.standings}  # as last told
+        self._open = {standing.ref: standing for standing in self.standings.open}
         self._since: dict[str, int] = {}
         self._positions: dict[int, Decimal] = defaultdict(Decimal)
         for standing in self.standings:
@@ -82,7 +83,7 @@ class Record:
     @property
     def open(self) -> tuple[OrderStanding, ...]:
         """Orders that are not final."""
-        return self.standings.open
+        return tuple(self._open.values())
 
     def intents(self) -> Iterator[Intent]:
         """Yield all that was ever decided, oldest first."""
@@ -114,6 +115,7 @@ class Record:
             self._intents.append(intent)
             self._trails[intent.ref] = trail(intent, ())
             self._told[intent.ref] = self.standings.add_intent(intent)
+            self._open[intent.ref] = self._told[intent.ref]
             self.changes.append(Change(None, self._told[intent.ref]))
         return tuple(intent.ref for intent in intents)
 
@@ -167,4 +169,8 @@ class Record:
         self._positions[self.ticket(after.ref).con_id] += after.filled - before.filled
         self._told[after.ref] = after
         self._since[after.ref] = now
+        if after.is_final:
+            self._open.pop(after.ref, None)
+        else:
+            self._open[after.ref] = after  # at its old place, or at the end if it came to life again
         self.changes.append(Change(before, after))

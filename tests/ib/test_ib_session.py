@@ -6,6 +6,7 @@ import itertools
 import pickle
 import random
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -418,6 +419,27 @@ def test_an_error_is_an_error_of_its_kind(
     with pytest.raises(error, match="SPY"):
         session.ask(history())
     assert session.pacing.open == 0
+
+
+def test_too_many_messages_end_what_tws_may_have_dropped(session: Session, server: VirtualTws) -> None:
+    """Code 100 names no request: one without any answer fails soon, one that has begun to answer goes on."""
+
+    def drop(link: VirtualLink, request: Any) -> None:
+        if request.endDateTime:
+            link.fail(-1, 100, "Max rate of messages per second has been exceeded", after=0.5)
+        else:
+            link.say("bars", request.reqId, ROWS)
+            link.say("historicalDataEnd", request.reqId, "a", "b", after=1.0)
+
+    server.answers["HistoricalDataRequest"] = drop
+    begun = session.begin(history())
+    dropped = session.begin(history("MSFT", end=datetime(2026, 1, 2, tzinfo=UTC)))
+    before = session.timer.now()
+    while not (begun.done and dropped.done):
+        session.poll(1.0)
+    assert begun.result().rows
+    assert isinstance(dropped.error, PacingViolation)
+    assert session.timer.now() - before < 5.0
 
 
 def test_no_data_is_an_empty_answer_that_says_so(session: Session, server: VirtualTws) -> None:

@@ -124,6 +124,15 @@ def test_the_bar_that_is_not_over_is_left_out(world: World, tmp_path: Path) -> N
     assert str(held(tmp_path, "SPY", "1d").session[-1]) == "2024-05-14"
 
 
+@pytest.mark.parametrize("bar", ["1m", "30s"])
+def test_a_range_that_ends_today_ends_with_the_last_whole_bar(bar: str, world: World, tmp_path: Path) -> None:
+    world.t += 10
+    assert pulled(world, tmp_path, "SPY", bar, "2024-05-14", "2024-05-15").ok
+    assert held(tmp_path, "SPY", bar).end[-1] == NOON
+    ((_, coverage, _),) = content(tmp_path).values()
+    assert coverage[-1][1] == NOON
+
+
 def test_the_volume_of_quotes_is_none(world: World, tmp_path: Path) -> None:
     pulled(world, tmp_path, "SPY", "1d", "2024-05-01", what="MIDPOINT")
     assert held(tmp_path, "SPY", "1d", "MIDPOINT").volume.tolist() == [0.0] * 10
