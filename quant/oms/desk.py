@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from quant.core.orders import Echo, Report, Ticket
+from quant.core.orders import Echo, Execution, Report, Ticket
 from quant.errors import BrokerError, ParameterError
 from quant.oms.brakes import brakes
 from quant.oms.counter import groups_of
@@ -167,15 +167,25 @@ class OrderDesk:
     def take(self, reports: Sequence[Report], now: int) -> None:
         """Take the broker's reports, in any order and however often."""
         with self._floor.writing(now):
-            self._floor.record.add_reports(reports, now)
-            if any(self._differs(report) for report in reports if isinstance(report, Echo)):
+            new = self._floor.record.add_reports(reports, now)
+            if any(self._calls_for_a_look(report) for report in new):
                 self._floor.watch.soon(now)
             self._floor.settle_news(now)
             self._floor.release(now)
 
-    def _differs(self, echo: Echo) -> bool:
-        known = echo.ref in self._floor.record.standings
-        return known and open_echo(echo) and bool(echo_differences(self._floor.record.ticket(echo.ref), echo))
+    def _calls_for_a_look(self, report: Report) -> bool:
+        """Return whether an order of ours is not as asked, or somebody else's is in one of our instruments.
+
+        Only what is new counts: a snapshot tells all of it again.
+        """
+        record = self._floor.record
+        if not isinstance(report, Echo | Execution) or report.account != record.account:
+            return False
+        if report.ref not in record.standings:
+            return report.con_id in self._floor.setup.instruments
+        if not isinstance(report, Echo) or not open_echo(report):
+            return False
+        return bool(echo_differences(record.ticket(report.ref), report))
 
     def on_link(self, event: Link, now: int) -> None:
         """Take what became of the connection. Nothing is sent until two snapshots of the new one agree."""

@@ -126,11 +126,12 @@ class Record:
         self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
         self._changed(self.standings.add_mark(mark), now)
 
-    def add_reports(self, reports: Sequence[Report], now: int) -> None:
-        """Write what the broker said; what is known already changes nothing."""
-        facts = self._journal.add_reports(reports, now)
-        for after in self.standings.add_reports(fact.report for fact in facts):
+    def add_reports(self, reports: Sequence[Report], now: int) -> tuple[Report, ...]:
+        """Write what the broker said and return what was new of it; what is known already changes nothing."""
+        new = tuple(fact.report for fact in self._journal.add_reports(reports, now))
+        for after in self.standings.add_reports(new):
             self._changed(after, now)
+        return new
 
     def add_snapshot(self, snapshot: Snapshot, found: str, now: int) -> None:
         """Write that a snapshot was seen and what came of it."""

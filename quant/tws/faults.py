@@ -141,7 +141,9 @@ def read(path: Path) -> list[Fault | OrderFault]:
     rows = found.pop("fault", [] if of_orders else None)
     if found or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ParameterError(
-            "faults", str(path), 'must hold tables [[fault]], [[order_fault]] and nothing else, e.g. do = "close"'
+            "faults",
+            str(path),
+            'must hold tables [[fault]], [[order_fault]] and nothing else, e.g. do = "close"',
         )
     return [*(_fault(row) for row in rows), *of_orders]
 

@@ -120,6 +120,17 @@ def test_cancelled_before_it_was_sent_never_goes_out(tmp_path: Path) -> None:
     assert world.broker.placed == []
 
 
+def test_entry_never_goes_without_its_stop(tmp_path: Path) -> None:
+    world = World(tmp_path).start()
+    entry, stop = world.bracket(10)
+    world.submit(entry, stop)
+    world.desk.cancel(stop.ref, world.now)
+    world.opened().run(5)
+    assert [world.state(t.ref) for t in (entry, stop)] == ["not sent", "not sent"]
+    assert world.broker.placed == []
+    world.check()
+
+
 def test_children_of_a_refused_entry_are_refused(world: World) -> None:
     world.markets[SPY] = replace(world.markets[SPY], is_open=False)
     world.observe()
@@ -343,7 +354,7 @@ def test_trade_by_hand_halts_its_instrument_and_lets_positions_be_closed(world: 
     world.send(10)
     world.run(5)
     world.broker.trade_by_hand(SPY, 3)
-    world.run(90)
+    world.run(15)  # at once, and not at the next regular look
     assert list(world.desk.halted_instruments) == [SPY]
     assert world.desk.gate is Gate.OPEN
     world.send(-10)

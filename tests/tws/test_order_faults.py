@@ -231,7 +231,7 @@ def test_o5_an_order_is_rejected_and_never_booked(number: int) -> None:
 
 @pytest.mark.parametrize("number", [105, 399, 404, 2109, 10349, 10311, 202])
 def test_o5_a_code_on_a_live_order_leaves_it_live(number: int) -> None:
-    with suffering(row(OrderDo.WARN, code=number, text="well")) as (_, app, _):
+    with suffering(row(OrderDo.WARN, code=number, text="well")) as (_, app, _port):
         resting(app)
         code(app, number)
         assert len(books(app)) == 1

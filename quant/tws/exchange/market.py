@@ -187,6 +187,8 @@ class Exchange:
             if isinstance(step, Fill):
                 events += self.books.fill(one, self._cut(one, step))
             elif isinstance(step, Elected):
+                stop = one.view.stop if one.look is None else one.look.stop
+                one.view = replace(one.view, stop=stop)
                 one.look, one.elected_at, one.seen = None, at, at - 1
                 events += self.books.submit(one)
             elif rank == _ARRIVES:
@@ -230,9 +232,9 @@ class Exchange:
         """Look for the next thing that happens to an order, once for each stretch of time."""
         if one.look is None:
             look = self._model.look(one.work(), now)
-            one.view = replace(one.view, stop=look.stop)
             if look.step is None:
-                one.seen = max(one.seen, now)
+                # Up to where it was looked at, and where its stop stood then, go together.
+                one.seen, one.view = max(one.seen, now), replace(one.view, stop=look.stop)
                 return look
             one.look = look
         return one.look

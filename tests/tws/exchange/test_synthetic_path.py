@@ -275,3 +275,12 @@ def test_a_bar_that_begins_before_its_session_shows_nothing_before_it():
             len(tape.bars(listing(), SIZES[size], "TRADES", False, today, today, nine + 1800 * SECOND)) == 1
         )
     assert tape.last(listing(), nine + 60 * SECOND) is None
+    friday = replace(synthetic("SPY", "1h", "2020-12-11", "2020-12-11"), instrument=listing().instrument)
+    both = replace(
+        early,
+        start=np.append(friday.start, early.start),
+        **{name: np.append(getattr(friday, name), getattr(early, name)) for name in COLUMNS},
+    )
+    closed = int(friday.end[-1]) - SECOND
+    last = Tape({SPY: held_bars([both])}).last(listing(), nine + 60 * SECOND)
+    assert last == (closed, friday.close[-1])

@@ -1,0 +1,58 @@
+"""What is known around the order desk, as far as feeds and the deployment's own account tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from quant.live.moments import end_of, instrument_of, is_open, last_close, length_of
+from quant.oms.limits import Market
+from quant.oms.setup import Surroundings
+
+
+class Around:
+    """Keeps the equity of the day's start and its peak. told: what somebody else knows; it stands before ours."""
+
+    def __init__(self) -> None:
+        self.told = Surroundings()
+        self._session: int | None = None  # end of the session before the present one
+        self._day_start: float | None = None
+        self._peak: float | None = None
+
+    def now(self, feeds: Iterable[Any], equity: float | None, now: int) -> Surroundings:
+        """Return what is known now. feeds: one for each instrument, with at least one bar. equity: of the deployment."""
+        markets: dict[int, Market] = {}
+        before: int | None = None
+        for data in feeds:
+            con_id = instrument_of(data).con_id or 0
+            markets[con_id] = market(data, now)
+            before = max(before or 0, markets[con_id].last_close or 0)
+        if equity is not None:
+            if self._day_start is None or before != self._session:
+                self._day_start = equity
+            self._session = before
+            self._peak = equity if self._peak is None else max(self._peak, equity)
+        told = self.told
+        return replace(
+            told,
+            markets={**markets, **told.markets},
+            equity=equity if told.equity is None else told.equity,
+            day_start=self._day_start if told.day_start is None else told.day_start,
+            peak=self._peak if told.peak is None else told.peak,
+        )
+
+
+def market(data: Any, now: int) -> Market:
+    """Return what a feed's newest bar and its calendar say of an instrument."""
+    instrument = instrument_of(data)
+    return Market(
+        tick=instrument.tick, price=float(data.close[0]), at=end_of(data), bar_ns=length_of(data),
+        multiplier=instrument.multiplier / instrument.price_magnifier, is_open=is_open(instrument, now),
+        last_close=last_close(instrument, now),
+    )  # fmt: skip
+
+
+def prices(feeds: Iterable[Any]) -> Mapping[int, float]:
+    """Return the last close by contract id, of feeds that have begun."""
+    return {instrument_of(data).con_id or 0: float(data.close[0]) for data in feeds}

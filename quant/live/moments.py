@@ -1,0 +1,113 @@
+"""What the live broker reads of a feed: its instrument, the END of its newest bar, and whether it is live.
+
+A feed here is a backtrader feed over `bars` (quant.core Bars, with the instrument), or a clone or resampled form of one.
+Its datetime line shows END on the exchange's clock, as quant.backtest.feed writes it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import backtrader as bt
+import numpy as np
+
+from quant.core.barsize import DAY, MINUTE, SECOND
+from quant.core.calendar import Calendar, calendar
+from quant.core.instrument import Instrument
+from quant.core.zones import from_local, to_local
+from quant.errors import ParameterError
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # of a wall clock
+_UNITS: Final = {
+    bt.TimeFrame.Seconds: SECOND,
+    bt.TimeFrame.Minutes: MINUTE,
+    bt.TimeFrame.Days: DAY,
+    bt.TimeFrame.Weeks: 7 * DAY,
+    bt.TimeFrame.Months: 31 * DAY,
+}
+
+
+def root(data: Any) -> Any:
+    """Return the feed that a clone stands for, else the feed itself."""
+    while getattr(data, "_clone", False):
+        data = data.data
+    return data
+
+
+def instrument_of(data: Any) -> Instrument:
+    """Return what a feed is of. Raises ParameterError for a feed that orders cannot be sent for."""
+    bars = getattr(root(data), "bars", None)
+    found: Instrument | None = getattr(bars, "instrument", None)
+    if found is None or found.con_id is None:
+        name = getattr(data, "_name", "") or type(data).__name__
+        reason = (
+            "its contract at IB is not known, so it cannot be traded; take feeds from the store's `data(...)`"
+        )
+        raise ParameterError("data", name, reason)
+    return found
+
+
+def is_live(data: Any) -> bool:
+    """Return whether bars come as they close; before that nothing may be sent."""
+    feed = root(data)
+    return bool(not feed.islive() or feed._laststatus == feed.LIVE)
+
+
+def end_of(data: Any) -> int:
+    """Return the END of the newest bar, UTC ns."""
+    feed = root(data)
+    bars = feed.bars
+    if data is feed and not feed._filters and 0 < len(data) <= len(bars):
+        return int(bars[len(data) - 1 : len(data)].end[0])
+    return moment(data, data.datetime[0])
+
+
+def length_of(data: Any) -> int:
+    """Return the nominal length of a feed's bars in ns."""
+    return int(_UNITS.get(data._timeframe, DAY) * data._compression)
+
+
+def moment(data: Any, number: float) -> int:
+    """Return the UTC ns of one of backtrader's date numbers on the feed's clock."""
+    wall = (bt.num2date(number) - _EPOCH) // timedelta(microseconds=1) * 1000
+    return int(from_local(np.array([wall], dtype=np.int64), instrument_of(data).timezone)[0])
+
+
+def number(data: Any, at: int) -> float:
+    """Return backtrader's date number of a UTC moment on the feed's clock."""
+    wall = int(to_local(np.array([at], dtype=np.int64), instrument_of(data).timezone)[0])
+    return float(bt.date2num(_EPOCH + timedelta(microseconds=wall // 1000)))
+
+
+# ---------------------------------------------------------------- sessions
+def calendar_at(instrument: Instrument, now: int) -> Calendar | None:
+    """Return the sessions around a moment, None where the calendar is not known."""
+    if instrument.calendar is None:
+        return None
+    year = int(np.datetime64(now, "ns").astype("datetime64[Y]").astype(np.int64)) + 1970
+    return calendar(instrument.calendar, year, year)
+
+
+def is_open(instrument: Instrument, now: int) -> bool:
+    """Return whether a session is on; True without a calendar."""
+    sessions = calendar_at(instrument, now)
+    return sessions is None or int(sessions.index_at(np.array([now]))[0]) >= 0
+
+
+def last_close(instrument: Instrument, now: int) -> int | None:
+    """Return the end of the last session that is over."""
+    sessions = calendar_at(instrument, now)
+    if sessions is None:
+        return None
+    at = int(np.searchsorted(sessions.close, now, side="right"))
+    return int(sessions.close[at - 1]) if at else None
+
+
+def next_open(instrument: Instrument, now: int) -> int | None:
+    """Return the beginning of the first session that begins after `now`."""
+    sessions = calendar_at(instrument, now)
+    if sessions is None:
+        return None
+    at = int(np.searchsorted(sessions.open, now, side="right"))
+    return int(sessions.open[at]) if at < len(sessions.open) else None

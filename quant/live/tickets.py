@@ -1,0 +1,166 @@
+"""backtrader's orders as tickets of ours, and back after a restart. Sends nothing.
+
+Beside each intent the journal keeps a note of what backtrader's order was; it is JSON in the reason's text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final
+
+import backtrader as bt
+
+from quant.core.instrument import Instrument
+from quant.core.orders import Kind, Ticket, TimeInForce
+from quant.errors import ParameterError
+from quant.live.moments import instrument_of, is_open, moment
+
+_KINDS: Final = {
+    bt.Order.Market: Kind.MARKET,
+    bt.Order.Close: Kind.MARKET_ON_CLOSE,
+    bt.Order.Limit: Kind.LIMIT,
+    bt.Order.Stop: Kind.STOP,
+    bt.Order.StopLimit: Kind.STOP_LIMIT,
+    bt.Order.StopTrail: Kind.TRAIL,
+}
+_OWN: Final = ("reason", "pair")  # of quant.strategy: not for the broker
+FIELDS: Final = ("tif", "outside_rth", "exchange")  # of a Ticket that keywords of an order may set
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What backtrader's order was. number: its `ref` then. price, limit: as asked, before they were put on a tick.
+
+    reason: q.Strategy's word for it. group: orderRef of the first of its OCO group, "" for none.
+    """
+
+    number: int
+    kind: str
+    tradeid: int
+    price: float | None
+    limit: float | None
+    reason: str
+    group: str
+
+    def text(self) -> str:
+        """Return it for the journal."""
+        return json.dumps([getattr(self, name) for name in self.__slots__], separators=(",", ":"))
+
+
+def read_notes(text: str) -> tuple[Note, ...]:
+    """Return the notes that `notes_text` wrote, of an order and its children; none for other text."""
+    try:
+        return tuple(Note(*values) for values in json.loads(text))
+    except (ValueError, TypeError):
+        return ()
+
+
+def notes_text(notes: list[Note]) -> str:
+    """Return the notes of an order and its children, in that order."""
+    return "[" + ",".join(note.text() for note in notes) + "]"
+
+
+def note_of(order: bt.Order, group: str) -> Note:
+    """Return what the journal keeps of an order."""
+    reason = order.info.get("reason", "")
+    return Note(
+        order.ref, order.getordername(), int(order.tradeid or 0), _number(order.created.price),
+        _number(order.created.pricelimit), reason if isinstance(reason, str) else "", group,
+    )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+# ---------------------------------------------------------------- from backtrader
+def check_kind(order: bt.Order) -> None:
+    """Raise ParameterError for an order that cannot be sent to IB."""
+    if order.exectype not in _KINDS:
+        known = ", ".join(bt.Order.ExecTypes[kind] for kind in _KINDS)
+        raise ParameterError("exectype", order.getordername(), f"cannot be traded live; there is {known}")
+    size = abs(order.size)
+    if not (math.isfinite(size) and size > 0):
+        raise ParameterError("size", order.size, "must be a number other than 0")
+
+
+def ticket_of(
+    order: bt.Order, ref: str, account: str, day: bool, now: int, *, parent: str = "", oca: str = "", transmit: bool = True
+) -> Ticket:  # fmt: skip
+    """Return the ticket of an order.
+
+    day: it was asked for until the session's end. now: outside a session a market order is for the next open.
+    A trailing percentage becomes a distance, by the price at which the order was made.
+    """
+    check_kind(order)
+    instrument = instrument_of(order.data)
+    kind = _KINDS[order.exectype]
+    created = order.created
+    ticket = Ticket(
+        ref, account, instrument.con_id or 0, instrument.symbol, decimal(order.size), kind, parent=parent, oca=oca,
+        transmit=transmit,
+    )  # fmt: skip
+    if kind in (Kind.STOP, Kind.STOP_LIMIT, Kind.TRAIL):
+        ticket = replace(ticket, stop=float(created.price))
+    if kind is Kind.LIMIT:
+        ticket = replace(ticket, limit=float(created.price))
+    if kind is Kind.STOP_LIMIT:
+        ticket = replace(ticket, limit=float(created.pricelimit))
+    if kind is Kind.TRAIL:
+        ticket = replace(ticket, trail=_distance(order))
+    ticket = _timed(ticket, order, day, instrument, now)
+    given = {name: order.info[name] for name in FIELDS if name in order.info}
+    return replace(ticket, **given) if given else ticket
+
+
+def _distance(order: bt.Order) -> float:
+    if order.trailamount:
+        return float(order.trailamount)
+    if not order.trailpercent:
+        raise ParameterError("trailamount", order.trailamount, "a StopTrail needs trailamount or trailpercent")
+    share = float(order.trailpercent)
+    # created.price is already the first stop price: base less, or plus, the distance.
+    base = order.created.price / (1.0 + share if order.isbuy() else 1.0 - share)
+    return float(base * share)
+
+
+def _timed(ticket: Ticket, order: bt.Order, day: bool, instrument: Instrument, now: int) -> Ticket:
+    if ticket.kind is Kind.MARKET and not ticket.parent:
+        return ticket if is_open(instrument, now) else replace(ticket, tif=TimeInForce.OPG)
+    if ticket.kind in (Kind.MARKET, Kind.MARKET_ON_CLOSE) or day:
+        return ticket
+    if order.valid is None:
+        return replace(ticket, tif=TimeInForce.GTC)
+    return replace(ticket, tif=TimeInForce.GTD, good_till=moment(order.data, float(order.valid)))
+
+
+def decimal(size: float) -> Decimal:
+    """Return a size as the wire has it: 0.1 is 0.1."""
+    return Decimal(int(size)) if size == int(size) else Decimal(repr(float(size)))
+
+
+def units(quantity: Decimal) -> int | float:
+    """Return a quantity as backtrader counts: whole units as int."""
+    return int(quantity) if quantity == quantity.to_integral_value() else float(quantity)
+
+
+# ---------------------------------------------------------------- and back
+def restored(data: Any, ticket: Ticket, note: Note) -> bt.Order:
+    """Return backtrader's order for one that an earlier process made; its `ref` is a new one."""
+    kinds = {name: n for n, name in enumerate(bt.Order.ExecTypes)}
+    make = bt.order.BuyOrder if ticket.quantity > 0 else bt.order.SellOrder
+    # `simulated` keeps it from reading bars that are not there yet; then it is told of like any other.
+    order = make(
+        data=data, size=units(abs(ticket.quantity)), price=note.price, pricelimit=note.limit,
+        exectype=kinds.get(note.kind, bt.Order.Market), tradeid=note.tradeid, simulated=True,
+    )  # fmt: skip
+    order.p.simulated = False
+    if order.exectype == bt.Order.StopTrail:  # stock has moved it by the distance once more
+        order.created.price = note.price
+    order.addinfo(reason=note.reason, restored=True)
+    order.trailamount = ticket.trail
+    order._active = not ticket.parent
+    return order
