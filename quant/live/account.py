@@ -5,7 +5,7 @@ A fill whose commission was not told yet is charged by the feed's commission sch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,6 +15,7 @@ from quant.core.instrument import Instrument
 from quant.errors import ParameterError
 from quant.live.tickets import units
 from quant.oms.fills import Fill
+from quant.oms.ledger import Holding, Source
 
 ZERO = Decimal(0)
 
@@ -45,6 +46,7 @@ class Account:
         self.unpriced: dict[int, str] = {}
         self._fills: dict[tuple[str, str], Fill] = {}
         self._held: dict[int, list[tuple[Decimal, float]]] = {}  # holdings, without fills
+        self._holdings: set[int] = set()  # by their numbers
         self._quantity: dict[int, Decimal] = {}
         self._guessed: dict[tuple[str, str], Decimal] = {}
         self._paid = ZERO
@@ -119,15 +121,19 @@ class Account:
             self._count(fill, 1)
             self._again(fill.con_id)
 
-    def hold(self, con_id: int, quantity: Decimal, price: float | None, symbol: str) -> None:
-        """Count what no order of ours made, at what it counts as having cost."""
-        if price is None:
-            self.unpriced[con_id] = symbol
-        cost = 0.0 if price is None else price
-        self._held.setdefault(con_id, []).append((quantity, cost))
-        self._quantity[con_id] = self.quantity(con_id) + quantity
-        self._paid += quantity * _exact(cost) * _exact(self.worth(con_id))
-        self.position(con_id).update(units(quantity), cost)
+    def take_holdings(self, holdings: Iterable[Holding]) -> None:
+        """Count what no order of ours made, each once, at what it counts as having cost; a baseline is not ours."""
+        for holding in holdings:
+            if holding.source is Source.BASELINE or holding.number in self._holdings:
+                continue
+            con_id, quantity, cost = holding.con_id, holding.quantity, holding.price
+            self._holdings.add(holding.number)
+            if cost is None:
+                self.unpriced[con_id], cost = holding.symbol, 0.0
+            self._held.setdefault(con_id, []).append((quantity, cost))
+            self._quantity[con_id] = self.quantity(con_id) + quantity
+            self._paid += quantity * _exact(cost) * _exact(self.worth(con_id))
+            self.position(con_id).update(units(quantity), cost)
 
     def _charge(self, key: tuple[str, str], fill: Fill, guess: float) -> None:
         if fill.commission is not None and fill.currency in ("", self.currency):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any, Protocol
 
 import backtrader as bt
@@ -15,7 +16,7 @@ from quant.core.orders import Report, Ticket
 from quant.errors import ParameterError
 from quant.live.account import Account
 from quant.live.around import Around, prices
-from quant.live.moments import end_of, instrument_of, is_live, is_open, length_of, next_open, root
+from quant.live.moments import end_of, instrument_of, is_live, is_loading, is_open, length_of, next_open, root
 from quant.live.restart import reopen, take_over
 from quant.live.tickets import check_kind, note_of, notes_text, ticket_of
 from quant.live.tracked import Tracked, Tracker
@@ -23,6 +24,7 @@ from quant.oms.desk import OrderDesk
 from quant.oms.fills import Fill
 from quant.oms.gate import Purpose
 from quant.oms.journal import Journal
+from quant.oms.state import OrderState
 from quant.oms.setup import Alarm, Change, Link, Surroundings, Why
 
 
@@ -66,6 +68,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         self._alarms: list[Alarm] = []
         self._feeds: dict[int, Any] = {}
         self._linked = True
+        self._unlike: dict[int, Decimal] | None = None  # positions of the desk that holdings were looked up for
         self._seeded = False
 
     # ---------------------------------------------------------------- cerebro
@@ -279,7 +282,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         expires = bar + length_of(order.data)
         if not is_open(instrument, now):
             expires = max(expires, next_open(instrument, now) or 0)
-        notes = [note_of(one.order, self._group(one).removesuffix("/o")) for one in group]
+        notes = [note_of(one.order, one.ref, self._group(one).removesuffix("/o")) for one in group]
         # The desk takes one entry a side and bar; a second one, which this process has just decided, is no repetition.
         key = instrument.con_id or 0, order.size > 0, bar
         again = key in self._keys
@@ -325,6 +328,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
 
     def _look(self, now: int) -> None:
         feeds = self._begun()
+        if any(is_loading(data) for data in feeds):
+            return  # called from within a feed that waits for its bar: what was known still holds
         equity = self.account.equity(prices(feeds)) if feeds else None
         self._desk.observe(self._around.now(feeds, equity, now))
 
@@ -334,11 +339,9 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
     def _read(self, now: int) -> None:
         """Take what the desk has to tell; what follows from it may give more."""
         while news := self._desk.news():
-            for item in news:
-                if isinstance(item, Alarm):
-                    self._alarms.append(item)
-                else:
-                    self._follow(item, now)
+            self._alarms += [item for item in news if isinstance(item, Alarm)]
+            for change in _fills_first([item for item in news if isinstance(item, Change)]):
+                self._follow(change, now)
         self._hold()
 
     def _follow(self, change: Change, now: int) -> None:
@@ -408,11 +411,26 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
     def _hold(self) -> None:
         """Count holdings that the desk took over since: the difference of its positions and ours."""
         ours = {con_id: q for con_id in self.account.positions if (q := self.account.quantity(con_id)) != 0}
-        if ours != self._desk.positions:
+        theirs = self._desk.positions
+        if ours != theirs and theirs != self._unlike:
             self.account.take_holdings(self._journal.load().holdings)
+            self._unlike, self._seeded = theirs, False
 
     def _owner(self, order: bt.Order) -> Any:
         return self.cerebro.runningstrats[0] if order.owner is None else order.owner
+
+
+def _fills_first(changes: Sequence[Change]) -> list[Change]:
+    """Return changes with cancels and rejections behind the fills that caused them; those of one order keep their order."""
+    first: list[Change] = []
+    last: list[Change] = []
+    ended: set[str] = set()
+    for change in changes:
+        after = change.after
+        if after.is_final and after.state is not OrderState.FILLED:
+            ended.add(after.ref)
+        (last if after.ref in ended else first).append(change)
+    return first + last
 
 
 class _Positions(dict[Any, Any]):

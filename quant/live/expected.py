@@ -6,6 +6,7 @@ A bar is (start, end) in UTC ns as DESIGN §5.1 has them; daily and longer ones 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,13 @@ class Expected:
     def end(self, start: int) -> int:
         """Return when the bar that starts at `start` is over."""
         return int(times(np.array([start]), self.size, self._zone, self._calendar).end[0])
+
+    def ends(self, starts: Sequence[int]) -> list[int]:
+        """Return when each of the bars is over that start at `starts`, in any order."""
+        order = sorted(starts)
+        found = times(np.array(order, dtype=np.int64), self.size, self._zone, self._calendar).end.tolist()
+        at = dict(zip(order, found, strict=True))
+        return [at[start] for start in starts]
 
     def next(self, start: int) -> Span | None:
         """Return the first expected bar that starts at `start` or later; None where none is known."""

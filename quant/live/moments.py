@@ -54,6 +54,11 @@ def is_live(data: Any) -> bool:
     return bool(not feed.islive() or feed._laststatus == feed.LIVE)
 
 
+def is_loading(data: Any) -> bool:
+    """Return whether a feed is about to deliver a bar: backtrader has made room for it, and it is not there yet."""
+    return bool(np.isnan(data.datetime[0]))
+
+
 def end_of(data: Any) -> int:
     """Return the END of the newest bar, UTC ns."""
     feed = root(data)

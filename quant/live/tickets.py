@@ -32,11 +32,13 @@ FIELDS: Final = ("tif", "outside_rth", "exchange")  # of a Ticket that keywords 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What backtrader's order was. number: its `ref` then. price, limit: as asked, before they were put on a tick.
+    """What backtrader's order was. ref: orderRef. number: backtrader's `ref`, of that process.
 
-    reason: q.Strategy's word for it. group: orderRef of the first of its OCO group, "" for none.
+    price, limit: as asked, before they were put on a tick. reason: q.Strategy's word for it. group: orderRef of the
+    first of its OCO group, "" for none.
     """
 
+    ref: str
     number: int
     kind: str
     tradeid: int
@@ -63,11 +65,11 @@ def notes_text(notes: list[Note]) -> str:
     return "[" + ",".join(note.text() for note in notes) + "]"
 
 
-def note_of(order: bt.Order, group: str) -> Note:
+def note_of(order: bt.Order, ref: str, group: str) -> Note:
     """Return what the journal keeps of an order."""
     reason = order.info.get("reason", "")
     return Note(
-        order.ref, order.getordername(), int(order.tradeid or 0), _number(order.created.price),
+        ref, order.ref, order.getordername(), int(order.tradeid or 0), _number(order.created.price),
         _number(order.created.pricelimit), reason if isinstance(reason, str) else "", group,
     )  # fmt: skip
 
@@ -151,15 +153,17 @@ def units(quantity: Decimal) -> int | float:
 def restored(data: Any, ticket: Ticket, note: Note) -> bt.Order:
     """Return backtrader's order for one that an earlier process made; its `ref` is a new one."""
     kinds = {name: n for n, name in enumerate(bt.Order.ExecTypes)}
+    exectype = kinds.get(note.kind, next(n for n, kind in _KINDS.items() if kind is ticket.kind))
+    price = ticket.stop if ticket.limit is None else ticket.limit
     make = bt.order.BuyOrder if ticket.quantity > 0 else bt.order.SellOrder
     # `simulated` keeps it from reading bars that are not there yet; then it is told of like any other.
     order = make(
-        data=data, size=units(abs(ticket.quantity)), price=note.price, pricelimit=note.limit,
-        exectype=kinds.get(note.kind, bt.Order.Market), tradeid=note.tradeid, simulated=True,
+        data=data, size=units(abs(ticket.quantity)), price=price if note.price is None else note.price,
+        pricelimit=note.limit, exectype=exectype, tradeid=note.tradeid, simulated=True,
     )  # fmt: skip
     order.p.simulated = False
     if order.exectype == bt.Order.StopTrail:  # stock has moved it by the distance once more
-        order.created.price = note.price
+        order.created.price = ticket.stop if note.price is None else note.price
     order.addinfo(reason=note.reason, restored=True)
     order.trailamount = ticket.trail
     order._active = not ticket.parent

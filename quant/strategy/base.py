@@ -7,7 +7,7 @@ decided here, by DESIGN §5.2-5.4, with backtrader's own order calls.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,6 +26,8 @@ class Decisions:
     """All that `Strategy.next` needs: bars and plans of its feeds, in their order, and the settings.
 
     limit_first: of an ambiguous bar's two exits the limit fills (only to show the other outcome).
+    refresh: where bars grow, called with the feeds that have a new bar; it gives all feeds their bars and plans of
+    now, and returns the feeds that decide.
     """
 
     bars: Sequence[Bars]
@@ -34,6 +36,7 @@ class Decisions:
     rules: SessionRules
     start_rule: StartRule = "first-target"
     limit_first: bool = False
+    refresh: Callable[[Strategy, Sequence[Any]], Sequence[Any]] | None = None
 
 
 class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
@@ -95,7 +98,9 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
 
     def next(self) -> None:
         """Decide for every feed whose bar just ended: first all exits and reductions, then all entries."""
-        self._step([feed for feed in self._feeds if feed.has_new_bar()])
+        new = [feed for feed in self._feeds if feed.has_new_bar()]
+        refresh = self._decisions.refresh
+        self._step(new if refresh is None else refresh(self, new))
 
     def _step(self, feeds: Sequence[_Feed]) -> None:
         """Decide for `feeds`, in their order."""

@@ -174,8 +174,14 @@ class MessageRate:
         self._recent: deque[int] = deque()
         self._struck: int | None = None
 
-    def message(self, now: int) -> Excess | None:
-        """Count a message at `now`; return what TWS says if it is one too many, None if it may be worked on."""
+    def message(self, now: int, since: int | None = None) -> Excess | None:
+        """Count a message at `now`; return what TWS says if it is one too many, None if it may be worked on.
+
+        since: it lay unread from some moment after this one; it counts as sent as early as the rate allowed.
+        """
+        if since is not None:
+            allowed = self._recent[-1] + -(-MESSAGE_LENGTH // MESSAGES) if self._recent else since
+            now = min(max(since, allowed), now)
         while self._recent and now - self._recent[0] >= MESSAGE_LENGTH:
             self._recent.popleft()
         self._recent.append(now)

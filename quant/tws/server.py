@@ -70,6 +70,7 @@ class Server:
         self._began = clock.now()
         self._connections: set[_Connection] = set()
         self._wake: asyncio.TimerHandle | None = None
+        self.busy_since: int | None = None  # when what kept the loop from reading began
         self._listening: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -125,6 +126,18 @@ class Server:
                     connection.suffer(fault, now)
         finally:  # a fault of ours in one job must not stop the others
             self.flush()
+            self.was_busy(now)
+
+    def was_busy(self, since: int) -> None:
+        """Note that nothing was read since then: what the next pass of the loop reads may have come meanwhile."""
+        self.busy_since = since
+
+        def read_again() -> None:
+            if self.busy_since == since:
+                self.busy_since = None
+
+        if self._loop is not None:
+            self._loop.call_soon(self._loop.call_soon, read_again)
 
     def flush(self) -> None:
         """Send what lies in the outboxes and wait for the next timer."""
@@ -186,10 +199,10 @@ class _Connection(asyncio.Protocol):
         """Work on what came."""
         if self._line.silent:
             return
-        now = self._server.clock.now()
+        now, since = self._server.clock.now(), self._server.busy_since
         for part in self._stream.feed(data):
             try:
-                self._take(part, now)
+                self._take(part, now, since)
             except ProtocolError as e:
                 self._server.refused.append(e.what)
                 self.drop()
@@ -197,8 +210,9 @@ class _Connection(asyncio.Protocol):
             if self._session.closing or self._line.silent or self._gone():
                 break
         self._server.flush()
+        self._server.was_busy(now)
 
-    def _take(self, part: Greeting | bytes | ProtocolError, now: int) -> None:
+    def _take(self, part: Greeting | bytes | ProtocolError, now: int, since: int | None) -> None:
         if isinstance(part, ProtocolError):
             raise part
         if isinstance(part, Greeting):
@@ -210,9 +224,9 @@ class _Connection(asyncio.Protocol):
                 self.suffer(fault, now)
             self._line.raw_ids = version >= RAW_ID_VERSION
         elif self._codec is not None:
-            self._work_on(self._codec.decode(part), now)
+            self._work_on(self._codec.decode(part), now, since)
 
-    def _work_on(self, request: Any, now: int) -> None:
+    def _work_on(self, request: Any, now: int, since: int | None) -> None:
         found = self._server.faults.at(type(request).__name__)
         number = getattr(request, "reqId", getattr(request, "orderId", NO_REQUEST))
         if found:
@@ -221,7 +235,7 @@ class _Connection(asyncio.Protocol):
             self._spoiler.delayed.add(number)
             self._session.tell(number, DELAYED, now)
         if not any(fault.do in _UNREAD for fault in found):
-            self._session.receive(request, now)
+            self._session.receive(request, now, since)
         for fault in found:
             self.suffer(fault, now, number)
         if found:

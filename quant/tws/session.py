@@ -65,14 +65,17 @@ class Session:
         """In how many seconds the client sent more messages than it may."""
         return self._rate.violations
 
-    def receive(self, request: Any, now: int) -> None:
-        """Work on one request; what comes of it lies in the outboxes, of this client and perhaps of others."""
+    def receive(self, request: Any, now: int, since: int | None = None) -> None:
+        """Work on one request; what comes of it lies in the outboxes, of this client and perhaps of others.
+
+        since: where the server was busy, when that began; the request came some time after it.
+        """
         client = self._client
         if client.closing:
             return
         self._tws.advance(now)
         if self._tws.rate_limited:
-            excess = self._rate.message(now)
+            excess = self._rate.message(now, since)
             if excess is not None:
                 client.error(NO_REQUEST, excess.refusal, now)
                 client.closing = excess.close

@@ -186,3 +186,12 @@ def test_the_third_second_of_excess_ends_the_connection():
 def test_fifty_a_second_is_allowed_for_ever():
     rate = MessageRate()
     assert all(rate.message(n * SECOND // 50) is None for n in range(5000))
+
+
+def test_messages_that_lay_unread_count_as_sent_as_early_as_the_rate_allowed() -> None:
+    """A server that was busy for two seconds cannot tell when within them its client sent."""
+    rate = MessageRate()
+    assert not any(rate.message(2 * SECOND, since=0) for _ in range(100))
+    assert any(rate.message(2 * SECOND) for _ in range(100))
+    rate = MessageRate()
+    assert any(rate.message(2 * SECOND, since=0) for _ in range(160))

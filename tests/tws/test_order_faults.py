@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,16 @@ def books(app: App) -> dict[int, Order]:
     return {a[2].permId: a[2] for n, a in found if n == "openOrder"}
 
 
-WHOLE = ["open PreSubmitted", "PreSubmitted", "open Submitted", "Submitted", "fill", "open Filled", "Filled", "fee"]
+WHOLE = [
+    "open PreSubmitted",
+    "PreSubmitted",
+    "open Submitted",
+    "Submitted",
+    "fill",
+    "open Filled",
+    "Filled",
+    "fee",
+]
 
 
 # ---------------------------------------------------------------- O1: acknowledgements
@@ -172,7 +182,9 @@ def test_o2_fills_in_parts_and_in_fractions(fractional: bool) -> None:
         assert sum(parts) == done[2] == Decimal(10)
         assert len(parts) > 3
         assert any(p != int(p) for p in parts) is fractional
-        assert [a[2].cumQty for a in app.all("execDetails")] == [sum(parts[: i + 1]) for i in range(len(parts))]
+        assert [a[2].cumQty for a in app.all("execDetails")] == [
+            sum(parts[: i + 1]) for i in range(len(parts))
+        ]
         fees = [a[0].commissionAndFees for a in app.all("commissionAndFeesReport")]
         assert sum(fees) == pytest.approx(1.0)  # one order, one minimum
 
@@ -348,6 +360,8 @@ def test_o8_an_order_reaches_the_books_after_its_client_has_gone(again: bool) ->
         with connected(port) as app:
             app.placeOrder(1, stock(), order(10))
             barrier(app)
+            app.conn.socket.shutdown(socket.SHUT_RDWR)  # ibapi's own good-bye takes up to a second
+            app.wait("connectionClosed")
         gone(server)
         with connected(port) as app:
             assert books(app) == {}  # the snapshot of the new session: nothing
@@ -458,7 +472,9 @@ def test_o10_an_assignment_and_a_split() -> None:
         ("PositionsRequest", "reqPositions", "positionEnd", ()),
     ],
 )  # fmt: skip
-def test_o11_a_snapshot_without_its_end_or_with_nothing_else(name: str, ask: str, end: str, arguments: Any) -> None:
+def test_o11_a_snapshot_without_its_end_or_with_nothing_else(
+    name: str, ask: str, end: str, arguments: Any
+) -> None:
     with suffering(row(OrderDo.NO_END, on=name), row(OrderDo.EMPTY, on=name, skip=1)) as (_, app, _):
         app.placeOrder(1, stock(), order(10))
         status(app, "Filled")

@@ -69,7 +69,9 @@ def test_a_change_of_a_stop_and_what_if() -> None:
         state = await ib.whatIfOrderAsync(contract, ib_async.MarketOrder("BUY", 100))
         price = server.tws.price(server.tws.catalogue.get(756733), NOON)
         assert price is not None
-        assert float(state.initMarginChange) == pytest.approx(50 * price, abs=0.02)  # half the value: Regulation T
+        assert float(state.initMarginChange) == pytest.approx(
+            50 * price, abs=0.02
+        )  # half the value: Regulation T
         assert (float(state.equityWithLoanBefore), state.commission) == (1_000_000.0, 1.0)
         assert ib.openTrades() == []
         trade = ib.placeOrder(contract, ib_async.StopOrder("SELL", 10, 1.0, tif="GTC"))
@@ -90,7 +92,9 @@ def test_a_trailing_stop_and_a_group() -> None:
         (contract,) = await ib.qualifyContractsAsync(spy())
         trail = ib_async.Order(action="SELL", totalQuantity=10, orderType="TRAIL", auxPrice=0.2, tif="GTC")
         target = ib_async.LimitOrder("SELL", 10, 9999.0, tif="GTC")
-        first, second = (ib.placeOrder(contract, o) for o in ib_async.IB.oneCancelsAll([trail, target], "pair", 1))
+        first, second = (
+            ib.placeOrder(contract, o) for o in ib_async.IB.oneCancelsAll([trail, target], "pair", 1)
+        )
         await until(ib.updateEvent, lambda: second.orderStatus.status == "Submitted")
         assert first.orderStatus.status == "PreSubmitted"
         await step(server, NOON + 150 * MINUTE)

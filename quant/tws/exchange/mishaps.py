@@ -97,7 +97,7 @@ def correct(books: Books, exec_id: str, price: float | None, quantity: Decimal |
     quantity = was.quantity if quantity is None else quantity
     books.account.book(listing, -was.quantity * request.side, was.price, 0.0)
     realized = None
-    if quantity:
+    if quantity != 0:
         realized = books.account.book(listing, quantity * request.side, price, 0.0).realized
     filled = one.view.filled - was.quantity + quantity
     worth = (

@@ -18,7 +18,6 @@ from quant.core.sessions import Floats
 from quant.tws.exchange.ticks import TickRule
 
 FEWEST = 10  # ticks of a bar: open, close, high and low need four, the walk between them some more
-_SWING = 0.35  # of the bar's range: how far the walk between two fixed points strays from the line
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,27 +79,44 @@ def _seed(symbol: str, start: int, seed: int) -> int:
 
 
 def _prices(n: int, bar: Shape, rule: TickRule, rng: np.random.Generator) -> Floats:
-    at = rng.permutation(n - 2)[:2] + 1
+    """Return a random walk from open to close, stretched above and below the two so that it meets high and low.
+
+    Not lines between the four prices: rules that follow trends would earn from them.
+    """
+    spare = (rng.permutation(n - 2)[:4] + 1).tolist()
+    ends = np.array([0, n - 1])
+    walk = np.cumsum(rng.integers(-128, 128, size=n, dtype=np.int64))
+    bridge = walk - _between(ends, walk[ends].astype(np.float64), n)
+    # The range of a random walk is 1.6 times its spread, and these steps' is 74.
+    scale = (bar.high - bar.low) / (1.6 * 74.0 * float(np.sqrt(np.float64(n))))
+    line = _between(ends, np.array([bar.open, bar.close]), n) + bridge * scale
     fixed = {0: bar.open, n - 1: bar.close}
-    # An open or close that is the high or low touches it already.
-    if bar.high not in (bar.open, bar.close):
-        fixed[int(at[0])] = bar.high
-    if bar.low not in (bar.open, bar.close):
-        fixed[int(at[1])] = bar.low
+    upper, lower = max(bar.open, bar.close), min(bar.open, bar.close)
+    # An open or close that is the high or low touches it already; a walk that never left them is sent there.
+    highest, lowest = int(np.argmax(line)), int(np.argmin(line))
+    free = (row for row in spare if row not in (highest, lowest))
+    if bar.high > upper:
+        fixed[highest if line[highest] > upper else next(free)] = bar.high
+    if bar.low < lower:
+        fixed[lowest if line[lowest] < lower else next(free)] = bar.low
+    line = _stretched(line, upper, bar.high)
+    line = -_stretched(-line, -lower, -bar.low)
     rows = np.array(sorted(fixed))
     knots = np.array([fixed[row] for row in rows.tolist()])
-    line = _between(rows, knots, n)
-    steps = rng.integers(-128, 128, size=n, dtype=np.int64)
-    walk = np.cumsum(steps)
-    stray = (walk - _between(rows, walk[rows].astype(np.float64), n)).astype(np.float64)
-    widest = float(np.max(np.abs(stray)))
-    if widest > 0.0:
-        line = line + stray * ((bar.high - bar.low) * _SWING / widest)
     prices = rule.inside(line, bar.low, bar.high)
     if np.isnan(prices[0]):  # no legal price within the bar: adjusted prices in a narrow one
         prices = np.full(n, bar.open)
     prices[rows] = knots
     return prices
+
+
+def _stretched(line: Floats, edge: float, top: float) -> Floats:
+    """Return `line` with all that lies above `edge` drawn out, or in, so that its highest point is `top`."""
+    highest = float(np.max(line))
+    if highest <= edge:
+        return line
+    found: Floats = np.where(line > edge, edge + (line - edge) * ((top - edge) / (highest - edge)), line)
+    return found
 
 
 def _between(rows: npt.NDArray[np.int64], values: Floats, n: int) -> Floats:

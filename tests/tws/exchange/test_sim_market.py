@@ -130,7 +130,7 @@ def test_a_large_limit_order_fills_in_parts_and_is_billed_as_one():
     exchange = on_path(cash=1e9)
     last = TAPE.last(SPY, NOON)
     assert last is not None
-    quantity = 20_000
+    quantity = 60_000
     exchange.place(order(1, quantity, round(last[1] - 0.02, 2), tif="GTC"), NOON)
     events = exchange.advance(at("2020-12-18T22:00:00"))
     fills = [e for e in events if isinstance(e, Executed)]

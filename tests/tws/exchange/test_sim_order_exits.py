@@ -41,9 +41,7 @@ def random_bars(seed: int, size: str, n: int = 160) -> Bars:
         price = c
     o, h, l, c = (np.array(x) for x in zip(*rows, strict=True))  # noqa: E741
     step = DAY if size == "1d" else 30 * MINUTE
-    return Bars(
-        Instrument("SPY"), bar_size(size), FIRST + step * np.arange(n), o, h, l, c, np.zeros(n)
-    )
+    return Bars(Instrument("SPY"), bar_size(size), FIRST + step * np.arange(n), o, h, l, c, np.zeros(n))
 
 
 class Exits(q.Strategy):
@@ -61,7 +59,10 @@ class Exits(q.Strategy):
         stop = np.maximum(np.round(bars.close * (1.0 - side * away[0]), 2), 0.01)
         limit = np.maximum(np.round(bars.close * (1.0 + side * away[1]), 2), 0.01)
         return q.Signals(
-            target, stop if p.legs != "limit" else None, limit if p.legs != "stop" else None, follow_stop=p.follow
+            target,
+            stop if p.legs != "limit" else None,
+            limit if p.legs != "stop" else None,
+            follow_stop=p.follow,
         )
 
 
@@ -128,13 +129,17 @@ def test_exits_fill_as_the_backtests_to_the_last_bit(size, late, follow, legs):
 
 def bars_of(*rows: tuple[float, float, float, float]) -> Bars:
     o, h, l, c = (np.array(x) for x in zip(*rows, strict=True))  # noqa: E741
-    return Bars(Instrument("SPY"), bar_size("1d"), FIRST + DAY * np.arange(len(o)), o, h, l, c, np.zeros(len(o)))
+    return Bars(
+        Instrument("SPY"), bar_size("1d"), FIRST + DAY * np.arange(len(o)), o, h, l, c, np.zeros(len(o))
+    )
 
 
 def bracket(exchange: Exchange, now: int, stop: float, limit: float) -> None:
     common = dict(listing=SPY, quantity=Decimal(10), tif="GTC")
     exchange.place(OrderRequest((1, 1), side=1, kind="MKT", transmit=False, **common), now)
-    exchange.place(OrderRequest((1, 2), side=-1, kind="LMT", limit=limit, parent=1, transmit=False, **common), now)
+    exchange.place(
+        OrderRequest((1, 2), side=-1, kind="LMT", limit=limit, parent=1, transmit=False, **common), now
+    )
     exchange.place(OrderRequest((1, 3), side=-1, kind="STP", stop=stop, parent=1, **common), now)
 
 
@@ -246,7 +251,9 @@ def test_stops_stop_limits_and_trailing_stops_fill_as_backtraders(kind):
 def test_at_the_close_and_at_the_next_sessions_open():
     start = [FIRST + h * 60 * MINUTE for h in (10, 11, 34, 35)]  # two days, two hours each
     o = np.array([10.0, 11.0, 12.0, 13.0])
-    bars = Bars(Instrument("SPY"), bar_size("1h"), np.array(start), o, o + 0.5, o - 0.5, o + 0.25, np.zeros(4))
+    bars = Bars(
+        Instrument("SPY"), bar_size("1h"), np.array(start), o, o + 0.5, o - 0.5, o + 0.25, np.zeros(4)
+    )
     common = dict(listing=SPY, side=1, quantity=Decimal(10))
     exchange = Exchange(BarModel({SPY.con_id: bars}), Account())
     decided = int(bars.end[0])

@@ -42,7 +42,20 @@ def on_path(cash: float = 1e6) -> Exchange:
     return Exchange(PathModel(TAPE), Account(cash=cash))
 
 
-KINDS = ["MKT", "LMT", "STP", "STP LMT", "TRAIL", "MOC", "LOC", "bracket", "pair", "change", "cancel", "global"]
+KINDS = [
+    "MKT",
+    "LMT",
+    "STP",
+    "STP LMT",
+    "TRAIL",
+    "MOC",
+    "LOC",
+    "bracket",
+    "pair",
+    "change",
+    "cancel",
+    "global",
+]
 PLAN = st.lists(
     st.tuples(
         st.integers(0, 3600 * 20), st.sampled_from(KINDS), st.sampled_from([-500, -100, 100, 700]),
@@ -83,7 +96,9 @@ def done(exchange: Exchange, number: int, step: tuple[Any, ...], now: int) -> li
     if what in ("bracket", "pair"):
         entry = made(base, "LMT" if ticks % 2 else "MKT", quantity, ticks, "GTC", now)
         target = made(base + 1, "LMT", -quantity, 8 if quantity > 0 else -8, "GTC", now)
-        stop = made(base + 2, "TRAIL" if ticks > 5 else "STP", -quantity, -8 if quantity > 0 else 8, "GTC", now)
+        stop = made(
+            base + 2, "TRAIL" if ticks > 5 else "STP", -quantity, -8 if quantity > 0 else 8, "GTC", now
+        )
         if what == "pair":
             group = dict(oca=f"g{number}", oca_type=1 + 2 * (ticks % 2))
             return exchange.place(replace(target, **group), now) + exchange.place(replace(stop, **group), now)
@@ -95,7 +110,9 @@ def done(exchange: Exchange, number: int, step: tuple[Any, ...], now: int) -> li
 
 def shown(events: Sequence[Event]) -> list[Any]:
     """Events without where a stop stands: that depends on when somebody looks, as at TWS."""
-    return [e if isinstance(e, Charged | Told) else replace(e, view=replace(e.view, stop=None)) for e in events]
+    return [
+        e if isinstance(e, Charged | Told) else replace(e, view=replace(e.view, stop=None)) for e in events
+    ]
 
 
 def run(plan: Sequence[tuple[Any, ...]], stops: Sequence[int]) -> tuple[list[Event], Exchange]:

@@ -79,7 +79,7 @@ def test_the_path_of_a_seed_does_not_change():
     assert ticks.size.tolist() == PINNED_SIZES
 
 
-PINNED_PRICES = [100.0, 100.05, 100.02, 99.96, 99.95, 99.95, 99.97, 99.99, 100.0, 100.02]
+PINNED_PRICES = [100.0, 99.95, 100.01, 100.0, 100.03, 100.05, 100.04, 100.04, 100.03, 100.02]
 PINNED_SIZES = [127.0, 189.0, 129.0, 81.0, 130.0, 54.0, 32.0, 50.0, 130.0, 78.0]
 
 
