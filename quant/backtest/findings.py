@@ -13,7 +13,6 @@ from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.costs import Costs
 from quant.core.finding import Finding
-from quant.core.synthetic import SOURCE as SYNTHETIC
 from quant.store.folder import SIMULATED
 from quant.strategy import Strategy, defaults
 
@@ -51,9 +50,9 @@ def before(job: Job, first_costs_day: Costs | None) -> list[Finding]:
     if first_costs_day is not None and first_costs_day.before_first:
         message = f"{first_costs_day.name} rates are those of {first_costs_day.valid_from}; earlier bars use them too"
         found.append(Finding("costs-before-table", message, level="note"))
-    invented = sorted({b.symbol for b in job.bars if b.source in (SIMULATED, SYNTHETIC)})
+    invented = sorted({b.symbol for b in job.bars if b.source == SIMULATED})
     if invented:
-        message = f"bars of {', '.join(invented)} are made up, wholly or in part: they prove nothing of a market"
+        message = f"bars of {', '.join(invented)} come from a simulated TWS, which makes up what it lacks"
         found.append(Finding("made-up-bars", message, len(invented), "note"))
     return found
 

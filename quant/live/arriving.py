@@ -175,7 +175,8 @@ class Arriving:
             if end > at or row.start < self._cursor or row.start in self._confirmed:
                 continue
             forming = self._forming.get(row.start)
-            if forming is not None and self._trades and forming.bar(True).volume > row.volume:
+            fresh = forming is not None and self._trades and at < end + SETTLED
+            if fresh and forming is not None and forming.bar(True).volume > row.volume:
                 continue  # it is not complete there yet
             self._confirmed[row.start] = row
             heapq.heappush(self._starts, row.start)

@@ -59,7 +59,7 @@ def fills(market: Market) -> list[tuple[str, float, float]]:
     return [(e.symbol, float(e.quantity), e.price) for e in market.exchange.executions]
 
 
-def tested(cls: Any, *bars: q.Bars, **params: Any) -> q.Run:
+def backtested(cls: Any, *bars: q.Bars, **params: Any) -> q.Run:
     return q.backtest(cls, list(bars), params=params, cash=CAPITAL, costs="none", save=False)
 
 
@@ -79,7 +79,7 @@ def test_macd_trades_as_in_a_backtest(minutes: q.Bars, tmp_path: Path, short: bo
     market = Market(minutes).start(tmp_path)
     cls = strategy("macd")
     trade(market, cls, short=short)
-    run = tested("macd", minutes, short=short)
+    run = backtested("macd", minutes, short=short)
     assert len(run.fills) > 10
     assert fills(market) == expected(run)
     assert market.broker.getvalue() == pytest.approx(run.final_value, abs=1e-6)
@@ -89,7 +89,7 @@ def test_macd_trades_as_in_a_backtest(minutes: q.Bars, tmp_path: Path, short: bo
 def test_two_feeds_share_the_account_as_in_a_backtest(minutes: q.Bars, others: q.Bars, tmp_path: Path) -> None:
     market = Market(minutes, others).start(tmp_path)
     trade(market, strategy("macd"))
-    run = tested("macd", minutes, others)
+    run = backtested("macd", minutes, others)
     assert sorted(fills(market)) == sorted(expected(run))
     assert market.broker.getvalue() == pytest.approx(run.final_value, abs=1e-6)
 
@@ -100,7 +100,7 @@ def test_exits_are_children_and_follow(minutes: q.Bars, tmp_path: Path, follow: 
     market.exchange.wakes_children = True  # as at IB, and as our broker has it in backtests
     cls = exits(minutes, follow)
     trade(market, cls)
-    run = tested(cls, minutes)
+    run = backtested(cls, minutes)
     assert len(run.fills) > 10
     assert fills(market) == expected(run)
     sent = [ticket for _, ticket in market.exchange.placed]
@@ -162,7 +162,7 @@ def test_a_restart_goes_on_without_a_second_entry(minutes: q.Bars, tmp_path: Pat
     trade(market, strategy("macd"), began=0)
     market.again(tmp_path)
     trade(market, strategy("macd"), began=0)
-    assert fills(market) == expected(tested("macd", minutes))
+    assert fills(market) == expected(backtested("macd", minutes))
 
 
 def test_exits_of_before_a_restart_are_taken_up(minutes: q.Bars, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_exits_of_before_a_restart_are_taken_up(minutes: q.Bars, tmp_path: Path)
     trade(market, cls)
     market.again(tmp_path)
     trade(market, cls)
-    assert fills(market) == expected(tested(cls, minutes))
+    assert fills(market) == expected(backtested(cls, minutes))
 
 
 def test_an_exit_that_was_rejected_is_sent_again(minutes: q.Bars, tmp_path: Path) -> None:
