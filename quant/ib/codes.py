@@ -64,7 +64,8 @@ _ERRORS: Final[Mapping[Kind, type[RequestFailed]]] = {
     Kind.UNKNOWN_CONTRACT: UnknownContract,
 }
 _MENDS: Final[Mapping[Kind, str]] = {
-    Kind.NO_PERMISSION: "Subscribe to it in IB's Client Portal (Settings > Market Data), or ask for delayed data",
+    Kind.NO_PERMISSION: "Subscribe to it in IB's Client Portal (Settings > Market Data); a paper account has what the live "
+    "one shares with it (there too)",
     Kind.COMPETING_SESSION: "Log out of the other session of the same user (TWS, mobile, Client Portal)",
     Kind.PACING: "Wait; other programs of the same user count as well",
     Kind.UNKNOWN_CONTRACT: "Check symbol, --sec-type, --exchange and --currency",
@@ -95,7 +96,7 @@ class Verdict:
 class _Entry:
     kind: Kind
     mend: str
-    texts: tuple[tuple[str, Kind], ...]
+    texts: tuple[tuple[str, Kind, str], ...]  # part of the message, what it means then, its mend
 
 
 class Codes:
@@ -128,8 +129,10 @@ class Codes:
         if entry is None:
             return Verdict(Kind.NOTICE if 2100 <= code <= 2199 else Kind.UNKNOWN, code, text)
         lower = text.casefold()
-        kind = next((kind for part, kind in entry.texts if part in lower), entry.kind)
-        return Verdict(kind, code, text, entry.mend if kind is entry.kind else "")
+        for part, kind, mend in entry.texts:
+            if part in lower:
+                return Verdict(kind, code, text, mend or (entry.mend if kind is entry.kind else ""))
+        return Verdict(entry.kind, code, text, entry.mend)
 
 
 @lru_cache(maxsize=1)
@@ -159,7 +162,9 @@ def _parse(text: str, origin: str) -> dict[int, _Entry]:
         entries[code] = _Entry(
             _kind(row, origin, code),
             str(row.get("mend", "")),
-            tuple((str(t["contains"]).casefold(), _kind(t, origin, code)) for t in texts),
+            tuple(
+                (str(t["contains"]).casefold(), _kind(t, origin, code), str(t.get("mend", ""))) for t in texts
+            ),
         )
     return entries
 

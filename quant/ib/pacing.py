@@ -25,6 +25,7 @@ BUDGET: Final = 60  # requests within any ten minutes
 OPEN_REQUESTS: Final = 50  # historical requests without an answer yet
 MESSAGES_S: Final = 1.0
 MESSAGES: Final = 45  # IB closes above 50; the rest is for heartbeats, cancels and orders, which never wait
+TOGETHER: Final = 5  # of these; a line that holds some back for 0.1 s would push larger bursts into one of IB's seconds
 SLACK_S: Final = 0.5  # by which a request may overtake another one on its way, added to each window
 FIRST_HOLD_S: Final = 30.0  # without small bars after a violation; doubles with each that follows
 
@@ -85,7 +86,7 @@ class Pacing:
 
     def __init__(self) -> None:
         self.open = 0  # historical requests without an answer yet
-        self._messages = _Window(MESSAGES_S, MESSAGES)
+        self._messages = _Window(MESSAGES_S * TOGETHER / MESSAGES, TOGETHER)
         self._budget = _Window(BUDGET_S + SLACK_S, BUDGET)
         self._series: dict[Hashable, _Window] = {}
         self._identical: dict[Hashable, float] = {}

@@ -393,7 +393,9 @@ class Session:
     def _retry_later(self, cause: BrokerError) -> None:
         self.trouble = cause
         self._retry_at = self.timer.now() + self._retry_s
-        _log.warning("%s; trying again in %.0f s", cause, self._retry_s)
+        # What mends it is told once, by the error that ends the waiting.
+        told = f"no connection to TWS: {cause.reason}" if isinstance(cause, CannotConnect) else cause
+        _log.warning("%s; trying again in %.0f s", told, self._retry_s)
         self._retry_s = min(2 * self._retry_s, self.patience.longest_retry_s)
 
     def _finish(self) -> None:

@@ -21,7 +21,7 @@ class Around:
         self._peak: float | None = None
 
     def now(self, feeds: Iterable[Any], equity: float | None, now: int) -> Surroundings:
-        """Return what is known now. feeds: one for each instrument, with at least one bar. equity: of the deployment."""
+        """Return what is known now. feeds: one for each instrument, with bars. equity: of the deployment."""
         markets: dict[int, Market] = {}
         before: int | None = None
         for data in feeds:

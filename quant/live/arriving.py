@@ -99,11 +99,19 @@ class Arriving:
         self.counts: Counter[Seen] = Counter()
         self._expected = Expected(bar, instrument.timezone, calendar, rth)
         self._trades, self._updates = what == "TRADES", updates
-        self._priced = instrument.sec_type in ("STK", "CASH", "IND", "CRYPTO")  # of others a price may be below 0
-        self._settles = SETTLED if bar.intraday else HOUR * 24 * 365  # a day may come late; only a later one tells
+        self._priced = instrument.sec_type in (
+            "STK",
+            "CASH",
+            "IND",
+            "CRYPTO",
+        )  # of others a price may be below 0
+        self._settles = (
+            SETTLED if bar.intraday else HOUR * 24 * 365
+        )  # a day may come late; only a later one tells
         self._cursor = after + 1  # bars that start earlier are settled
         self._covered = after + 1  # without known sessions: up to where nothing is missing ...
         self._from_history = now  # ... and up to here only history knows
+        self._told_to = after  # up to here the answers that are counted for the next stretch reach
         self._moment = now  # the latest that is known of the time
         self._newest = after
         self._forming: dict[int, _Forming] = {}
@@ -185,8 +193,9 @@ class Arriving:
     def _vote(self, there: set[int], last: int, asked: Gap, at: int) -> None:
         if not self._expected.known:
             stretch = self._stretch()
-            if stretch is not None and asked.start <= stretch.start and at >= stretch.end:
+            if stretch is not None and asked.start <= stretch.start < at:
                 self._votes[stretch.start] += 1
+                self._told_to = at if self._votes[stretch.start] == 1 else min(self._told_to, at)
             return
         span = self._expected.next(max(asked.start, self._cursor))
         while span is not None and span.end <= at and (span.start < last or at >= span.end + self._settles):
@@ -248,6 +257,7 @@ class Arriving:
                 found.append(Gap(first, head.end))
             joins = not whole and bool(found)
             if row is None:
+                self._told_to = head.end
                 self._skip(head)
             else:
                 self._close(head, row)
@@ -260,6 +270,8 @@ class Arriving:
         if self._expected.known:
             return None
         seen = self._seen()
+        if seen is not None and seen < self._covered:
+            return None
         until = self._from_history if seen is None else max(seen, self._from_history)
         return Span(self._covered, until) if until > self._covered else None
 
@@ -314,4 +326,4 @@ class Arriving:
         if self._expected.known:
             self._cursor = head.start + 1
         else:
-            self._covered = head.end
+            self._covered = min(head.end, self._told_to)

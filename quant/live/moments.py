@@ -1,7 +1,7 @@
 """What the live broker reads of a feed: its instrument, the END of its newest bar, and whether it is live.
 
-A feed here is a backtrader feed over `bars` (quant.core Bars, with the instrument), or a clone or resampled form of one.
-Its datetime line shows END on the exchange's clock, as quant.backtest.feed writes it.
+A feed here is a backtrader feed over `bars` (quant.core Bars, with the instrument), or a clone or resampled form of
+one. Its datetime line shows END on the exchange's clock, as quant.backtest.feed writes it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,12 @@ def instrument_of(data: Any) -> Instrument:
         )
         raise ParameterError("data", name, reason)
     return found
+
+
+def con_id_of(data: Any) -> int:
+    """Return the contract id of a feed's instrument, 0 for a feed that only informs."""
+    instrument = getattr(getattr(root(data), "bars", None), "instrument", None)
+    return 0 if instrument is None or instrument.con_id is None else int(instrument.con_id)
 
 
 def is_live(data: Any) -> bool:

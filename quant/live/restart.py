@@ -44,12 +44,16 @@ def reopen(
         if note.group:
             groups.setdefault(note.group, order)
         tracker.name(one, standing.ref, intent.at)
-        one.ticket = ticket
+        one.ticket, one.sent = ticket, True
     for fill, ref in sorted(fills, key=lambda pair: (pair[0].time, pair[0].stem)):
         if fill.quantity == 0 or account.known(fill) is not None:
             continue
         data = feeds.get(fill.con_id)
-        guess = 0.0 if data is None else float(scheme_of(data).getcommission(abs(float(fill.quantity)), fill.price))
+        guess = (
+            0.0
+            if data is None
+            else float(scheme_of(data).getcommission(abs(float(fill.quantity)), fill.price))
+        )
         bit, found = account.add(fill, guess), tracker.of(ref)
         if found is not None and data is not None:
             tracker.fill(found, fill, bit, guess, scheme_of(data), tell=False)

@@ -37,7 +37,9 @@ class LivePlans:
     give the same moment again: targets since then are what the strategy last wanted. late: what was not traded.
     """
 
-    def __init__(self, strategy: type[Strategy], params: Mapping[str, Any], began: int, now: Callable[[], int]) -> None:
+    def __init__(
+        self, strategy: type[Strategy], params: Mapping[str, Any], began: int, now: Callable[[], int]
+    ) -> None:
         self._strategy, self._params, self._began, self._now = strategy, dict(params), began, now
         self._row: dict[int, int] = {}  # by number of the feed: the first row that was not decided upon
         self._acted: set[int] = set()  # feeds whose target has changed since `began`
@@ -121,7 +123,9 @@ def live_decisions(
     ids = [instrument_of(feed).con_id for feed in feeds]
     twice = next((b.symbol for b, con_id in zip(bars, ids, strict=True) if ids.count(con_id) > 1), None)
     if twice is not None:
-        raise ParameterError("feeds", twice, "two feeds of one instrument would share one position; give one of them")
+        raise ParameterError(
+            "feeds", twice, "two feeds of one instrument would share one position; give one of them"
+        )
     rules = _rules(strategy, bars)
     wanted = parse_sizing(sizing, len(bars))
     nothing = Plan(np.empty(0), None, None, False)
@@ -135,5 +139,7 @@ def _rules(strategy: type[Strategy], bars: Sequence[Bars]) -> SessionRules:
         if rules.any and b.instrument.calendar is None:
             raise ParameterError("session", strategy.session, f"the calendar of {b.symbol} is not known")
         if rules.flat_before_close is not None and not b.bar.intraday:
-            raise ParameterError("session.flat_before_close", str(b.bar), "has no meaning on daily and longer bars")
+            raise ParameterError(
+                "session.flat_before_close", str(b.bar), "has no meaning on daily and longer bars"
+            )
     return rules

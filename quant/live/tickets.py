@@ -90,8 +90,16 @@ def check_kind(order: bt.Order) -> None:
 
 
 def ticket_of(
-    order: bt.Order, ref: str, account: str, day: bool, now: int, *, parent: str = "", oca: str = "", transmit: bool = True
-) -> Ticket:  # fmt: skip
+    order: bt.Order,
+    ref: str,
+    account: str,
+    day: bool,
+    now: int,
+    *,
+    parent: str = "",
+    oca: str = "",
+    transmit: bool = True,
+) -> Ticket:
     """Return the ticket of an order.
 
     day: it was asked for until the session's end. now: outside a session a market order is for the next open.
@@ -122,7 +130,9 @@ def _distance(order: bt.Order) -> float:
     if order.trailamount:
         return float(order.trailamount)
     if not order.trailpercent:
-        raise ParameterError("trailamount", order.trailamount, "a StopTrail needs trailamount or trailpercent")
+        raise ParameterError(
+            "trailamount", order.trailamount, "a StopTrail needs trailamount or trailpercent"
+        )
     share = float(order.trailpercent)
     # created.price is already the first stop price: base less, or plus, the distance.
     base = order.created.price / (1.0 + share if order.isbuy() else 1.0 - share)

@@ -1,8 +1,8 @@
 """backtrader's orders in a live run: which of ours each is, and what a change of ours means for it. Sends nothing.
 
-A clone is told of at every change, as backtrader's own broker does: Submitted, Accepted, then one for each fill (Partial,
-the last one Completed), or an end. A commission that comes late is put into the fill, the order and the trade that it
-belongs to, and the order is told of again, with no new fill; the trade is not, since a closed one would count twice.
+A clone is told of at every change, as backtrader's own broker does: Submitted, Accepted, then one for each fill
+(Partial, the last one Completed), or an end. A commission that comes late is put into the fill, the order and the
+trade that it belongs to, and the order is told of again, with no new fill; the trade is not: it would count twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from quant.live.moments import instrument_of, last_close, number
 from quant.oms.fills import Fill
 from quant.oms.state import OrderStanding, OrderState
 
-_MONEY: Final = frozenset({"margin", "margin-unknown", "settled-unknown", "unsettled-cash"})  # codes of refusals
+_MONEY: Final = frozenset(
+    {"margin", "margin-unknown", "settled-unknown", "unsettled-cash"}
+)  # codes of refusals
 _MARGIN: Final = re.compile(r"margin|equity|available funds|buying power|insufficient", re.IGNORECASE)
 _WORKS: Final = (OrderState.WORKING, OrderState.PARTLY_FILLED, OrderState.CANCELLING)
 
@@ -30,7 +32,8 @@ _WORKS: Final = (OrderState.WORKING, OrderState.PARTLY_FILLED, OrderState.CANCEL
 class Tracked:
     """An order of backtrader's. ref: its orderRef, "" until it is decided upon. at: when that was, UTC ns.
 
-    day: asked for until the session's end. cancelled: its end was asked for by us. codes: of the desk's refusals.
+    sent: the desk has it. day: asked for until the session's end. cancelled: its end was asked for by us. codes: of the
+    desk's refusals.
     """
 
     order: bt.Order
@@ -38,10 +41,13 @@ class Tracked:
     ref: str = ""
     at: int = 0
     ticket: Ticket | None = None
+    sent: bool = False
     cancelled: bool = False
     codes: frozenset[str] = frozenset()
     bits: dict[str, Any] = field(default_factory=dict)  # by stem: backtrader's execution bit
-    trades: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # by stem: trade it closed, trade it opened
+    trades: dict[str, tuple[Any, Any]] = field(
+        default_factory=dict
+    )  # by stem: trade it closed, trade it opened
 
     @property
     def alive(self) -> bool:
@@ -157,20 +163,21 @@ class Tracker:
             one.order.accept(one.order.broker)
             self.notify(one)
 
-    def fill(self, one: Tracked, fill: Fill, bit: Bit, guess: float, scheme: Any, *, tell: bool = True) -> None:
+    def fill(
+        self, one: Tracked, fill: Fill, bit: Bit, guess: float, scheme: Any, *, tell: bool = True
+    ) -> None:
         """Book a new fill into its order. guess: its commission until that is told."""
         order = one.order
         if tell:
             self.accept(one)
         fee = guess if fill.commission is None else fill.commission
-        share = abs(bit.closed) / abs(bit.closed + bit.opened)
-        closed_fee = fee if not bit.opened else fee * share
+        closed_fee = fee * _share(bit.closed, bit.opened)
+        value, earned = (scheme.getvaluesize, scheme.profitandloss)
         order.execute(
             number(order.data, fill.time), bit.closed + bit.opened, fill.price,
-            bit.closed, scheme.getvaluesize(-bit.closed, bit.before) if bit.closed else 0.0, closed_fee if bit.closed else 0.0,
-            bit.opened, scheme.getvaluesize(bit.opened, fill.price) if bit.opened else 0.0, fee - closed_fee if bit.opened else 0.0,
-            scheme.margin, scheme.profitandloss(-bit.closed, bit.before, fill.price) if bit.closed else 0.0,
-            bit.size, bit.price,
+            bit.closed, value(-bit.closed, bit.before) if bit.closed else 0.0, closed_fee,
+            bit.opened, value(bit.opened, fill.price) if bit.opened else 0.0, fee - closed_fee,
+            scheme.margin, earned(-bit.closed, bit.before, fill.price) if bit.closed else 0.0, bit.size, bit.price,
         )  # fmt: skip
         order.addcomminfo(scheme)
         one.bits[fill.stem] = order.executed.exbits[-1]
@@ -183,8 +190,8 @@ class Tracker:
         if bit is None or fee == bit.comm:
             return
         more = fee - bit.comm
-        share = abs(bit.closed) / abs(bit.closed + bit.opened)
-        parts = more * share, more - more * share
+        part = more * _share(bit.closed, bit.opened)
+        parts = part, more - part
         bit.closedcomm += parts[0]
         bit.openedcomm += parts[1]
         bit.comm = fee
@@ -240,6 +247,11 @@ class Tracker:
             yield from (o for o in self.siblings(one) if o.alive)
             if order.status != bt.Order.Completed and not order.executed.size:
                 yield from (o for o in self.children(one) if o.alive)
+
+
+def _share(closed: float, opened: float) -> float:
+    """Return which part of a fill closed what was held, exactly 0 and 1 at the ends."""
+    return 0.0 if not closed else 1.0 if not opened else closed / (closed + opened)
 
 
 def _end(one: Tracked, standing: OrderStanding, now: int) -> int:

@@ -180,8 +180,10 @@ class MessageRate:
         since: it lay unread from some moment after this one; it counts as sent as early as the rate allowed.
         """
         if since is not None:
-            allowed = self._recent[-1] + -(-MESSAGE_LENGTH // MESSAGES) if self._recent else since
-            now = min(max(since, allowed), now)
+            earliest = max(since, self._recent[-1]) if self._recent else since
+            if len(self._recent) >= MESSAGES:
+                earliest = max(earliest, self._recent[-MESSAGES] + MESSAGE_LENGTH)
+            now = min(earliest, now)
         while self._recent and now - self._recent[0] >= MESSAGE_LENGTH:
             self._recent.popleft()
         self._recent.append(now)

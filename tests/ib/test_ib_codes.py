@@ -55,6 +55,22 @@ def test_texts_decide_whatever_their_case() -> None:
     )
 
 
+def test_data_that_a_contract_never_has_are_told_as_that_and_not_as_an_empty_range() -> None:
+    # A user's log of currencies asked for trades.
+    text = "Historical Market Data Service error message:No historical market data for EUR/CASH@FXSUBPIP Last 1d"
+    verdict = Codes.load().judge(162, text)
+    assert verdict.kind is Kind.REQUEST_FAILED
+    assert "--what" in verdict.mend
+
+
+def test_a_read_only_api_has_a_mend_of_its_own() -> None:
+    text = "Error validating request.-'bN' : cause - The API interface is currently in Read-Only mode."
+    error = Codes.load().judge(321, text).error("an order")
+    assert isinstance(error, NoPermission)
+    assert "Untick 'Read-Only API'" in error.mend
+    assert Codes.load().judge(321, "Error validating request").mend == ""
+
+
 def test_a_file_of_the_user_adds_and_replaces(tmp_path: Path) -> None:
     mine = tmp_path / "codes.toml"
     mine.write_text(

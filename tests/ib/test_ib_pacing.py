@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant.ib.pacing import OPEN_REQUESTS, HistoryCost, Pacing
+from quant.ib.pacing import OPEN_REQUESTS, TOGETHER, HistoryCost, Pacing
 
 Sent = list[tuple[float, HistoryCost | None]]
 
@@ -99,10 +99,11 @@ def test_ten_thousand_requests_over_twenty_symbols_take_as_long_as_the_rules_ask
         pacing.record(wanted, now)
         pacing.ended(wanted)
         sent.append((now, wanted))
-    burst = 60 if bar_s < 60 else 45
+    burst = 60 if bar_s < 60 else TOGETHER
     least_s = (10_000 - burst) / most_per_s
     assert least_s / now >= 0.99
     assert violations(sent) == []
+    assert violations(sent, jitter=0.1) == []  # a line that holds some of them back
 
 
 def test_fifty_requests_may_be_open() -> None:

@@ -6,7 +6,7 @@ Built on the broker of the order desk's tests (tests/oms/order_broker.py): the s
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -159,10 +159,11 @@ def _price(ticket: Ticket, o: float, h: float, l: float, c: float) -> float | No
 def _trail(order: Booked, close: float) -> None:
     ticket = order.ticket
     if ticket.kind is Kind.TRAIL and ticket.trail is not None and ticket.stop is not None:
-        if ticket.quantity > 0:
-            stop = min(ticket.stop, close + ticket.trail)
-        else:
-            stop = max(ticket.stop, close - ticket.trail)
+        stop = (
+            min(ticket.stop, close + ticket.trail)
+            if ticket.quantity > 0
+            else max(ticket.stop, close - ticket.trail)
+        )
         order.ticket = replace(ticket, stop=stop)
 
 
@@ -184,6 +185,7 @@ class Market:
         self.desk: OrderDesk
         self.stop_after: int | None = None
         self.over = False
+        self.delays: dict[int, int] = {}  # by step: how much later than its END a bar comes, ns
         self.before_bar: list[Callable[[int], None]] = []
 
     # ------------------------------------------------------------ processes
@@ -195,7 +197,9 @@ class Market:
         self.journal.begin_run({}, self.now, client_id=7)
         ids = frozenset(b.instrument.con_id or 0 for b in self.bars)
         self.desk = OrderDesk(self.journal, self.exchange, Setup(7, ids, capital, limits), self.now)
-        self.broker = LiveBroker(self.desk, self.journal, self.exchange, capital=capital, now=lambda: self.now)
+        self.broker = LiveBroker(
+            self.desk, self.journal, self.exchange, capital=capital, now=lambda: self.now
+        )
         self.broker.observe(Surroundings(clock_offset_s=0.0))
         self.exchange.connect()
         self.broker.on_link(Link.UP)
@@ -253,8 +257,8 @@ class Market:
                 if row < len(b) and b.end[row] == end:
                     prices = (float(getattr(b, name)[row]) for name in ("open", "high", "low", "close"))
                     self.exchange.trade(b.instrument.con_id or 0, int(b.times.begin[row]), end, *prices)
-            self.now = end
-            self.exchange.now = end
+            self.now = max(self.now, end + self.delays.get(self.step, 0))
+            self.exchange.now = self.now
         return True
 
 

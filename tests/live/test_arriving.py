@@ -50,8 +50,7 @@ def pieces(day: str) -> Bars:
 
 def rows_of(bars: Bars) -> list[Row]:
     return [
-        Row(*values)
-        for values in zip(*(getattr(bars, n).tolist() for n in ("start", *COLUMNS)), strict=True)
+        Row(*values) for values in zip(*(getattr(bars, n).tolist() for n in ("start", *COLUMNS)), strict=True)
     ]
 
 
@@ -122,7 +121,8 @@ def test_an_answer_with_less_volume_than_the_stream_is_not_final() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [dict(open=0.0, high=0.0, low=0.0, close=0.0), dict(volume=0.0), dict(high=float("nan")), dict(low=-1.0)]
+    "change",
+    [dict(open=0.0, high=0.0, low=0.0, close=0.0), dict(volume=0.0), dict(high=float("nan")), dict(low=-1.0)],
 )
 def test_zero_prices_and_volumes_are_a_missing_piece(change: dict[str, float]) -> None:
     arriving, rows = stream("1m", DAYS[0]), rows_of(pieces(DAYS[0]))
@@ -204,7 +204,9 @@ def test_a_whole_silent_bar_is_missing_once_its_end_has_passed() -> None:
 
 def test_days_come_from_history_after_the_close() -> None:
     label = ns(2024, 5, 15)
-    arriving = Arriving(SPY, bar_size("1d"), calendar("XNYS", 2024, 2024), True, label - DAY, now=ns(2024, 5, 15, 15))
+    arriving = Arriving(
+        SPY, bar_size("1d"), calendar("XNYS", 2024, 2024), True, label - DAY, now=ns(2024, 5, 15, 15)
+    )
     close = ns(2024, 5, 15, 20)
     assert arriving.missing(close - SECOND) is None
     gap = arriving.missing(close + GRACE)
@@ -293,7 +295,9 @@ def spoiled(draw: st.DrawFn) -> list[tuple[int, Row]]:
         elif kind == "revised":  # in the same moment: what is acted upon cannot be revised
             told.append((at, replace(row, close=row.high, volume=row.volume + 100)))
         elif kind == "early":
-            told.insert(-1, (at, replace(row, high=row.open, low=row.open, close=row.open, volume=row.volume // 2)))
+            told.insert(
+                -1, (at, replace(row, high=row.open, low=row.open, close=row.open, volume=row.volume // 2))
+            )
         elif kind == "zero":
             told.append((at, replace(row, open=0.0, high=0.0, low=0.0, close=0.0)))
         elif kind == "older" and n:
@@ -327,7 +331,9 @@ def test_any_spoiled_stream_gives_the_bars_of_the_store(
         assert all(now >= min(ends.get(row.start, close), close) for row in found[-1:])
     if instrument is DARK:  # what is silent at the end is not known to be missing there
         assert found == wanted[: len(found)]
-        assert len(found) >= len([r for r in wanted if told and r.start < told[-1][1].start - HOUR_S * SECOND])
+        assert len(found) >= len(
+            [r for r in wanted if told and r.start < told[-1][1].start - HOUR_S * SECOND]
+        )
     else:
         assert found == wanted
 

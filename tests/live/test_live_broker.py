@@ -52,7 +52,13 @@ class Log(bt.Strategy):  # type: ignore[misc]
         self.orders.append((len(self), name, order.getstatusname(), e.size, round(e.price, 9), bits))
 
     def notify_trade(self, trade: bt.Trade) -> None:
-        told = (trade.size, round(trade.price, 9), round(trade.pnl, 6), round(trade.pnlcomm, 6), trade.isclosed)
+        told = (
+            trade.size,
+            round(trade.price, 9),
+            round(trade.pnl, 6),
+            round(trade.pnlcomm, 6),
+            trade.isclosed,
+        )
         self.trades.append((len(self), *told))
 
     def next(self) -> None:
@@ -110,8 +116,14 @@ def at(strategy: Any, share: float) -> float:
 
 # ---------------------------------------------------------------- as backtrader's own broker
 def test_market_orders_and_trades(minutes: q.Bars, tmp_path: Path) -> None:
-    plan = {3: keep("buy", size=10), 6: keep("buy", size=5), 9: keep("sell", size=4), 12: keep("close"), 15: keep("sell", size=7),
-            20: keep("close")}  # fmt: skip
+    plan = {
+        3: keep("buy", size=10),
+        6: keep("buy", size=5),
+        9: keep("sell", size=4),
+        12: keep("close"),
+        15: keep("sell", size=7),
+        20: keep("close"),
+    }
     told = same(minutes, plan, tmp_path)
     assert [e[2] for e in told.orders[:3]] == ["Submitted", "Accepted", "Completed"]
     assert sum(e[-1] for e in told.trades) == 2
@@ -138,7 +150,10 @@ def test_brackets(seed: int, tmp_path: Path) -> None:
         if not s.position and all(not o.alive() for o in s.made):
             close = s.data.close[0]
             s.made += s.buy_bracket(
-                size=10, exectype=bt.Order.Market, stopprice=round(close * 0.998, 2), limitprice=round(close * 1.002, 2)
+                size=10,
+                exectype=bt.Order.Market,
+                stopprice=round(close * 0.998, 2),
+                limitprice=round(close * 1.002, 2),
             )
 
     told = same(bars, dict.fromkeys(range(2, 150), enter), tmp_path)
@@ -154,10 +169,15 @@ def test_one_of_an_oco_group_ends_the_others(minutes: q.Bars, tmp_path: Path) ->
     plan = {2: both}
     there, told = stock(minutes, doing(plan)), live(minutes, doing(plan), tmp_path)
     assert told.orders[:6] == there.orders[:6]
-    assert sorted(told.orders[6:]) == sorted(there.orders[6:])  # the others, which stock cancels from the back
+    assert sorted(told.orders[6:]) == sorted(
+        there.orders[6:]
+    )  # the others, which stock cancels from the back
     assert told.orders[6] == there.orders[6]
     assert told.money == there.money
-    assert sorted(e[2] for e in told.orders) == ["Accepted"] * 3 + ["Canceled"] * 2 + ["Completed"] + ["Submitted"] * 3
+    assert (
+        sorted(e[2] for e in told.orders)
+        == ["Accepted"] * 3 + ["Canceled"] * 2 + ["Completed"] + ["Submitted"] * 3
+    )
 
 
 def test_cancels(minutes: q.Bars, tmp_path: Path) -> None:
@@ -193,7 +213,7 @@ def test_order_target_percent_is_of_the_deployment(minutes: q.Bars, tmp_path: Pa
     def aim(s: Any) -> None:
         s.order_target_percent(target=target if len(s) % 20 < 10 else target / 2)
 
-    same(minutes, {n: aim for n in range(3, 60, 7)}, tmp_path)
+    same(minutes, dict.fromkeys(range(3, 60, 7), aim), tmp_path)
 
 
 def test_commissions_told_with_the_fill_are_in_order_and_trade(minutes: q.Bars, tmp_path: Path) -> None:
@@ -238,7 +258,9 @@ def test_a_late_commission_reaches_order_trade_and_cash(minutes: q.Bars, tmp_pat
     [((201, "Order rejected - reason: no trading permission"), "Rejected"),
      ((201, "Order rejected - reason: insufficient equity with loan value"), "Margin")],
 )  # fmt: skip
-def test_what_the_broker_turns_down(minutes: q.Bars, tmp_path: Path, told: tuple[int, str], status: str) -> None:
+def test_what_the_broker_turns_down(
+    minutes: q.Bars, tmp_path: Path, told: tuple[int, str], status: str
+) -> None:
     market = Market(minutes).start(tmp_path)
     market.exchange.reject = lambda ticket: told if ticket.quantity == 10 else None  # type: ignore[method-assign]
     here = live(minutes, doing({3: keep("buy", size=10), 6: keep("buy", size=5)}), tmp_path, market)
@@ -297,7 +319,10 @@ def test_an_order_after_the_close_is_for_the_next_open(minutes: q.Bars, tmp_path
     last = int((minutes.minutes_to_close == 0).argmax())
     market = Market(minutes).start(tmp_path)
     live(minutes, doing({last + 1: keep("buy", size=10), last + 3: keep("close")}), tmp_path, market)
-    assert [(t.kind, t.tif) for _, t in market.exchange.placed] == [(Kind.MARKET, "OPG"), (Kind.MARKET, "DAY")]
+    assert [(t.kind, t.tif) for _, t in market.exchange.placed] == [
+        (Kind.MARKET, "OPG"),
+        (Kind.MARKET, "DAY"),
+    ]
 
 
 # ---------------------------------------------------------------- restarts
@@ -305,17 +330,17 @@ def test_a_restart_restores_position_cash_and_open_orders(minutes: q.Bars, tmp_p
     market = Market(minutes).start(tmp_path)
     market.exchange.fee = 1.0
     market.stop_after = 10
-    first = live(
-        minutes,
-        doing({3: lambda s: s.made.extend(
-            s.buy_bracket(size=10, exectype=bt.Order.Market, stopprice=at(s, 0.9), limitprice=at(s, 1.2))
-        )}),
-        tmp_path, market,
-    )  # fmt: skip
+
+    def enter(s: Any) -> None:
+        s.made += s.buy_bracket(
+            size=10, exectype=bt.Order.Market, stopprice=at(s, 0.9), limitprice=at(s, 1.2)
+        )
+
+    first = live(minutes, doing({3: enter}), tmp_path, market)
     sent, cash, price = len(market.exchange.placed), market.broker.getcash(), first.position.price
     market.again(tmp_path)
     assert market.broker.getcash() == CAPITAL  # until cerebro has started it
-    second = live(minutes, doing({20: keep("close"), 25: lambda s: [s.cancel(o) for o in s.broker.get_orders_open()]}), tmp_path, market)
+    second = live(minutes, doing({20: keep("close")}), tmp_path, market)
     assert second.money[0][0] == round(cash, 6)
     assert second.money[0][3:] == (10, round(price, 9))
     assert [e[2] for e in second.orders[:2]] == ["Accepted", "Accepted"]
@@ -354,3 +379,60 @@ def test_a_fill_while_it_was_down_is_found(minutes: q.Bars, tmp_path: Path) -> N
     here = live(minutes, doing({}), tmp_path, market)
     assert here.position.size == 10
     assert here.position.price == minutes.open[row]
+
+
+# ---------------------------------------------------------------- what others decide
+def test_a_refused_leader_takes_its_oco_group_with_it(minutes: q.Bars, tmp_path: Path) -> None:
+    def both(s: Any) -> None:
+        s.made.append(s.buy(size=10, exectype=bt.Order.Limit, price=at(s, 0.999)))
+        s.made.append(s.buy(size=2, exectype=bt.Order.Limit, price=at(s, 0.998), oco=s.made[0]))
+
+    market = Market(minutes).start(tmp_path, limits=replace(WIDE, max_quantity=Decimal(5)))
+    here = live(minutes, doing({3: both}), tmp_path, market)
+    assert [o.getstatusname() for o in here.made] == ["Rejected", "Canceled"]
+    assert market.exchange.placed == []
+
+
+def test_flatten_by_a_person_ends_the_strategys_trade(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes).start(tmp_path)
+    market.before_bar.append(
+        lambda step: market.desk.flatten("tester", market.now) and None if step == 10 else None
+    )
+    here = live(minutes, doing({3: keep("buy", size=10)}), tmp_path, market)
+    assert here.position.size == 0
+    assert here.trades[-1][-1]
+    assert market.desk.positions == {}
+
+
+def test_a_corrected_fill_changes_position_cash_and_order(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes).start(tmp_path)
+
+    def correct(step: int) -> None:
+        if step == 8:
+            first = market.exchange.executions[0]
+            again = replace(first, exec_id=first.exec_id[:-2] + "02", price=first.price + 1.0)
+            market.exchange.executions.append(again)
+            market.exchange.say(again)
+
+    market.before_bar.append(correct)
+    here = live(minutes, doing({3: keep("buy", size=10)}), tmp_path, market)
+    price = float(minutes.open[3]) + 1.0
+    assert here.position.price == price
+    assert here.made[0].executed.price == pytest.approx(price)
+    assert market.broker.getcash() == pytest.approx(CAPITAL - 10 * price)
+
+
+def test_what_the_broker_told_twice_or_late_counts_once(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes).start(tmp_path)
+    market.exchange.faults = replace(market.exchange.faults, doubled=1.0, shuffled=1.0)
+    plan = {3: keep("buy", size=10), 9: keep("close")}
+    here, there = live(minutes, doing(plan), tmp_path, market), stock(minutes, doing(plan))
+    assert here.orders == there.orders
+    assert here.trades == there.trades
+
+
+def test_two_feeds_of_one_instrument_show_one_position(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes, minutes.resample("15m")).start(tmp_path)
+    here = live(minutes, doing({3: keep("buy", size=10)}), tmp_path, market)
+    assert {here.getposition(data).size for data in here.datas} == {10}
+    assert here.broker.getvalue() == pytest.approx(here.broker.getcash() + here.broker.getvalue([here.data]))

@@ -1,4 +1,4 @@
-"""q.Strategy through LiveBroker: the same fills as q.backtest, and what may trade when bars come late or after a restart."""
+"""q.Strategy through LiveBroker: the same fills as q.backtest, and what may trade late or after a restart."""
 
 from __future__ import annotations
 
@@ -49,9 +49,13 @@ class Given(q.Strategy):
         return q.Signals(cls.wishes[s][:n], stop, limit, cls.follow)
 
 
-def trade(market: Market, cls: type[q.Strategy], *, began: int = 0, start_rule: Any = "first-target", **params: Any) -> Any:
+def trade(
+    market: Market, cls: type[q.Strategy], *, began: int = 0, start_rule: Any = "first-target", **params: Any
+) -> Any:
     found = parameters(cls, params)
-    decisions = live_decisions(cls, found, market.feeds, began=began, now=lambda: market.now, start_rule=start_rule)
+    decisions = live_decisions(
+        cls, found, market.feeds, began=began, now=lambda: market.now, start_rule=start_rule
+    )
     return market.run(cls, decisions=decisions, **found)
 
 
@@ -86,7 +90,9 @@ def test_macd_trades_as_in_a_backtest(minutes: q.Bars, tmp_path: Path, short: bo
     assert market.broker.getcash() == pytest.approx(run.final_cash, abs=1e-6)
 
 
-def test_two_feeds_share_the_account_as_in_a_backtest(minutes: q.Bars, others: q.Bars, tmp_path: Path) -> None:
+def test_two_feeds_share_the_account_as_in_a_backtest(
+    minutes: q.Bars, others: q.Bars, tmp_path: Path
+) -> None:
     market = Market(minutes, others).start(tmp_path)
     trade(market, strategy("macd"))
     run = backtested("macd", minutes, others)
@@ -108,12 +114,13 @@ def test_exits_are_children_and_follow(minutes: q.Bars, tmp_path: Path, follow: 
     assert any(t.oca for t in sent) is follow
 
 
-def exits(bars: q.Bars, follow: bool) -> type[Given]:
+def exits(bars: q.Bars, follow: bool, width: float = 0.002) -> type[Given]:
     n = len(bars)
     wants = np.where(np.arange(n) // 9 % 2 == 0, 1.0, 0.0)
     # On the tick, so that the exchange's prices are the backtest's.
-    stop, limit = np.round(bars.close * 0.998, 2), np.round(bars.close * 1.003, 2)
-    return type("Exits", (Given,), dict(wishes={"MMM": wants}, stops={"MMM": stop}, limits={"MMM": limit}, follow=follow))
+    stop, limit = np.round(bars.close * (1 - width), 2), np.round(bars.close * (1 + 1.5 * width), 2)
+    given = dict(wishes={"MMM": wants}, stops={"MMM": stop}, limits={"MMM": limit}, follow=follow)
+    return type("Exits", (Given,), given)
 
 
 # ---------------------------------------------------------------- what may trade
@@ -138,6 +145,14 @@ def test_a_missed_entry_is_late_and_never_made(minutes: q.Bars, tmp_path: Path) 
     market = Market(minutes, live_from=5).start(tmp_path)
     ran = trade(market, wanting(minutes, {3: 1.0, 8: np.nan}), began=int(minutes.end[1]))
     assert market.exchange.placed == []
+    assert late(ran) == [1.0]
+
+
+def test_a_bar_that_comes_a_bar_late_is_not_traded(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes).start(tmp_path)
+    market.delays[8] = minutes.bar.ns
+    ran = trade(market, wanting(minutes, {8: 1.0, 12: 0.0, 16: 1.0}))
+    assert [e.time for e in market.exchange.executions] == [minutes.times.begin[17]]
     assert late(ran) == [1.0]
 
 
@@ -166,14 +181,29 @@ def test_a_restart_goes_on_without_a_second_entry(minutes: q.Bars, tmp_path: Pat
 
 
 def test_exits_of_before_a_restart_are_taken_up(minutes: q.Bars, tmp_path: Path) -> None:
-    cls = exits(minutes, follow=True)
-    market = Market(minutes).start(tmp_path)
-    market.exchange.wakes_children = True
-    market.stop_after = 21
-    trade(market, cls)
-    market.again(tmp_path)
-    trade(market, cls)
-    assert fills(market) == expected(backtested(cls, minutes))
+    cls = exits(minutes, follow=True, width=0.006)
+    sent: list[Any] = []
+    held: list[int] = []
+
+    def note(step: int) -> None:
+        if len(market.broker.get_orders_open()) == 2 and market.desk.positions:
+            held.append(step - 1)
+
+    for name in ("whole", "broken"):
+        market = Market(minutes).start(tmp_path / name)
+        market.exchange.wakes_children = True
+        stops = held[:: max(1, len(held) // 5)]
+        if name == "whole":
+            market.before_bar.append(note)
+        for stop in stops:
+            market.stop_after = stop
+            trade(market, cls)
+            market.again(tmp_path / name)
+        trade(market, cls)
+        assert fills(market) == expected(backtested(cls, minutes))
+        sent.append([(t.quantity, t.kind, t.limit, t.stop) for _, t in market.exchange.placed])
+    assert len(stops) > 3
+    assert sent[0] == sent[1]
 
 
 def test_an_exit_that_was_rejected_is_sent_again(minutes: q.Bars, tmp_path: Path) -> None:

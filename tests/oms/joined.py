@@ -63,6 +63,8 @@ class Joined:
         self._linked_at: int | None = None
         self._shut_since: int | None = None
         self.listings: dict[int, Listing] = {x.con_id: x for x in self.world.tws.catalogue if x.con_id in SYMBOLS}
+        self._prices: dict[int, float] = {}
+        self._priced_at = -SECOND
         self.trader: Trader
 
     # ------------------------------------------------------------ processes
@@ -109,9 +111,12 @@ class Joined:
 
     # ------------------------------------------------------------ time
     def prices(self) -> dict[int, float]:
+        """Return the last prices; they are looked up once a second."""
         now = self.world.ns()
-        found = {c: self.world.tws.price(x, now) for c, x in self.listings.items()}
-        return {c: p for c, p in found.items() if p is not None}
+        if now - self._priced_at >= SECOND:
+            found = {c: self.world.tws.price(x, now) for c, x in self.listings.items()}
+            self._prices, self._priced_at = {c: p for c, p in found.items() if p is not None}, now
+        return self._prices
 
     def _mark_day(self) -> None:
         now = self.world.ns()
@@ -123,14 +128,15 @@ class Joined:
             self.trader.is_open = bool(inside.any())
 
     def turn(self) -> None:
-        """Let half a second pass."""
-        self.world.advance(self.world.ns() + STEP)
-        wire = None if not self.world.sockets else self.world.sockets[-1].wire
-        if wire is not None and not self.world.sockets[-1].closed:
-            wire.watch()
-        if self.trader.session.state is State.IDLE:
-            self.trader.connect()
-        self.trader.pump()
+        """Let half a second pass, in which the deployment wakes up for whatever comes."""
+        until = self.world.ns() + STEP
+        while self.world.ns() < until:
+            line = self.world.line
+            if line is not None and line.wire is not None:
+                line.wire.watch()
+            if self.trader.session.state is State.IDLE:
+                self.trader.connect()
+            self.trader.pump((until - self.world.ns()) / SECOND)
         self._look()
 
     def _look(self) -> None:
@@ -287,7 +293,8 @@ class Joined:
         wrong += [f"the broker has {ref}, the journal does not" for ref in self.perms() if ref not in known]
         wrong += [f"{o.ref} ended as {o.state} without a reason" for o in self.trader.desk.orders
                   if str(o.state) in ("not sent", "rejected") and not o.reason]  # fmt: skip
-        live = [v for v in self.world.tws.exchange.orders if v.status not in DONE]
+        # What was never transmitted rests in TWS, is told to no client and cannot fill: PendingSubmit.
+        live = [v for v in self.world.tws.exchange.open_orders if v.status not in DONE]
         return wrong + [f"{v.request.reference} still works" for v in live if v.request.reference.startswith("q1:")]
 
     def _told(self) -> list[str]:

@@ -250,24 +250,19 @@ class MemoryTws:
     def advance(self, until: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Let happen what is due up to `until` (UTC ns), or until `stop`."""
         while not stop():
-            at = self._next(until)
+            own, theirs = self._due[0][0] if self._due else until, self._next_of_server()
+            at = max(min(own, until if theirs is None else theirs, until), self.ns())
             self.clock.step_to(at)
             while self._due and self._due[0][0] <= at:
                 heapq.heappop(self._due)[2]()
-            moment = self._next_of_server()
-            if moment is not None and moment <= at:
+            if theirs is not None and theirs <= at:
                 self.server._tick()
             if at >= until and not (self._due and self._due[0][0] <= until):
                 return
 
-    def _next(self, until: int) -> int:
-        own = self._due[0][0] if self._due else until
-        theirs = self._next_of_server()
-        return max(min(own, until if theirs is None else theirs, until), self.ns())
-
     def _next_of_server(self) -> int | None:
         fault = self.server.faults.next_ns()
-        moments = (self.tws.next_at(self.ns() - 1), None if fault is None else self.server._began + fault)
+        moments = (self.tws.next_at(self.ns()), None if fault is None else self.server._began + fault)
         return min((m for m in moments if m is not None), default=None)
 
     # ------------------------------------------------------------ quant.ib's Timer
@@ -323,7 +318,7 @@ class MemoryTimer:
 
     def get(self, inbox: Inbox, timeout_s: float) -> Item:
         if timeout_s > 0 and inbox.empty():
-            until = self._world.ns() + round(timeout_s * SECOND)
+            until = self._world.ns() + round(timeout_s * SECOND) + 1_000  # what a float loses
             self._world.advance(until, lambda: not inbox.empty())
         try:
             return inbox.get_nowait()

@@ -195,3 +195,10 @@ def test_messages_that_lay_unread_count_as_sent_as_early_as_the_rate_allowed() -
     assert any(rate.message(2 * SECOND) for _ in range(100))
     rate = MessageRate()
     assert any(rate.message(2 * SECOND, since=0) for _ in range(160))
+
+
+def test_a_burst_that_lay_unread_leaves_room_for_the_next_one() -> None:
+    """Sent at 0 s and at 1 s; the server was busy until 0.9 s, and cannot hold that against the client."""
+    rate = MessageRate()
+    assert not any(rate.message(900 * MILLI, since=0) for _ in range(45))
+    assert not any(rate.message(SECOND) for _ in range(45))

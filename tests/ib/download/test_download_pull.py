@@ -212,9 +212,8 @@ def test_data_that_ibs_exchange_does_not_have(world: World, tmp_path: Path) -> N
     with pytest.raises(ParameterError, match="EURUSD"):
         pulled(world, tmp_path, "EUR", sec_type="CASH")
     report = pulled(world, tmp_path, "SPX", "1d", "2024-05-01", sec_type="IND", exchange="CBOE", what="BID")
-    assert (
-        "no market data" in str(report).lower() or "No historical" in str(report) or "no bars" in str(report)
-    )
+    assert "No historical market data for SPX/IND" in str(report)
+    assert "try another --what" in str(report)
     assert not report.ok
 
 

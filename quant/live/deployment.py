@@ -1,0 +1,295 @@
+"""A deployment: what trades where, as a lock file that nothing may differ from afterwards.
+
+`data/deployments/<name>.lock.toml` says all of it; `data/live/<name>/` holds what becomes of it. A lock is written once.
+A person may change its limits, costs, delayed_ok and positions; whatever else changes makes another deployment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import backtrader as bt
+
+from quant.backtest.source import hashes
+from quant.core.barsize import bar_size
+from quant.core.orders import Kind
+from quant.core.sizing import parse_sizing
+from quant.core.targets import START_RULES
+from quant.core.version import version, versions_here
+from quant.errors import ConfigError, ParameterError, QuantError, WriteFailed
+from quant.oms.limits import Limits
+from quant.oms.outcome import Start
+from quant.store import atomic
+
+SCHEMA: Final = 1
+PAPER: Final = ("DU", "DF")  # how ids of paper accounts begin; a port says nothing, as anyone can change it
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,25}")  # it stands in every orderRef
+DECIDE: Final = ("backtrader", "TA-Lib", "numpy")  # libraries whose version a signal depends on
+# What a limit for real money must say; defaults are not enough there.
+MUST_SAY: Final = ("max_notional", "max_gross", "daily_loss")
+FREE: Final = ("created", "costs", "delayed_ok", "positions", "limits", "versions")  # no part of the journal's identity
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """A contract of a deployment, by IB's id; the rest is for people, and compared."""
+
+    symbol: str
+    con_id: int
+    sec_type: str
+    exchange: str
+    currency: str
+    multiplier: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What trades where. capital, limits: in the contracts' currency. history_start: a session date, ISO.
+
+    strategy: as one names it. sources: sha256 by module. limits: as Limits, by name; what lacks has its default.
+    """
+
+    name: str
+    strategy: str
+    class_name: str
+    params: Mapping[str, Any]
+    sources: Mapping[str, str]
+    contracts: tuple[Traded, ...]
+    bar: str
+    account: str
+    capital: float
+    history_start: str
+    what: str = "TRADES"
+    rth: bool = True
+    sizing: str | None = None
+    costs: str = "ib-fixed"
+    start_rule: str = "next-change"
+    positions: str = "baseline"
+    delayed_ok: bool = False
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+
+    @property
+    def paper(self) -> bool:
+        """True where the account's id is one of a paper account."""
+        return self.account.startswith(PAPER)
+
+    @property
+    def digest(self) -> str:
+        """What the journal knows it by: all that decides an order, limits apart."""
+        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in FREE}
+        facts["contracts"] = [dataclasses.asdict(c) for c in self.contracts]
+        text = json.dumps(facts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def risk(self) -> Limits:
+        """Return the limits. Raises ParameterError."""
+        return limits_of(self.limits)
+
+
+# ---------------------------------------------------------------- where it lies
+def lock_path(data: Path, name: str) -> Path:
+    """Return a deployment's lock file. Raises ParameterError for a name that no orderRef can hold."""
+    if not NAME.fullmatch(name):
+        reason = 'must be 1 to 26 of a-z, 0-9, "-" and "_": it stands in every orderRef. Give another: --name NAME'
+        raise ParameterError("name", name, reason)
+    return data / "deployments" / f"{name}.lock.toml"
+
+
+def live_folder(data: Path, name: str) -> Path:
+    """Return the folder of its journal, status, log and commands."""
+    return data / "live" / name
+
+
+def deployments(data: Path) -> list[str]:
+    """Return the names of all deployments."""
+    found = (data / "deployments").glob("*.lock.toml")
+    return sorted(f.name.removesuffix(".lock.toml") for f in found)
+
+
+def find_lock(given: str, data: Path) -> Path | None:
+    """Return the lock file that a name or path means, None if it means none."""
+    path = Path(given)
+    if path.name.endswith(".lock.toml"):
+        return path
+    return lock_path(data, given) if NAME.fullmatch(given) and lock_path(data, given).is_file() else None
+
+
+def default_name(strategy: str, symbols: Sequence[str], bar: str) -> str:
+    """Return a name for what trades; a long one ends in a hash."""
+    plain = re.sub(r"[^a-z0-9]+", "-", "-".join([strategy.rpartition(":")[2], *symbols, bar]).lower()).strip("-")
+    return plain if NAME.fullmatch(plain) else f"{plain[:19]}-{hashlib.sha256(plain.encode()).hexdigest()[:6]}"
+
+
+# ---------------------------------------------------------------- what it is made of
+def code_of(strategy: type[bt.Strategy]) -> dict[str, str]:
+    """Return the sha256 of the strategy's own modules."""
+    return hashes(strategy)
+
+
+def limits_of(values: Mapping[str, Any]) -> Limits:
+    """Return limits out of plain values. Raises ParameterError for what is no limit."""
+    known = {f.name: f for f in dataclasses.fields(Limits)}
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ParameterError(f"limits.{name}", value, f"there is no such limit; there are {', '.join(known)}")
+        made[name] = _limit(name, value, known[name].default)
+    return Limits(**made)
+
+
+def _limit(name: str, value: Any, default: Any) -> Any:
+    if name == "kinds":
+        try:
+            return frozenset(Kind(kind) for kind in value)
+        except ValueError as e:
+            raise ParameterError("limits.kinds", value, f"{e}; there are {', '.join(Kind)}") from None
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ParameterError(f"limits.{name}", value, "must be true or false")
+        return value
+    if value == "none":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ParameterError(f"limits.{name}", value, "must be a number")
+    return Decimal(str(value)) if name == "max_quantity" else value
+
+
+# ---------------------------------------------------------------- at rest
+def write(deployment: Deployment, path: Path) -> None:
+    """Write a lock file where there is none. Raises WriteFailed."""
+    plain = dataclasses.asdict(deployment)
+    tables = {name: plain.pop(name) for name in ("params", "sources", "limits", "versions")}
+    contracts = plain.pop("contracts")
+    lines = [
+        f"# Written by quant {version()}. It says what trades where; `quant paper` and `quant live` refuse what differs",
+        "# from it. A person may change limits, costs, delayed_ok and positions; for anything else begin another one.",
+        f"schema = {SCHEMA}",
+        *(f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None),
+    ]
+    for title, values in tables.items():
+        kept = {key: value for key, value in values.items() if value is not None}  # TOML has no None
+        lines += ["", f"[{title}]", *(f"{_key(key)} = {_toml(value)}" for key, value in kept.items())]
+    for one in contracts:
+        lines += ["", "[[contracts]]", *(f"{key} = {_toml(value)}" for key, value in one.items())]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.put(path, ("\n".join(lines) + "\n").encode())
+    except OSError as e:
+        raise WriteFailed(str(path), e.strerror or str(e)) from e
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    raise ParameterError("value", value, "cannot stand in a lock file: numbers, text, true and false can")
+
+
+def read(path: Path) -> Deployment:
+    """Return the deployment of a lock file. Raises ConfigError, which says where and what to do."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        reason = "there is no such file; see: quant deployments"
+        raise ConfigError(str(path), "lock", reason) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise ConfigError(str(path), "lock", f"cannot be read: {e}") from None
+    schema = content.pop("schema", None)
+    if schema != SCHEMA:
+        reason = f"is {schema!r}; this version of quant reads {SCHEMA}. Use the version that wrote it"
+        raise ConfigError(str(path), "schema", reason)
+    try:
+        contracts = tuple(Traded(**one) for one in content.pop("contracts", ()))
+        found = Deployment(contracts=contracts, **content)
+        _check(found, path)
+    except TypeError as e:
+        known = ", ".join(f.name for f in dataclasses.fields(Deployment))
+        raise ConfigError(str(path), "lock", f"{e}; a lock holds {known}") from None
+    except ParameterError as e:
+        raise ConfigError(str(path), e.name, f"{e.value!r}: {e.reason}") from None
+    return found
+
+
+def _check(found: Deployment, path: Path) -> None:
+    """Raise ParameterError for a value that cannot be."""
+    bar_size(found.bar)
+    parse_sizing(found.sizing, max(len(found.contracts), 1))
+    limits_of(found.limits)
+    bad = [
+        (not path.name == f"{found.name}.lock.toml", "name", found.name, f"is not that of the file, {path.name}"),
+        (not found.contracts, "contracts", (), "there is none"),
+        (not (isinstance(found.capital, int | float) and 0 < found.capital < math.inf), "capital", found.capital,
+         "must be a positive number"),
+        (found.start_rule not in START_RULES, "start_rule", found.start_rule, f"one of {', '.join(START_RULES)}"),
+        (found.positions not in tuple(Start), "positions", found.positions, f"one of {', '.join(Start)}"),
+    ]  # fmt: skip
+    for wrong, name, value, reason in bad:
+        if wrong:
+            raise ParameterError(name, value, reason)
+
+
+# ---------------------------------------------------------------- what changed since
+def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError if the strategy is not the one of the lock.
+
+    params: all of them. Also for another version of a library that signals depend on.
+    """
+    origin = str(path)
+    mend = f"Put it back, or begin another deployment: --name {deployment.name[:23]}-2"
+    if cls.__name__ != deployment.class_name:
+        raise ConfigError(origin, "strategy", f"the class was {deployment.class_name}, it is {cls.__name__} now. {mend}")
+    now = code_of(cls)
+    for name in sorted({*now, *deployment.sources}):
+        if now.get(name) != deployment.sources.get(name):
+            what = "is gone" if name not in now else "is new" if name not in deployment.sources else "has changed"
+            raise ConfigError(origin, f"sources.{name}", f"the file {what} since this deployment began. {mend}")
+    for name in sorted({*params, *deployment.params}):
+        if params.get(name) != deployment.params.get(name):
+            told = f"was {deployment.params.get(name)!r} when this deployment began, it is {params.get(name)!r} now"
+            raise ConfigError(origin, f"params.{name}", f"{told}. {mend}")
+    here = versions_here()
+    for name in DECIDE:
+        was = deployment.versions.get(name)
+        if was is not None and here[name] != was:
+            told = f"was {was} when this deployment began, {here[name]} is installed"
+            raise ConfigError(origin, f"versions.{name}", f"{told}. Install {name}=={was}, or begin another deployment")
+
+
+def check_live(deployment: Deployment, path: Path) -> None:
+    """Raise ConfigError for a lock that does not say all that real money needs."""
+    lacking = [name for name in MUST_SAY if name not in deployment.limits]
+    if lacking:
+        told = f"say {', '.join(lacking)} in [limits]: defaults are not enough for real money"
+        raise ConfigError(str(path), "limits", told)
+
+
+def load(path: Path) -> tuple[Deployment, QuantError | None]:
+    """Return a deployment for showing it; one that cannot be read gives the error, with its name only."""
+    try:
+        return read(path), None
+    except QuantError as e:
+        name = path.name.removesuffix(".lock.toml")
+        return Deployment(name, "", "", {}, {}, (), "", "", 1.0, ""), e

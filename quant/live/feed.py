@@ -1,0 +1,193 @@
+"""LiveFeed: closed bars of one contract as a backtrader feed, history first, then live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+
+from quant.backtest.feed import numbers
+from quant.core.bars import Bars
+from quant.core.barsize import BarSize
+from quant.core.instrument import Instrument
+from quant.core.zones import to_local
+from quant.errors import NotConnected
+from quant.ib.lookup import Found
+from quant.ib.states import State
+from quant.live.arriving import Gap
+from quant.live.incoming import Incoming, Wanted
+
+
+class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no types
+    """A feed of a live store; made by its `data`. The datetime line shows END on the exchange's clock.
+
+    Statuses: CONNECTED, DELAYED while history comes, LIVE from the newest closed bar on, CONNBROKEN while there is no
+    connection and then DELAYED again, NOTSUBSCRIBED where IB refuses the data: then the feed is over. So it is after
+    DISCONNECTED, which the store's end brings.
+    """
+
+    params = (("store", None), ("wanted", None), ("qcheck", 0.5))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: Wanted = self.p.wanted
+        self._incoming: Incoming | None = None
+        self._given = 0
+        self._due = False  # the store has let go the next bar
+        self._seen: Bars | None = None
+        self.is_newest = False  # the bar that came last was live, and no closed one waited behind it
+
+    # ------------------------------------------------------------ what a program may read
+    @property
+    def incoming(self) -> Incoming:
+        """What brings the bars. Raises NotConnected before the store's start."""
+        if self._incoming is None:
+            raise NotConnected(f"the bars of {self._name}", "the store is not started")
+        return self._incoming
+
+    @property
+    def found(self) -> Found:
+        """The contract, as IB told it."""
+        return self.incoming.found
+
+    @property
+    def instrument(self) -> Instrument:
+        """Its units."""
+        return self.found.instrument
+
+    @property
+    def con_id(self) -> int:
+        """IB's contract id."""
+        return self.instrument.con_id or 0
+
+    @property
+    def bar(self) -> BarSize:
+        """The size of its bars."""
+        return self.wanted.bar
+
+    @property
+    def bars(self) -> Bars:
+        """All bars that the feed has delivered."""
+        if self._seen is None or len(self._seen) != self._given:
+            self._seen = self.incoming.bars.upto(self._given)
+        return self._seen
+
+    @property
+    def status(self) -> int:
+        """The status that was told last."""
+        found: int = self._laststatus
+        return found
+
+    @property
+    def live(self) -> bool:
+        """True while bars come as they close."""
+        return bool(self.status == self.LIVE)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Stretches without bars that nobody could fill."""
+        return self.incoming.gaps
+
+    # ------------------------------------------------------------ for the store
+    def begin(self, incoming: Incoming) -> None:
+        """Take what brings the bars."""
+        self._incoming, self._given, self._due, self._seen = incoming, 0, False, None
+
+    @property
+    def next_end(self) -> int | None:
+        """The END of the next closed bar that was not delivered, None if there is none."""
+        bars = self.incoming.bars
+        return bars.end(self._given) if self._given < len(bars) else None
+
+    def let_go(self) -> None:
+        """Let the next bar be delivered."""
+        self._due = True
+
+    @property
+    def due(self) -> bool:
+        """True while a bar that was let go is not delivered."""
+        return self._due
+
+    def tell_status(self) -> None:
+        """Tell cerebro where the feed stands, if that has changed."""
+        found = self._now()
+        if found != self._laststatus:
+            if self._laststatus == self.CONNBROKEN and found in (self.LIVE, self.DELAYED):
+                self.put_notification(self.CONNECTED)
+            if found == self.LIVE:
+                self.put_notification(
+                    self.DELAYED
+                )  # always between a connection and LIVE, also without a bar
+            self.put_notification(found)
+
+    def _now(self) -> int:
+        incoming, waiting = self.incoming, len(self.incoming.bars) - self._given
+        state = self.p.store.session.state
+        status: int
+        if self.p.store.stopped or state in (State.CLOSED, State.IDLE):
+            status = self.DISCONNECTED
+        elif incoming.refused is not None and not waiting:
+            status = self.NOTSUBSCRIBED
+        elif state is not State.READY:
+            status = self.CONNBROKEN
+        elif self._laststatus == self.UNKNOWN:
+            status = self.CONNECTED
+        else:
+            late = incoming.catching_up or (incoming.delayed and not self.wanted.delayed_ok)
+            late = (
+                late or incoming.refused is not None or waiting > 1 or (waiting == 1 and not self._timely())
+            )
+            status = self.DELAYED if late else self.LIVE
+        return status
+
+    def _timely(self) -> bool:
+        """Return whether the next bar's END is not longer ago than a bar, so that it may be acted upon."""
+        end = self.next_end
+        return end is not None and self.p.store.clock() <= end + self.bar.ns
+
+    # ------------------------------------------------------------ for backtrader
+    def setenvironment(self, env: Any) -> None:
+        """Make the store known to cerebro."""
+        super().setenvironment(env)
+        env.addstore(self.p.store)
+
+    def islive(self) -> bool:
+        """Return True: cerebro takes bar by bar then."""
+        return True
+
+    def haslivedata(self) -> bool:
+        """Return whether a bar could be delivered without waiting."""
+        return self._due
+
+    def start(self) -> None:
+        """Begin; the store is started with it."""
+        super().start()
+        self._laststatus = self.UNKNOWN  # stock begins in CONNECTED, so that nobody is ever told that
+        self.p.store.start(data=self)
+        self.tell_status()
+
+    def stop(self) -> None:
+        """End; the store is stopped with it."""
+        super().stop()
+        self.p.store.stop()
+
+    def _load(self) -> bool | None:
+        if not self._due and not self.p.store.ask(self, self._qcheck):
+            over = self._laststatus in (self.DISCONNECTED, self.NOTSUBSCRIBED)
+            return False if over else None
+        self.tell_status()
+        bars = self.incoming.bars
+        row = bars.row(self._given)
+        end = bars.end(self._given)
+        lines = self.lines
+        lines.open[0], lines.high[0], lines.low[0], lines.close[0] = row.open, row.high, row.low, row.close
+        lines.volume[0], lines.openinterest[0] = row.volume, 0.0
+        lines.datetime[0] = self._number(end)
+        self.is_newest = self._laststatus == self.LIVE
+        self._given += 1
+        self._due = False
+        return True
+
+    def _number(self, end: int) -> float:
+        return float(numbers(to_local(np.array([end]), self.instrument.timezone))[0])

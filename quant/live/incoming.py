@@ -1,0 +1,311 @@
+"""One instrument's bars from IB: the stream that brings them, and what is asked of history for what lacks. No waiting.
+
+Everything happens in `advance`, on the thread that polls the session; what a stream brings meanwhile only queues.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from quant.core.bars import Bars
+from quant.core.barsize import DAY, SECOND, BarSize
+from quant.core.calendar import Calendar, calendar
+from quant.core.sessions import first_day
+from quant.errors import BrokerError, CompetingSession, DamagedAnswer, NoData, PacingViolation
+from quant.ib import requests
+from quant.ib.asking import Pending, Subscription
+from quant.ib.codec import Event
+from quant.ib.codes import Kind
+from quant.ib.contracts import ContractSpec
+from quant.ib.download.steps import LONGEST
+from quant.ib.lookup import Found
+from quant.ib.requests import EPOCH
+from quant.ib.session import Session
+from quant.ib.states import State
+from quant.live.arriving import Arriving, Gap, Row
+from quant.live.growing import GrowingBars
+from quant.store.query import Moment
+
+ASK_AGAIN: Final = 3 * SECOND  # of history, where its answer lacks something, or failed
+DELAYED_BY: Final = 120 * SECOND  # the newest rows are older: delayed data
+STREAM_AGAIN: Final = 30 * SECOND
+LATE_ROWS: Final = 3  # in a row; a single one is only late
+_AGAIN: Final = (
+    CompetingSession,
+    NoData,
+    PacingViolation,
+    DamagedAnswer,
+)  # of a stream; other errors are final
+
+Tell = Callable[..., None]  # message, the feed's name, more
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """What a feed is to bring; fields as those of Store.data."""
+
+    spec: ContractSpec
+    bar: BarSize
+    what: str = "TRADES"
+    rth: bool = True
+    history_start: Moment = None
+    history: Bars | None = None
+    source: str = "5s"
+    delayed_ok: bool = False
+
+
+class Incoming:
+    """The bars of one contract, closed ones only, from those that are `held` on.
+
+    clock: IB's time. gap_wait: ns that a bar that lacks something holds back what is behind it; what lacks at the
+    beginning is waited for without end. saw: is told that a moment has come. tell: takes what a person may see.
+    """
+
+    def __init__(
+        self, wanted: Wanted, found: Found, held: Bars, session: Session, *, clock: Callable[[], int],
+        saw: Callable[[int], None], gap_wait: int, tell: Tell,
+    ) -> None:  # fmt: skip
+        self.wanted, self.found = wanted, found
+        self.refused: BrokerError | None = None  # there will be no more bars
+        self.gaps: list[Gap] = []  # that were given up
+        self.delayed = False
+        self.catching_up = True
+        self._session, self._clock, self._saw = session, clock, saw
+        self._gap_wait, self._tell = gap_wait, tell
+        now = clock()
+        sessions = _calendar(found.instrument.calendar, now)
+        self.bars = GrowingBars(held, sessions)
+        after = int(held.start[-1]) if len(held) else now - now % wanted.bar.ns - 1
+        self._arriving = Arriving(
+            found.instrument, wanted.bar, sessions, wanted.rth, after, now=now, what=wanted.what,
+            updates=wanted.source == "updates",
+        )  # fmt: skip
+        self._first = True  # what lacks at the beginning is not there yet
+        self._late_rows = 0
+        self._raw: deque[Event] = deque()
+        self._stream: Subscription | None = None
+        self._stream_at = now
+        self._pending: tuple[Pending[requests.HistoricalBars], Gap, int] | None = None
+        self._ask_at = self._lacks_since = 0
+        self._subscribe()
+
+    @property
+    def connected(self) -> bool:
+        """True while the stream runs; days have none."""
+        ready = self._session.state is State.READY
+        return ready and (self._stream is None or self._stream.starts > 0 or not self.wanted.bar.intraday)
+
+    def settled(self) -> int:
+        """Return up to when all ENDs of bars are known."""
+        return 1 << 62 if self.refused is not None else self._arriving.settled(self._clock())
+
+    def stop(self) -> None:
+        """End the stream."""
+        if self._stream is not None:
+            self._session.unsubscribe(self._stream)
+            self._stream = None
+
+    # ------------------------------------------------------------ what is due
+    def advance(self) -> None:
+        """Take what came, close what is whole, ask for what lacks."""
+        if self.refused is not None:
+            return
+        self._take()
+        now = self._clock()
+        if self._session.state is not State.READY:
+            self.catching_up, self._lacks_since = True, 0
+        if self._stream is None and self.wanted.bar.intraday and now >= self._stream_at:
+            self._subscribe()
+        self._answered()
+        self._close(now)
+        gap = self._arriving.missing(now)
+        if gap is None:
+            self._lacks_since = 0
+            if self.connected:
+                self.catching_up = self._first = False
+            return
+        self._lacks_since = self._lacks_since or now
+        if self._pending is None and now >= self._ask_at and self._session.state is State.READY:
+            self._ask(gap, now)
+        elif not self._first and now >= self._lacks_since + self._gap_wait and self.connected:
+            self._give_up(now)
+
+    def _close(self, now: int) -> None:
+        for row in self._arriving.closed(now):
+            self.bars.append(row)
+
+    def _give_up(self, now: int) -> None:
+        found = self._arriving.give_up(now)
+        self.gaps += found
+        self._lacks_since = 0
+        for gap in found:
+            self._tell("data_gap", self._name, gap)
+        self._close(now)
+
+    # ------------------------------------------------------------ history
+    def _ask(self, gap: Gap, now: int) -> None:
+        """Ask for what lacks, of small bars as much of it as IB gives at once."""
+        wanted, longest = self.wanted, LONGEST[self.wanted.bar].seconds
+        size, until, end = wanted.bar, now, None
+        if longest is not None and now - gap.start > (longest - 60) * SECOND:
+            until = (gap.start // SECOND + longest - 60) * SECOND
+            end = EPOCH + timedelta(seconds=until // SECOND)
+        length = _duration(until - gap.start + 2 * size.ns, size)
+        spec = self.found.facts.spec
+        request = requests.historical_bars(spec, size, length, end, wanted.what, rth=wanted.rth)
+        self._pending = self._session.begin(request), gap, until
+
+    def _answered(self) -> None:
+        if self._pending is None or not self._pending[0].done:
+            return
+        (pending, gap, at), self._pending = self._pending, None
+        self._ask_at = self._clock() + ASK_AGAIN
+        try:
+            answer = pending.result()
+            rows = [self._row(row) for row in answer.rows]
+        except (BrokerError, ValueError) as e:
+            self._tell("notice", self._name, f"history failed: {e}")
+            return
+        if (
+            any(not 0.0 < row.low <= row.high < math.inf for row in rows)
+            and self.found.instrument.sec_type == "STK"
+        ):
+            self._tell("notice", self._name, "history came with prices that cannot be; it is asked for again")
+            return
+        self._compare(rows)
+        self._arriving.answer(rows, gap, at)
+
+    def _compare(self, rows: Sequence[Row]) -> None:
+        """Tell of bars that history has with other values now."""
+        count = len(self.bars)
+        held = {row.start: row for row in map(self.bars.row, range(max(count - 5, 0), count))}
+        for row in rows:
+            before = held.get(row.start)
+            if before is not None and before != row:
+                self._tell("revised", self._name, before, row)
+
+    # ------------------------------------------------------------ the stream
+    def _subscribe(self) -> None:
+        wanted, spec = self.wanted, self.found.facts.spec
+        if not wanted.bar.intraday:
+            return
+        if wanted.source == "updates":
+            stream = requests.live_bars(
+                spec, wanted.bar, _duration(2 * wanted.bar.ns, wanted.bar), wanted.what, rth=wanted.rth
+            )
+        else:
+            stream = requests.real_time_bars(spec, wanted.what, rth=wanted.rth)
+        self._stream = self._session.subscribe(stream, self._raw.append)
+
+    def _take(self) -> None:
+        while self._raw:
+            name, args = self._raw.popleft()
+            try:
+                if name == "realtimeBar":
+                    self._piece(self._row((str(args[1]), *args[2:7])))
+                elif name == "historicalDataUpdate":
+                    self._piece(self._row(args[1]))
+            except (ValueError, ArithmeticError) as e:
+                self._tell("notice", self._name, f"a row cannot be read: {e}")
+            if name == "restarted":
+                self.catching_up = True
+            elif name == "note" and args[0].kind is Kind.DELAYED:
+                self._late()
+            elif name == "failed":
+                self._failed(args[0])
+
+    def _piece(self, row: Row) -> None:
+        now, end = self._clock(), row.start + (0 if self.wanted.source == "updates" else 5 * SECOND)
+        self._late_rows = self._late_rows + 1 if now - end > DELAYED_BY + self._length else 0
+        if self._late_rows >= LATE_ROWS:
+            self._late()
+        seen = self._arriving.take(row, now)
+        if seen.name in ("NEW", "SAME"):
+            self._saw(end)
+        if seen.name in ("REVISED", "LATE", "UNUSABLE"):
+            self._tell("odd_row", self._name, seen.value, row)
+
+    @property
+    def _length(self) -> int:
+        return self.wanted.bar.ns if self.wanted.source == "updates" else 0
+
+    def _late(self) -> None:
+        if not self.delayed:
+            self.delayed = True
+            mend = (
+                "orders wait for live data"
+                if not self.wanted.delayed_ok
+                else "taken as live, as was asked for"
+            )
+            self._tell("delayed", self._name, f"IB sends delayed data; {mend}")
+
+    def _failed(self, error: BrokerError) -> None:
+        self._stream, self._stream_at = None, self._clock() + STREAM_AGAIN
+        self.catching_up = True
+        if not isinstance(error, _AGAIN):
+            self.refused = error
+        self._tell("notice", self._name, str(error))
+
+    # ------------------------------------------------------------ small parts
+    @property
+    def _name(self) -> str:
+        return self.found.instrument.symbol
+
+    def _row(self, row: Sequence[Any]) -> Row:
+        """Return a row of IB's. Raises ValueError."""
+        text, volume = str(row[0]), float(row[5])
+        opened, high, low, close = (float(value) for value in row[1:5])
+        traded = volume if self.wanted.what == "TRADES" and volume >= 0.0 else 0.0
+        return Row(_start(text, self.wanted.bar), opened, high, low, close, traded)
+
+
+def _start(text: str, bar: BarSize) -> int:
+    if bar.intraday:
+        return int(text) * SECOND
+    day = np.array([f"{text[:4]}-{text[4:6]}-{text[6:8]}"], dtype="datetime64[D]")
+    return int(first_day(day, bar.unit).astype("datetime64[ns]").view(np.int64)[0])
+
+
+def _duration(length: int, bar: BarSize) -> str:
+    """Return the shortest duration of IB's that covers `length` ns."""
+    days = -(-length // DAY)
+    if bar.unit == "mo":
+        return f"{days // 28 + 1} M"
+    if bar.unit == "w":
+        return f"{days // 7 + 1} W"
+    if bar.intraday and days <= 1:
+        return f"{max(-(-length // SECOND), 30)} S"
+    return f"{days + 1} D" if days < 365 else f"{days // 365 + 1} Y"
+
+
+def _calendar(name: str | None, now: int) -> Calendar | None:
+    if name is None:
+        return None
+    year = 1970 + int(np.datetime64(now, "ns").astype("datetime64[Y]").astype(np.int64))
+    return calendar(name, year, year)
+
+
+def no_bars(found: Found, wanted: Wanted) -> Bars:
+    """Return bars of a contract, none of them."""
+    none = np.empty(0)
+    start = np.empty(0, dtype=np.int64)
+    return Bars(
+        found.instrument,
+        wanted.bar,
+        start,
+        none,
+        none,
+        none,
+        none,
+        none,
+        wanted.what,
+        wanted.rth,
+        source="ib",
+    )

@@ -1,0 +1,305 @@
+"""Store: backtrader's store over TWS. It owns the session, brings the feeds' bars, and tells the broker of the link.
+
+Everything happens on the thread of the strategy, in `pump`. Feeds get bars by steps: all bars of one END together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from quant.backtest.feed import timeframe_of
+from quant.core.bars import Bars
+from quant.core.barsize import SECOND, BarSize, bar_size
+from quant.errors import NotConnected, ParameterError, RequestTimeout
+from quant.ib import requests
+from quant.ib.asking import Pending
+from quant.ib.codec import Event
+from quant.ib.codes import Kind
+from quant.ib.contracts import ContractSpec
+from quant.ib.download.pull import WHAT, describe
+from quant.ib.lookup import ContractCache, find_contract
+from quant.ib.orders import Orders
+from quant.ib.session import Session
+from quant.ib.states import State
+from quant.live.clock import IbClock
+from quant.live.feed import LiveFeed
+from quant.live.incoming import Incoming, Wanted
+from quant.live.past import past_bars
+from quant.oms.setup import Alarm, Link
+from quant.store import data_folder
+from quant.store.query import Moment
+
+MEASURE_S: Final = 60.0  # between questions for IB's time
+SOURCES: Final = ("5s", "updates")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_AT_ONCE: Final = 100  # polls without waiting before bars are closed; a flood must not starve the strategy
+
+
+class Broker(Protocol):
+    """What the store tells a broker."""
+
+    def flush(self) -> None:
+        """Send what the strategy decided."""
+
+    def on_link(self, event: Link) -> None:
+        """Take what became of the connection."""
+
+    def alarms(self) -> list[Alarm]:
+        """Return what a person should see."""
+
+
+class Store:
+    """A connection to TWS or IB Gateway for backtrader programs; it may be started once.
+
+    account: "" = the only one of the login. data: the data folder; else as q.bars finds it. session: an open or fresh
+    one in place of host, port and client_id; it stays open at the end. clock: IB's time, UTC ns; measured by default.
+    gap_wait_s: how long a bar that lacks something is waited for, and holds back those of other feeds.
+    """
+
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 7497, client_id: int = 1, account: str = "", *,
+        data: str | Path | None = None, session: Session | None = None, clock: Callable[[], int] | None = None,
+        gap_wait_s: float = 15.0,
+    ) -> None:  # fmt: skip
+        self.session = Session(host, port, client_id) if session is None else session
+        self.account = account
+        self.feeds: list[LiveFeed] = []
+        self.stopped = False
+        self._own = session is None
+        self._ib_clock = IbClock(monotonic=self.session.timer.now)
+        self.clock: Callable[[], int] = self._ib_clock if clock is None else clock
+        self.orders = Orders(self.session, now=lambda: _EPOCH + timedelta(microseconds=self.clock() // 1000))
+        self._folder = data_folder(data)
+        self._gap_wait = round(gap_wait_s * SECOND)
+        self._started = False
+        self._broker: Broker | None = None
+        self._notes: deque[tuple[str, tuple[Any, ...], dict[str, Any]]] = deque()
+        self._asked: set[LiveFeed] = set()  # feeds that asked for a bar in this pass of cerebro's loop
+        self._measure_at = 0.0
+        self._measuring: Pending[datetime] | None = None
+        self.session.listen(self._heard, "state", "notice")
+
+    # ------------------------------------------------------------ feeds and broker
+    def data(
+        self, symbol: str | ContractSpec, bar: str | BarSize = "1m", *, history_start: Moment = None,
+        history: Bars | None = None, sec_type: str = "STK", exchange: str = "", currency: str = "", expiry: str = "",
+        con_id: int | None = None, what: str = "TRADES", rth: bool = True, source: str = "5s",
+        delayed_ok: bool = False, **options: Any,
+    ) -> LiveFeed:  # fmt: skip
+        """Return a feed: bars of the store's data folder since `history_start`, what IB has since, then live ones.
+
+        symbol to con_id, what, rth: as of q.pull, which also brings what the folder lacks; history_start: as `start`
+        of q.bars, None = some days before now. history: these bars in its place, and nothing is pulled. source: "5s"
+        makes bars of IB's 5-second ones; "updates" takes the bars that IB keeps up to date, which cannot be proven
+        whole. Bars of a day and more come from history after the close. delayed_ok: go LIVE with delayed data too.
+        options: of backtrader's feeds (name, qcheck ...). Raises ParameterError.
+        """
+        size = bar_size(bar)
+        spec = (
+            symbol
+            if isinstance(symbol, ContractSpec)
+            else describe(symbol, sec_type, exchange, currency, expiry, con_id)
+        )
+        if self._started:
+            raise ParameterError("symbol", str(spec), "feeds are made before the store is started")
+        if what not in WHAT[:4]:
+            raise ParameterError("what", what, f"live bars are of {', '.join(WHAT[:4])}")
+        if what == "TRADES" and spec.sec_type == "CASH":
+            what = "MIDPOINT"  # currencies have no trades; as q.pull
+        if source not in SOURCES:
+            raise ParameterError("source", source, f"one of {', '.join(SOURCES)}")
+        if size.ns < 5 * SECOND:
+            raise ParameterError("bar", size, "IB's live bars have 5 seconds and more")
+        timeframe, compression = timeframe_of(size)
+        wanted = Wanted(spec, size, what, rth, history_start, history, source, delayed_ok)
+        options = {
+            "timeframe": timeframe, "compression": compression, "name": spec.local_symbol or spec.symbol, **options
+        }  # fmt: skip
+        made: Any = LiveFeed  # backtrader's metaclass takes the arguments
+        feed: LiveFeed = made(dataname=str(spec), store=self, wanted=wanted, **options)
+        self.feeds.append(feed)
+        return feed
+
+    getdata = data
+
+    def attach(self, broker: Broker) -> None:
+        """Let a broker know of the link from now on, and send what a step decided as soon as it is over."""
+        self._broker = broker
+        if self.session.state is State.READY:
+            broker.on_link(Link.UP)
+
+    def getbroker(self) -> Broker:
+        """Return the broker that was attached. Raises NotConnected."""
+        if self._broker is None:
+            raise NotConnected("the broker", "none was attached to this store")
+        return self._broker
+
+    # ------------------------------------------------------------ start and stop
+    def start(self, data: Any = None, broker: Any = None) -> None:
+        """Connect, look up the contracts, bring the history of all feeds. Only the first call does something.
+
+        Raises CannotConnect, ParameterError for an account that is not there, and what q.pull raises; every wait ends.
+        """
+        if self._started:
+            if self.stopped:
+                raise NotConnected("the store", "it was stopped; make a new one")
+            return
+        self._started = True
+        if self.session.state is State.IDLE:
+            self.session.connect()
+        self._check_account()
+        self._ib_clock.told(_ns(self.session.ask(requests.current_time())))
+        cache = ContractCache(self._folder)
+        now = _EPOCH + timedelta(microseconds=self.clock() // 1000)
+        found = [find_contract(self.session, feed.wanted.spec, now, cache) for feed in self.feeds]
+        wanted = [feed.wanted for feed in self.feeds]
+        held = past_bars(self.session, found, wanted, self._folder, now)
+        for feed, one, bars in zip(self.feeds, found, held, strict=True):
+            self.orders.know(one)
+            feed.begin(
+                Incoming(
+                    feed.wanted, one, bars, self.session, clock=self.clock, saw=self._ib_clock.saw,
+                    gap_wait=self._gap_wait, tell=self.put_notification,
+                )
+            )  # fmt: skip
+
+    def _check_account(self) -> None:
+        there = self.session.accounts
+        if self.account in there:
+            return
+        if self.account or len(there) != 1:
+            raise ParameterError(
+                "account", self.account, f"TWS is logged in to {', '.join(there)}; name one of these"
+            )
+        self.account = there[0]
+
+    def stop(self) -> None:
+        """End: no feed delivers any more. From any thread, and more than once."""
+        if self.stopped:
+            return
+        self.stopped = True
+        if self._own:
+            self.session.close()
+            return
+        for feed in self.feeds:
+            if feed._incoming is not None:
+                feed._incoming.stop()
+
+    # ------------------------------------------------------------ the loop
+    def pump(self, timeout_s: float = 0.0) -> bool:
+        """Take what TWS sent, at the latest after `timeout_s`, and bring the feeds up to it; return if there was news.
+
+        Reports about orders stay in `orders`: those are the broker's to take.
+        """
+        if self.stopped or self._closed:
+            self._tell_status()
+            return False
+        news = self.session.poll(timeout_s)
+        for _ in range(_AT_ONCE if news else 0):  # a bar that comes twice is whole only with its second form
+            if self._closed or not self.session.poll(0.0):
+                break
+        self._measure()
+        for feed in self.feeds:
+            feed.incoming.advance()
+        self._tell_status()
+        return news
+
+    @property
+    def _closed(self) -> bool:
+        return self.session.state is State.CLOSED
+
+    def ask(self, feed: LiveFeed, timeout_s: float) -> bool:
+        """Return whether `feed` may deliver its next bar now; wait for it where no other feed would wait too.
+
+        All bars of one END are let go together, at the beginning of a pass of cerebro's loop: a feed that has been
+        told that there is nothing gets nothing in that pass, or its bar would come a step later than its equals.
+        """
+        if self._asked - {feed} or any(f.due for f in self.feeds):
+            self._asked.add(feed)
+            return feed.due
+        self._asked.add(feed)
+        if not self._let_go():
+            self.pump(timeout_s)
+            self._let_go()
+        return feed.due
+
+    def _let_go(self) -> bool:
+        """Let go the bars of the next END, if every feed knows by now whether it has one."""
+        ends = [feed.next_end for feed in self.feeds]
+        first = min((end for end in ends if end is not None), default=None)
+        if first is None or self.stopped:
+            return False
+        waits = (f for f, end in zip(self.feeds, ends, strict=True) if end is None)
+        if any(feed.incoming.settled() < first for feed in waits):
+            return False
+        for feed, end in zip(self.feeds, ends, strict=True):
+            if end == first:
+                feed.let_go()
+        return True
+
+    def _tell_status(self) -> None:
+        for feed in self.feeds:
+            if feed._started:
+                feed.tell_status()
+
+    # ------------------------------------------------------------ notifications
+    def put_notification(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Queue a message for cerebro's notify_store."""
+        self._notes.append((msg, args, kwargs))
+
+    def get_notifications(self) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+        """Return the messages since the last call. Cerebro asks at the beginning of each pass of its loop."""
+        self._asked.clear()
+        if self._broker is not None:
+            self._broker.flush()
+            for alarm in self._broker.alarms():
+                self.put_notification("alarm", alarm)
+        found = list(self._notes)
+        self._notes.clear()
+        return found
+
+    def _heard(self, event: Event) -> None:
+        """Tell of the link."""
+        link: Link | None = None
+        if event.name == "notice":
+            verdict = event.args[0].verdict
+            self.put_notification("notice", "", f"{verdict.code}: {verdict.text}")
+            if verdict.kind in (Kind.BACK_DATA_LOST, Kind.BACK_DATA_KEPT):
+                link = Link.BACK
+        else:
+            old, new, trouble = event.args
+            self.put_notification("state", new.value, "" if trouble is None else str(trouble))
+            if new is State.CUT:
+                link = Link.CUT
+            elif new is State.READY and old is not State.CUT:
+                link = Link.UP
+            elif new in (State.WAITING, State.IDLE, State.CLOSED):
+                link = Link.LOST
+        if link is not None and self._broker is not None:
+            self._broker.on_link(link)
+
+    # ------------------------------------------------------------ IB's time
+    @property
+    def clock_offset_s(self) -> float | None:
+        """This machine's clock minus IB's, in seconds; None before the start."""
+        return self._ib_clock.offset_s
+
+    def _measure(self) -> None:
+        now = self.session.timer.now()
+        if self._measuring is not None and self._measuring.done:
+            pending, self._measuring = self._measuring, None
+            if pending.error is None:
+                self._ib_clock.told(_ns(pending.result()))
+            elif isinstance(pending.error, RequestTimeout):
+                self.put_notification("notice", "", f"IB's time is not known: {pending.error}")
+        if self._measuring is None and now >= self._measure_at and self.session.state is State.READY:
+            self._measure_at = now + MEASURE_S
+            self._measuring = self.session.begin(requests.current_time())
+
+
+def _ns(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000

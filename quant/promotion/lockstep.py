@@ -1,0 +1,214 @@
+"""Time in a rehearsal: it stands still until both ends of the wire have said all they have to say, then goes on.
+
+A simulated TWS and its client share one process and one thread: its event loop runs only while the client waits.
+Between them is a real socket on loopback, which the client's own reader thread reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import select
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from quant.core.barsize import SECOND
+from quant.ib.wire import Closed, Inbox, Item, Wire
+from quant.tws.server import HOST, Server
+
+TURNS: Final = 3  # of the event loop: what lies in a socket is read, worked on and answered by then
+_TRIES: Final = 10
+_END_S: Final = 5.0  # real seconds that a reader may take to end
+
+
+class Lockstep:
+    """The timer of a session, the clock of both ends, and the connection between them.
+
+    moments: (n,) int64 UTC ns, rising, at which something is to happen: time goes from one to the next where the
+    client has nothing to do (`calm`), else no further than it asked to wait. The server has a step clock.
+    """
+
+    def __init__(self, server: Server, moments: Sequence[int]) -> None:
+        self.calm = False
+        self._server = server
+        self._moments = np.unique(np.asarray(moments, dtype=np.int64))
+        self._now = self._origin = server.clock.now()
+        self._loop = asyncio.new_event_loop()
+        self._port = 0
+        self._line: _Line | None = None
+        self._inbox: Inbox | None = None
+
+    # ------------------------------------------------------------ both ends
+    @contextlib.contextmanager
+    def served(self) -> Iterator[None]:
+        """Serve meanwhile. Raises RuntimeError in a thread whose own event loop runs."""
+        self._server.tws.warm(self._now)
+        try:
+            self._port = self._loop.run_until_complete(self._server.start())
+            yield
+        finally:
+            with contextlib.suppress(RuntimeError):
+                self._loop.run_until_complete(self._server.stop())
+            self._loop.close()
+
+    def open_link(self, inbox: Inbox) -> Wire:
+        """Connect, for a Session. Raises CannotConnect."""
+        self._line, self._inbox = None, None
+        wire = Wire.open(HOST, self._port, inbox, clock=self.now, connect=self._connect)
+        self._inbox = inbox
+        return wire
+
+    def _connect(self, address: tuple[str, int], timeout_s: float) -> Any:
+        self._line = _Line(socket.create_connection(address, timeout_s), self._turn)
+        return self._line
+
+    # ------------------------------------------------------------ time
+    @property
+    def moment(self) -> int:
+        """The time, UTC ns."""
+        return self._now
+
+    @property
+    def over(self) -> bool:
+        """True once the last of the moments has come."""
+        return self._now >= int(self._moments[-1])
+
+    def now(self) -> float:
+        """Return seconds since the beginning."""
+        return (self._now - self._origin) / SECOND
+
+    def get(self, inbox: Inbox, timeout_s: float) -> Item:
+        """Return the next item; where there is none and the client waits, let time go on and look again."""
+        item = self._next(inbox)
+        if item is None and timeout_s > 0.0:
+            self._go_on(timeout_s)
+            item = self._next(inbox)
+        return item
+
+    def _go_on(self, timeout_s: float) -> None:
+        row = int(np.searchsorted(self._moments, self._now, side="right"))
+        ahead = int(self._moments[row]) if row < len(self._moments) else None
+        until = self._now + max(round(timeout_s * SECOND), 1)
+        if ahead is not None:
+            until = ahead if self.calm else min(until, ahead)
+        if not self.calm:
+            due = self._server.tws.next_at(self._now)
+            until = until if due is None else max(min(until, due), self._now + 1)
+        self._now = until
+        self._turn(until)
+
+    def _next(self, inbox: Inbox) -> Item:
+        with contextlib.suppress(queue.Empty):
+            return self._taken(inbox.get_nowait())
+        if inbox is not self._inbox or self._line is None:
+            return None
+        if self._line.unread:
+            self._turn()
+        self._line.settle()
+        if self._line.over:  # its reader says so, and ends
+            with contextlib.suppress(queue.Empty):
+                return self._taken(inbox.get(timeout=_END_S))
+        with contextlib.suppress(queue.Empty):
+            return self._taken(inbox.get_nowait())
+        return None
+
+    def _taken(self, item: Item) -> Item:
+        if isinstance(item, Closed):
+            self._line = None
+        return item
+
+    def _turn(self, moment: int | None = None) -> None:
+        """Let the server do what is due at `moment`, and read and answer what came."""
+        if self._line is not None:
+            self._line.unread = False
+        self._loop.run_until_complete(self._turns(moment))
+
+    async def _turns(self, moment: int | None) -> None:
+        if moment is not None:
+            self._server.step_to(moment)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+
+class _Line:
+    """The client's socket; it knows whether all that came has been taken and worked on by the reader.
+
+    unread: something was sent that the server has not read. over: nothing more comes.
+    """
+
+    def __init__(self, sock: socket.socket, turn: Any) -> None:
+        self.unread = True
+        self.over = False
+        self._sock = sock
+        self._turn = turn
+        self._owner = threading.get_ident()
+        self._calm = threading.Condition()
+        self._busy = True  # until the reader asks for the first time
+
+    def settle(self) -> None:
+        """Wait until the reader waits, and there is nothing for it to read."""
+        with self._calm:
+            while not self.over and (self._busy or self._readable(0.0)):
+                self._calm.wait(1.0)
+
+    def _readable(self, timeout_s: float | None) -> bool:
+        return bool(select.select([self._sock], [], [], timeout_s)[0])
+
+    # ------------------------------------------------------------ as a socket
+    def recv(self, size: int) -> bytes:
+        """Return what came; while it waits in the thread of the rehearsal, the server works."""
+        if threading.get_ident() == self._owner:
+            for _ in range(_TRIES):
+                if self._readable(0.0):
+                    return self._sock.recv(size)
+                self._turn()
+            raise TimeoutError  # the server has said all that it ever will
+        with self._calm:
+            self._busy = False
+            self._calm.notify_all()
+        try:
+            while not self._readable(1.0):
+                pass
+            with self._calm:
+                self._busy = True
+                data = self._sock.recv(size)
+        except (OSError, ValueError):
+            self._end()
+            raise
+        if not data:
+            self._end()
+        return data
+
+    def _end(self) -> None:
+        with self._calm:
+            self.over = True
+            self._calm.notify_all()
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of `data`."""
+        self.unread = True
+        self._sock.sendall(data)
+
+    def settimeout(self, timeout_s: float | None) -> None:
+        """Set how long an operation may take."""
+        self._sock.settimeout(timeout_s)
+
+    def setsockopt(self, *args: Any) -> None:
+        """Set an option."""
+        self._sock.setsockopt(*args)
+
+    def shutdown(self, how: int) -> None:
+        """End it for both sides."""
+        self._sock.shutdown(how)
+
+    def close(self) -> None:
+        """Give it back."""
+        self._sock.close()
+        self._end()
+
+

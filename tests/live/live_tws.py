@@ -1,0 +1,101 @@
+"""The simulated TWS at noon in New York, its time flying, and a program that watches a feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import backtrader as bt
+
+from quant.core.barsize import SECOND
+from quant.ib import requests
+from quant.ib.session import Session
+from quant.live import LiveFeed
+from quant.tws.exchange.clock import Clock
+from quant.tws.faults import Fault, Faults
+from quant.tws.program import Tws, simulated
+from quant.tws.server import Server, outside_ns, running
+
+NOON = int(datetime(2024, 5, 15, 16, 0, tzinfo=UTC).timestamp()) * SECOND  # a Wednesday
+TODAY = "2024-05-15"
+SPEED = 300.0  # a minute in a fifth of a second
+
+
+@contextmanager
+def flying(
+    faults: Iterable[Fault] = (), start: int = NOON, speed: float = SPEED, tws: Tws | None = None
+) -> Iterator[int]:
+    """Give its port."""
+    clock = Clock(outside_ns, speed=speed, start=start)
+    tws = simulated(rate_limited=False) if tws is None else tws
+    with running(Server(tws, clock, faults=Faults(faults))) as port:
+        yield port
+
+
+class Watch(bt.Strategy):  # type: ignore[misc]
+    """Keeps all that it is told, and ends after so many live bars of its first feed. steps: ENDs of each step."""
+
+    params = dict(bars=4)
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []  # feed, status
+        self.said: list[tuple[Any, ...]] = []
+        self.steps: list[dict[str, int]] = []
+        self.live = 0
+        self._lengths = [0] * len(self.datas)
+
+    def notify_data(self, data: Any, status: int, *args: Any, **kwargs: Any) -> None:
+        self.told.append((data._name, data._getstatusname(status)))
+
+    def notify_store(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        self.said.append((msg, *args))
+
+    def prenext(self) -> None:
+        self.next()
+
+    def next(self) -> None:
+        new = [d for n, d in enumerate(self.datas) if len(d) > self._lengths[n]]
+        self._lengths = [len(d) for d in self.datas]
+        self.steps.append({d._name: int(d.bars.end[-1]) for d in new})
+        for data in new:
+            bars = data.bars
+            assert len(bars) == len(data)
+            assert (bars.close[-1], bars.volume[-1]) == (data.close[0], data.volume[0])
+        if self.data in new and self.data.is_newest:
+            self.live += 1
+            if self.live >= self.p.bars:
+                self.env.runstop()
+
+
+def watch(*feeds: LiveFeed, bars: int = 4) -> Watch:
+    """Run a plain backtrader program over the feeds, to the end."""
+    cerebro = bt.Cerebro(stdstats=False)
+    for feed in feeds:
+        cerebro.adddata(feed)
+    cerebro.addstrategy(Watch, bars=bars)
+    (found,) = cerebro.run()
+    assert isinstance(found, Watch)
+    return found
+
+
+def statuses(found: Watch, name: str = "SPY") -> list[str]:
+    return [status for feed, status in found.told if feed == name]
+
+
+Bar = tuple[int, float, float, float, float, float]
+
+
+def served(port: int, feed: LiveFeed, duration: str = "1 D") -> dict[int, Bar]:
+    """What TWS serves as history by now, by start."""
+    with Session(port=port, client_id=99) as session:
+        session.connect()
+        request = requests.historical_bars(feed.found.facts.spec, feed.bar, duration)
+        rows = session.ask(request).rows
+    return {int(r[0]) * SECOND: (int(r[0]) * SECOND, *r[1:6]) for r in rows}
+
+
+def delivered(feed: LiveFeed) -> list[Bar]:
+    b = feed.bars
+    return list(zip(*(getattr(b, n).tolist() for n in ("start", "open", "high", "low", "close", "volume")), strict=True))
