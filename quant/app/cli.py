@@ -72,6 +72,14 @@ COMMANDS: Table = {
     "walkforward": ("quant.app.walkforward:walkforward", "Choose on the past, trade what follows."),
     "check": ("quant.app.check:check", "Check a strategy for look-ahead and other faults."),
     "tws": ("quant.app.tws:tws", "Serve a simulated TWS on this machine."),
+    "paper": ("quant.app.live:paper", "Trade on a paper account, or on the simulated TWS."),
+    "live": ("quant.app.live:live", "Trade real money with a deployment."),
+    "deployments": ("quant.app.live_control:deployments", "List the deployments."),
+    "status": ("quant.app.live_control:status", "Show what deployments do."),
+    "stop": ("quant.app.live_control:stop", "Stop a deployment; protective orders stay."),
+    "halt": ("quant.app.live_control:halt", "Cancel entries and send nothing more until cleared."),
+    "reduce-only": ("quant.app.live_control:reduce_only", "Send only what makes positions smaller."),
+    "flatten": ("quant.app.live_control:flatten", "Halt, and close all that is held."),
     "config": (
         {"show": ("quant.app.config_show:show", "Show every setting and where it came from.")},
         "Settings of quant.toml.",
@@ -219,7 +227,7 @@ cli = Root(
         click.Option(["--version"], is_flag=True, expose_value=False, callback=_version, help="Show the version."),
     ],
     epilog="Exit codes: 0 ok, 1 findings or a difference, 2 usage, 3 configuration or strategy, 4 data, "
-    "5 broker or connection, 70 a fault of quant, 130 interrupted.",
+    "5 broker or connection, 6 safety stop, 70 a fault of quant, 130 interrupted.",
 )  # fmt: skip
 
 

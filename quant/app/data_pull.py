@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NO_DATA: Final = 4  # exit codes, as those of quant.app.cli
 INTERRUPTED: Final = 130
 ASKED_S: Final = 900.0  # a plan that takes longer is agreed on first, where somebody can be asked
-GO_ON: Final = "stopped; what arrived is kept: the same command again goes on from there"
+GO_ON: Final = "what arrived is kept: the same command again goes on from there"
 SOURCES: Final = ("ib", "simulated")  # under which pulled bars are kept
 
 
@@ -239,13 +239,17 @@ def _shown(plan: Plan, report: PullReport, then: bool) -> Result:
     """Return what came as a result, and say the errors on stderr."""
     errors = [e for p in report.series if (e := p.error) is not None] + [f.error for f in report.failed]
     if not wants_json():
-        for e in errors:
-            output.note(f"error: {e}")
+        for told in dict.fromkeys(map(str, errors)):  # a full disk or a lost line ends every series alike
+            output.note(f"error: {told}")
+    held = [p for p in report.series if p.first is not None]
     if report.interrupted:
+        output.note(f"stopped; {GO_ON}")
+    elif any(p.error is not None for p in held):
         output.note(GO_ON)
     document = {"plan": plan.to_dict(), **report.to_dict()}
-    held = [p for p in report.series if p.first is not None]
-    parts = [*map(str, held), f"requests {report.requests:,}, {report.seconds:.1f} s"]
+    # Why one ended early is told above.
+    parts = [str(replace(p, error=None)) for p in held]
+    parts.append(f"requests {report.requests:,}, {report.seconds:.1f} s")
     if plan.series and not plan.requests:
         parts[-1] = "nothing to ask for: what is held is complete"
     if then and held and not errors and not report.interrupted:

@@ -64,8 +64,8 @@ _ERRORS: Final[Mapping[Kind, type[RequestFailed]]] = {
     Kind.UNKNOWN_CONTRACT: UnknownContract,
 }
 _MENDS: Final[Mapping[Kind, str]] = {
-    Kind.NO_PERMISSION: "Subscribe to it in IB's Client Portal (Settings > Market Data); a paper account has what the live "
-    "one shares with it (there too)",
+    Kind.NO_PERMISSION: "Subscribe to it in IB's Client Portal (Settings > Market Data); a paper account has what "
+    "the live one shares with it (there too)",
     Kind.COMPETING_SESSION: "Log out of the other session of the same user (TWS, mobile, Client Portal)",
     Kind.PACING: "Wait; other programs of the same user count as well",
     Kind.UNKNOWN_CONTRACT: "Check symbol, --sec-type, --exchange and --currency",

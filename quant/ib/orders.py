@@ -86,6 +86,10 @@ class Orders:
             f"the cancel of order {order_id}", lambda c: c.cancelOrder(order_id, OrderCancel())
         )
 
+    def cancel_all(self) -> None:
+        """Ask for the end of every order of the login: of all clients, and those made by hand. As `cancel` otherwise."""
+        self._session.tell("the cancel of all orders", lambda c: c.reqGlobalCancel(OrderCancel()))
+
     def what_if(self, order_id: int, ticket: Ticket) -> Pending[WhatIf]:
         """Ask what an order would change; `poll` brings the end of it. order_id: a fresh one. Raises ParameterError."""
         self._check(order_id, ticket)

@@ -25,7 +25,9 @@ BUDGET: Final = 60  # requests within any ten minutes
 OPEN_REQUESTS: Final = 50  # historical requests without an answer yet
 MESSAGES_S: Final = 1.0
 MESSAGES: Final = 45  # IB closes above 50; the rest is for heartbeats, cancels and orders, which never wait
-TOGETHER: Final = 5  # of these; a line that holds some back for 0.1 s would push larger bursts into one of IB's seconds
+TOGETHER: Final = (
+    4  # of these; a line that is held up for 0.06 s pushes no more than one such burst into another second
+)
 SLACK_S: Final = 0.5  # by which a request may overtake another one on its way, added to each window
 FIRST_HOLD_S: Final = 30.0  # without small bars after a violation; doubles with each that follows
 
@@ -86,7 +88,8 @@ class Pacing:
 
     def __init__(self) -> None:
         self.open = 0  # historical requests without an answer yet
-        self._messages = _Window(MESSAGES_S * TOGETHER / MESSAGES, TOGETHER)
+        self._messages = _Window(MESSAGES_S, MESSAGES)
+        self._burst = _Window(MESSAGES_S * TOGETHER / MESSAGES, TOGETHER)
         self._budget = _Window(BUDGET_S + SLACK_S, BUDGET)
         self._series: dict[Hashable, _Window] = {}
         self._identical: dict[Hashable, float] = {}
@@ -100,7 +103,7 @@ class Pacing:
         cost: None for a request that is not historical. inf: not before an open request ends.
         The answer holds until something else is sent.
         """
-        at = max(self._messages.allows_from(1, now), self._quiet_until)
+        at = max(self._messages.allows_from(1, now), self._burst.allows_from(1, now), self._quiet_until)
         if cost is None:
             return at
         if cost.opens and self.open >= OPEN_REQUESTS:
@@ -117,6 +120,7 @@ class Pacing:
     def record(self, cost: HistoryCost | None, now: float) -> None:
         """Note that a request, or any other message (None), was sent."""
         self._messages.add(1, now)
+        self._burst.add(1, now)
         if cost is None:
             return
         self.open += cost.opens

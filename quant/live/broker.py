@@ -134,10 +134,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         order.addinfo(**kwargs)
         order.addcomminfo(self.getcommissioninfo(data))
         day = valid is not None and not isinstance(valid, date) and not valid
+        why = self._kept_back(order)
         one = self._tracker.add(order, oco, day)
         order.submit(self)
         self._tracker.notify(one)
-        why = self._kept_back(order)
         if why:
             self.withheld.append(order)
             self._dispatch.finish(one, bt.Order.Rejected, why)
@@ -157,11 +157,17 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
             return "the feed is not live"
         if order.parent is not None and not order.parent.alive():
             return "its parent is over"
-        if (con_id, end_of(data)) in self._earlier:
+        adds = self._adds(order)
+        if (con_id, end_of(data)) in self._earlier and (adds or self.leaving(data)):
             return "this bar was decided upon before the restart"
-        if con_id in self.account.unpriced and self.account.position(con_id).size * order.size >= 0:
+        if con_id in self.account.unpriced and adds:
             return f"nobody knows what the {self.account.unpriced[con_id]} held has cost, so nothing can be sized"
         return ""
+
+    def _adds(self, order: bt.Order) -> bool:
+        """Return whether an order would do more than make what is held smaller."""
+        held = self.getposition(order.data).size
+        return bool(order.size * held >= 0 or abs(order.size) > abs(held))
 
     def cancel(self, order: bt.Order) -> bool:
         """Ask for an order's end; one that was not sent yet never is. False where it is over."""

@@ -11,6 +11,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -118,10 +119,8 @@ def end(folder: Path, wait: Callable[[float], None], patience_s: float = 3.0) ->
         found = running(folder)
         if found is None or found.pid == os.getpid():
             break
-        try:
+        with suppress(OSError):  # gone meanwhile, or not ours; the lock tells
             os.kill(found.pid, how)
-        except OSError:
-            pass  # gone meanwhile, or not ours; the lock tells
         for _ in range(round(patience_s / 0.05)):
             if not is_running(folder):
                 return True

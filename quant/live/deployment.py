@@ -1,6 +1,6 @@
 """A deployment: what trades where, as a lock file that nothing may differ from afterwards.
 
-`data/deployments/<name>.lock.toml` says all of it; `data/live/<name>/` holds what becomes of it. A lock is written once.
+`data/deployments/<name>.lock.toml` says all of it; `data/live/<name>/` holds what becomes of it. It is written once.
 A person may change its limits, costs, delayed_ok and positions; whatever else changes makes another deployment.
 """
 
@@ -37,7 +37,14 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,25}")  # it stands in every orde
 DECIDE: Final = ("backtrader", "TA-Lib", "numpy")  # libraries whose version a signal depends on
 # What a limit for real money must say; defaults are not enough there.
 MUST_SAY: Final = ("max_notional", "max_gross", "daily_loss")
-FREE: Final = ("created", "costs", "delayed_ok", "positions", "limits", "versions")  # no part of the journal's identity
+FREE: Final = (
+    "created",
+    "costs",
+    "delayed_ok",
+    "positions",
+    "limits",
+    "versions",
+)  # no part of the journal's identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,9 @@ class Deployment:
     def digest(self) -> str:
         """What the journal knows it by: all that decides an order, limits apart."""
         facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in FREE}
+        facts["params"] = {
+            name: value for name, value in self.params.items() if value is not None
+        }  # as in the file
         facts["contracts"] = [dataclasses.asdict(c) for c in self.contracts]
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -102,7 +112,9 @@ class Deployment:
 def lock_path(data: Path, name: str) -> Path:
     """Return a deployment's lock file. Raises ParameterError for a name that no orderRef can hold."""
     if not NAME.fullmatch(name):
-        reason = 'must be 1 to 26 of a-z, 0-9, "-" and "_": it stands in every orderRef. Give another: --name NAME'
+        reason = (
+            'must be 1 to 26 of a-z, 0-9, "-" and "_": it stands in every orderRef. Give another: --name NAME'
+        )
         raise ParameterError("name", name, reason)
     return data / "deployments" / f"{name}.lock.toml"
 
@@ -128,8 +140,12 @@ def find_lock(given: str, data: Path) -> Path | None:
 
 def default_name(strategy: str, symbols: Sequence[str], bar: str) -> str:
     """Return a name for what trades; a long one ends in a hash."""
-    plain = re.sub(r"[^a-z0-9]+", "-", "-".join([strategy.rpartition(":")[2], *symbols, bar]).lower()).strip("-")
-    return plain if NAME.fullmatch(plain) else f"{plain[:19]}-{hashlib.sha256(plain.encode()).hexdigest()[:6]}"
+    plain = re.sub(r"[^a-z0-9]+", "-", "-".join([strategy.rpartition(":")[2], *symbols, bar]).lower()).strip(
+        "-"
+    )
+    return (
+        plain if NAME.fullmatch(plain) else f"{plain[:19]}-{hashlib.sha256(plain.encode()).hexdigest()[:6]}"
+    )
 
 
 # ---------------------------------------------------------------- what it is made of
@@ -144,7 +160,9 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
     made: dict[str, Any] = {}
     for name, value in values.items():
         if name not in known:
-            raise ParameterError(f"limits.{name}", value, f"there is no such limit; there are {', '.join(known)}")
+            raise ParameterError(
+                f"limits.{name}", value, f"there is no such limit; there are {', '.join(known)}"
+            )
         made[name] = _limit(name, value, known[name].default)
     return Limits(**made)
 
@@ -173,8 +191,8 @@ def write(deployment: Deployment, path: Path) -> None:
     tables = {name: plain.pop(name) for name in ("params", "sources", "limits", "versions")}
     contracts = plain.pop("contracts")
     lines = [
-        f"# Written by quant {version()}. It says what trades where; `quant paper` and `quant live` refuse what differs",
-        "# from it. A person may change limits, costs, delayed_ok and positions; for anything else begin another one.",
+        f"# Written by quant {version()}. It says what trades where; `quant paper` and `quant live` refuse what",
+        "# differs. A person may change limits, costs, delayed_ok and positions; for anything else begin another one.",
         f"schema = {SCHEMA}",
         *(f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None),
     ]
@@ -239,7 +257,7 @@ def _check(found: Deployment, path: Path) -> None:
     parse_sizing(found.sizing, max(len(found.contracts), 1))
     limits_of(found.limits)
     bad = [
-        (not path.name == f"{found.name}.lock.toml", "name", found.name, f"is not that of the file, {path.name}"),
+        (path.name != f"{found.name}.lock.toml", "name", found.name, f"is not that of the file, {path.name}"),
         (not found.contracts, "contracts", (), "there is none"),
         (not (isinstance(found.capital, int | float) and 0 < found.capital < math.inf), "capital", found.capital,
          "must be a positive number"),
@@ -260,12 +278,22 @@ def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[s
     origin = str(path)
     mend = f"Put it back, or begin another deployment: --name {deployment.name[:23]}-2"
     if cls.__name__ != deployment.class_name:
-        raise ConfigError(origin, "strategy", f"the class was {deployment.class_name}, it is {cls.__name__} now. {mend}")
+        raise ConfigError(
+            origin, "strategy", f"the class was {deployment.class_name}, it is {cls.__name__} now. {mend}"
+        )
     now = code_of(cls)
     for name in sorted({*now, *deployment.sources}):
         if now.get(name) != deployment.sources.get(name):
-            what = "is gone" if name not in now else "is new" if name not in deployment.sources else "has changed"
-            raise ConfigError(origin, f"sources.{name}", f"the file {what} since this deployment began. {mend}")
+            what = (
+                "is gone"
+                if name not in now
+                else "is new"
+                if name not in deployment.sources
+                else "has changed"
+            )
+            raise ConfigError(
+                origin, f"sources.{name}", f"the file {what} since this deployment began. {mend}"
+            )
     for name in sorted({*params, *deployment.params}):
         if params.get(name) != deployment.params.get(name):
             told = f"was {deployment.params.get(name)!r} when this deployment began, it is {params.get(name)!r} now"
@@ -275,7 +303,9 @@ def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[s
         was = deployment.versions.get(name)
         if was is not None and here[name] != was:
             told = f"was {was} when this deployment began, {here[name]} is installed"
-            raise ConfigError(origin, f"versions.{name}", f"{told}. Install {name}=={was}, or begin another deployment")
+            raise ConfigError(
+                origin, f"versions.{name}", f"{told}. Install {name}=={was}, or begin another deployment"
+            )
 
 
 def check_live(deployment: Deployment, path: Path) -> None:

@@ -92,6 +92,7 @@ class Incoming:
         self._raw: deque[Event] = deque()
         self._stream: Subscription | None = None
         self._stream_at = now
+        self._starts = 1  # the stream runs once it was asked for so often
         self._pending: tuple[Pending[requests.HistoricalBars], Gap, int] | None = None
         self._ask_at = self._lacks_since = 0
         self._subscribe()
@@ -99,12 +100,19 @@ class Incoming:
     @property
     def connected(self) -> bool:
         """True while the stream runs; days have none."""
-        ready = self._session.state is State.READY
-        return ready and (self._stream is None or self._stream.starts > 0 or not self.wanted.bar.intraday)
+        if self._session.state is not State.READY:
+            return False
+        return not self.wanted.bar.intraday or (self._stream is not None and self._stream.starts >= self._starts)
 
     def settled(self) -> int:
         """Return up to when all ENDs of bars are known."""
         return 1 << 62 if self.refused is not None else self._arriving.settled(self._clock())
+
+    def asked_anew(self) -> None:
+        """Take note that the stream is lost, so that the session will ask for it again."""
+        self.catching_up = True
+        if self._stream is not None:
+            self._starts = max(self._starts, self._stream.starts + 1)
 
     def stop(self) -> None:
         """End the stream."""
@@ -121,6 +129,8 @@ class Incoming:
         now = self._clock()
         if self._session.state is not State.READY:
             self.catching_up, self._lacks_since = True, 0
+            if self._session.state is not State.CUT:
+                self.asked_anew()
         if self._stream is None and self.wanted.bar.intraday and now >= self._stream_at:
             self._subscribe()
         self._answered()
@@ -247,7 +257,7 @@ class Incoming:
             self._tell("delayed", self._name, f"IB sends delayed data; {mend}")
 
     def _failed(self, error: BrokerError) -> None:
-        self._stream, self._stream_at = None, self._clock() + STREAM_AGAIN
+        self._stream, self._stream_at, self._starts = None, self._clock() + STREAM_AGAIN, 1
         self.catching_up = True
         if not isinstance(error, _AGAIN):
             self.refused = error

@@ -55,8 +55,11 @@ def con_id_of(data: Any) -> int:
 
 
 def is_live(data: Any) -> bool:
-    """Return whether bars come as they close; before that nothing may be sent."""
+    """Return whether the last bar came as it closed, with none behind it; else nothing may be sent."""
     feed = root(data)
+    newest = getattr(feed, "is_newest", None)  # LiveFeed's; its status may have changed since the bar
+    if newest is not None:
+        return bool(newest)
     return bool(not feed.islive() or feed._laststatus == feed.LIVE)
 
 

@@ -158,6 +158,7 @@ class Store:
         found = [find_contract(self.session, feed.wanted.spec, now, cache) for feed in self.feeds]
         wanted = [feed.wanted for feed in self.feeds]
         held = past_bars(self.session, found, wanted, self._folder, now)
+        self._ib_clock.told(_ns(self.session.ask(requests.current_time())))  # that took a while
         for feed, one, bars in zip(self.feeds, found, held, strict=True):
             self.orders.know(one)
             feed.begin(
@@ -270,6 +271,9 @@ class Store:
             self.put_notification("notice", "", f"{verdict.code}: {verdict.text}")
             if verdict.kind in (Kind.BACK_DATA_LOST, Kind.BACK_DATA_KEPT):
                 link = Link.BACK
+            if verdict.kind is Kind.BACK_DATA_LOST:
+                for feed in self.feeds:
+                    feed.incoming.asked_anew()
         else:
             old, new, trouble = event.args
             self.put_notification("state", new.value, "" if trouble is None else str(trouble))
@@ -277,6 +281,7 @@ class Store:
                 link = Link.CUT
             elif new is State.READY and old is not State.CUT:
                 link = Link.UP
+                self._measure_at = 0.0
             elif new in (State.WAITING, State.IDLE, State.CLOSED):
                 link = Link.LOST
         if link is not None and self._broker is not None:

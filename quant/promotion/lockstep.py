@@ -74,9 +74,14 @@ class Lockstep:
         return self._now
 
     @property
+    def last(self) -> int:
+        """The last of the moments."""
+        return int(self._moments[-1])
+
+    @property
     def over(self) -> bool:
         """True once the last of the moments has come."""
-        return self._now >= int(self._moments[-1])
+        return self._now >= self.last
 
     def now(self) -> float:
         """Return seconds since the beginning."""

@@ -22,6 +22,17 @@ def cover(intervals: Sequence[Interval], new: Interval) -> list[Interval]:
     return [*before, merged, *after]
 
 
+def join(intervals: Sequence[Interval], more: Sequence[Interval]) -> list[Interval]:
+    """Return `intervals` with all of `more` added, as `cover` would, in one go. more: in any order."""
+    found: list[Interval] = []
+    for start, end in sorted(i for i in (*intervals, *more) if i[0] < i[1]):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
 def cut(intervals: Sequence[Interval], gone: Interval) -> list[Interval]:
     """Return `intervals` without what lies in `gone`; sorted and disjoint, as they must be."""
     start, end = gone

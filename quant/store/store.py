@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ from quant.store.history import as_known, versions
 from quant.store.manifest import MEND, NAME, File, Manifest, load
 from quant.store.merge import Columns
 from quant.store.missing import not_found
-from quant.store.parquet import THREADS_FROM, decode, decode_into, empty, verified
+from quant.store.parquet import THREADS_FROM, decode, decode_into, verified
+from quant.store.parquet import empty as no_rows
 from quant.store.series import Series, read_series
 from quant.store.write import REVISION, Written, locked, read_file, write_series
 
@@ -126,27 +127,35 @@ class Store:
         import pandas as pd
 
         file = self.manifest(series).revisions
-        columns = empty(0, REVISION) if file is None else read_file(series.folder, file, REVISION)
+        columns = no_rows(0, REVISION) if file is None else read_file(series.folder, file, REVISION)
         frame = pd.DataFrame(columns)
         for name in ("start", "replaced_at"):
             frame[name] = pd.to_datetime(frame[name], utc=True)
         return frame
 
     # ------------------------------------------------------------ writing
-    def write(self, bars: Bars, request: Mapping[str, Any], *, window: Interval | None = None) -> Written:
+    def write(
+        self,
+        bars: Bars,
+        request: Mapping[str, Any],
+        *,
+        window: Interval | None = None,
+        empty: Sequence[Interval] = (),
+    ) -> Written:
         """Merge `bars` by start into the series of their source, instrument and settings, all or nothing.
 
         request: plain values for JSON that say where the bars came from; "kind" and "at" (UTC, ISO) are
         needed. An equal bar stays, a different one replaces the held one, which is kept as a revision.
         window: [from, to) in UTC ns for which the bars are complete (of daily and longer bars: of labels); by
-        default from the first start to the last end. No bars with a window: the source has none there, which
-        only a series that exists can tell. Requests of the same kind and "pull" share one entry.
+        default from the first start to the last end. No bars with a window: the source has none there. empty:
+        further windows in which it has none; of no bars only a series that exists can tell. Requests of the same
+        kind and "pull" share one entry.
         Raises BarsError for other settings than the held ones, ParameterError, StoreBusy, WriteFailed,
         DamagedData.
         """
         root = self._root(check_source(bars.source))
         folder = series_folder(root, bars.instrument, bars.bar, bars.what, bars.rth)
-        return write_series(folder, bars, request, window)
+        return write_series(folder, bars, request, window, empty)
 
     def remove(self, series: Series) -> None:
         """Remove a series with its history. Raises StoreBusy, WriteFailed."""
@@ -210,7 +219,9 @@ def _read(series: Series, manifest: Manifest, start: int | None, end: int | None
     columns = _columns(series.folder, files)
     if as_of is not None and as_of < max(versions(manifest.requests), default=as_of):
         file = manifest.revisions
-        revisions = empty(0, REVISION) if file is None else decode(series.folder / file.name, file, REVISION)
+        revisions = (
+            no_rows(0, REVISION) if file is None else decode(series.folder / file.name, file, REVISION)
+        )
         columns = as_known(columns, revisions, manifest.requests, as_of)
     settings = {name: getattr(manifest, name) for name in ("instrument", "bar", "what", "rth", "adjusted")}
     bars = Bars.trusted(**settings, source=series.source, **{n: columns[n] for n in ("start", *COLUMNS)})
@@ -219,7 +230,7 @@ def _read(series: Series, manifest: Manifest, start: int | None, end: int | None
 
 def _columns(folder: Path, files: list[File]) -> Columns:
     """Return the columns of `files`, one behind the other."""
-    columns = empty(sum(f.rows for f in files))
+    columns = no_rows(sum(f.rows for f in files))
     jobs, at = [], 0
     for file in files:
         jobs.append((file, at))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import DAY
 from quant.errors import BarsError, DamagedData, ParameterError, StoreBusy, WriteFailed
 from quant.store.atomic import TEMPORARY, put
-from quant.store.coverage import Interval, cover, cut
+from quant.store.coverage import Interval, cut, join
 from quant.store.history import entered, iso_ns, stamped, within
 from quant.store.manifest import MEND, NAME, File, Manifest, dump, load
 from quant.store.merge import Columns, merge
@@ -66,13 +66,20 @@ def locked(folder: Path) -> Iterator[None]:
         _remove_without_series(folder)
 
 
-def write_series(folder: Path, bars: Bars, request: Mapping[str, Any], window: Interval | None) -> Written:
-    """Merge `bars` into the series in `folder`; see Store.write."""
-    window = _window(bars, window)
+def write_series(
+    folder: Path,
+    bars: Bars,
+    request: Mapping[str, Any],
+    window: Interval | None,
+    nothing: Sequence[Interval] = (),
+) -> Written:
+    """Merge `bars` into the series in `folder`; see Store.write. nothing: its `empty`."""
+    nothing = [_plain("empty", part) for part in nothing]
+    window = _window(bars, window, nothing)
     with locked(folder):
         old = held(folder)
         try:
-            manifest, contents, counts = plan(folder, old, bars, request, window)
+            manifest, contents, counts = plan(folder, old, bars, request, window, nothing)
             _commit(folder, old, manifest, contents)
         except BaseException:
             # By the manifest as it is now: an interrupt may come after it was replaced.
@@ -91,17 +98,17 @@ def held(folder: Path) -> Manifest | None:
         return None
 
 
-def _window(bars: Bars, window: Interval | None) -> Interval:
+def _window(bars: Bars, window: Interval | None, nothing: Sequence[Interval]) -> Interval:
     """Return the window of Store.write, made plain. Raises ParameterError where it does not hold the bars."""
+    if window is None and not len(bars) and nothing:
+        return nothing[0][0], nothing[0][0]  # the request made no bars complete
     if window is None and not len(bars):
         raise ParameterError("bars", bars, "there are none to write")
     if window is None:
         end = int(bars[-1:].end[0])
         # Labels, not moments: a day west of Greenwich ends after the next label.
         return int(bars.start[0]), end if bars.bar.intraday else min(end, int(bars.start[-1]) + DAY)
-    start, end = (int(v) for v in window)
-    if not start < end:
-        raise ParameterError("window", window, "must be (from, to) in UTC ns, from before to")
+    start, end = _plain("window", window)
     if len(bars) and not start <= bars.start[0] <= bars.start[-1] < end:
         raise ParameterError(
             "window", window, f"must hold the bars, whose starts are {bars.start[[0, -1]].tolist()}"
@@ -109,8 +116,20 @@ def _window(bars: Bars, window: Interval | None) -> Interval:
     return start, end
 
 
+def _plain(name: str, window: Interval) -> Interval:
+    start, end = (int(v) for v in window)
+    if not start < end:
+        raise ParameterError(name, window, "must be (from, to) in UTC ns, from before to")
+    return start, end
+
+
 def plan(
-    folder: Path, old: Manifest | None, bars: Bars, request: Mapping[str, Any], window: Interval
+    folder: Path,
+    old: Manifest | None,
+    bars: Bars,
+    request: Mapping[str, Any],
+    window: Interval,
+    nothing: Sequence[Interval] = (),
 ) -> tuple[Manifest, dict[str, bytes], tuple[int, int, int]]:
     """Return the manifest to be, the new files it names, and how many bars are added, unchanged, replaced."""
     if old is None and not len(bars):
@@ -143,8 +162,8 @@ def plan(
         files=tuple(files[y] for y in sorted(files)),
         revisions=revisions,
         requests=entered(base.requests, entry, window, revised=revised),
-        coverage=tuple(cover(base.coverage, window)),
-        empty=tuple(_empty(folder, base, bars, window)),
+        coverage=tuple(join(base.coverage, [window, *nothing])),
+        empty=tuple(_empty(folder, base, bars, window, nothing)),
     )
     added, unchanged, replaced = (int(n) for n in counts)
     return manifest, contents, (added, unchanged, replaced)
@@ -155,13 +174,18 @@ def _absent(start: Array) -> Columns:
     return {"start": start, **{name: np.full(len(start), np.nan) for name in COLUMNS}}
 
 
-def _empty(folder: Path, base: Manifest, bars: Bars, window: Interval) -> list[Interval]:
+def _empty(
+    folder: Path, base: Manifest, bars: Bars, window: Interval, nothing: Sequence[Interval]
+) -> list[Interval]:
     """Return where the source is known to have no bars: never where one is held."""
-    if not len(bars):
-        files = [f for f in base.files if f.last >= window[0] and f.first < window[1]]
-        held = any(within(read_file(folder, f, ("start",))["start"], [window]).any() for f in files)
-        return list(base.empty) if held else cover(base.empty, window)
-    return [p for i in base.empty for p in (cut([i], window) if within(bars.start, [i]).any() else [i])]
+    found = [p for i in base.empty for p in (cut([i], window) if within(bars.start, [i]).any() else [i])]
+    none = list(nothing) if len(bars) else [window, *nothing]
+    low, high = min((a for a, _ in none), default=0), max((b for _, b in none), default=0)
+    files = [f for f in base.files if f.last >= low and f.first < high]
+    held = [bars.start, *(read_file(folder, f, ("start",))["start"] for f in files)]
+    start = np.sort(np.concatenate(held))
+    first, last = np.searchsorted(start, np.array(none, dtype=np.int64).reshape(-1, 2)).T
+    return join(found, [part for part, rows in zip(none, last - first, strict=True) if rows == 0])
 
 
 def read_file(folder: Path, file: File, names: tuple[str, ...] = ("start", *COLUMNS)) -> Columns:

@@ -1,4 +1,5 @@
-"""Download: one-minute bars from the simulated TWS over loopback, decoded by our client and by IB's own (issue 5).
+"""Download: one-minute bars from the simulated TWS over loopback, decoded by our client and by IB's own (issue 5), and
+how much of what IB's limits allow a pull uses (_limits.py).
 
 The server is `quant tws` in a process of its own, on bars of a store; client and server share the machine's cores.
 IB's limits on messages are lifted on both sides, for they would be what is measured: 45 answers a second.
@@ -44,7 +45,11 @@ IDS = itertools.count(1)  # of clients: ibapi's reader holds on to a closed sock
 
 
 def run(full: bool) -> list[dict[str, Any]]:
-    """Return the figures: protobuf and text. full: the whole year, seven pairs; else a quarter and three."""
+    """Return the figures: IB's limits, protobuf and text.
+
+    full: 10,000 requests, the whole year and seven pairs; else 1,000, a quarter and three.
+    """
+    within = limits(10_000 if full else 1_000)
     bars = synthetic("SPY", "1m", "2023-01-03", "2023-12-29" if full else "2023-03-31")
     bars = replace(bars, instrument=replace(bars.instrument, exchange="ARCA", con_id=756733), source="bench")
     ends = [datetime.fromtimestamp(end // SECOND, UTC) for end in session_ends(bars)]
@@ -52,7 +57,8 @@ def run(full: bool) -> list[dict[str, Any]]:
         Store(folder).write(bars, {"kind": "bench", "at": "2026-01-01T00:00:00+00:00"})
         with server(folder) as (port, server_cpu):
             return [
-                figure(kind, version, port, ends, len(bars), 7 if full else 3, server_cpu)
+                *within,
+                *(figure(kind, version, port, ends, len(bars), 7 if full else 3, server_cpu)
                 for kind, version in (("protobuf", MAX_CLIENT_VER), ("text", TEXT))
             ]
 

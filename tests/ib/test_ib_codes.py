@@ -57,7 +57,9 @@ def test_texts_decide_whatever_their_case() -> None:
 
 def test_data_that_a_contract_never_has_are_told_as_that_and_not_as_an_empty_range() -> None:
     # A user's log of currencies asked for trades.
-    text = "Historical Market Data Service error message:No historical market data for EUR/CASH@FXSUBPIP Last 1d"
+    text = (
+        "Historical Market Data Service error message:No historical market data for EUR/CASH@FXSUBPIP Last 1d"
+    )
     verdict = Codes.load().judge(162, text)
     assert verdict.kind is Kind.REQUEST_FAILED
     assert "--what" in verdict.mend

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import socket
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -19,7 +17,7 @@ from scripted_tws import NEWEST, Peer, error, login, message, text, tws
 
 from quant.core import clock
 from quant.errors import CannotConnect, LinkLost, ProtocolError, RequestFailed
-from quant.ib.codec import Decoder, Encoder, Event
+from quant.ib.codec import Encoder, Event
 from quant.ib.frames import FrameBuffer, frame
 from quant.ib.wire import Batch, Closed, Inbox, Limits, Wire
 
@@ -450,59 +448,3 @@ def test_frames_survive_any_slicing(payloads: list[bytes], step: int) -> None:
     got = [f for at in range(0, len(stream), step) for f in buffer.receive(stream[at : at + step])]
     assert got == payloads
     assert not buffer.partial
-
-
-VALID = [
-    *(
-        message("CurrentTime", currentTime=1_767_225_600),
-        error(5, 162, "HMDS query returned no data: SPY@SMART Trades"),
-    ),
-    message(
-        "HistoricalData",
-        reqId=5,
-        historicalDataBars=[
-            dict(date="20260102", open=1.0, high=2.0, low=0.5, close=1.5, volume="9", WAP="1.2", barCount=3)
-        ]
-        * 3,
-    ),
-    message(
-        "ContractData",
-        reqId=5,
-        contract=dict(conId=1, symbol="SPY", strike=0.0),
-        contractDetails=dict(minTick="0.01"),
-    ),
-    message("MarketRule", marketRuleId=26, priceIncrements=[dict(lowEdge=0.0, increment=0.01)]),
-]
-
-
-def test_damaged_frames_never_stop_the_reader_and_sound_ones_between_them_are_right(full: bool) -> None:
-    """Frames with flipped bytes among sound ones: each sound one gives its event, whatever stands beside it."""
-    seed = 20260102
-    rng = random.Random(seed)
-    for version in (178, 205, NEWEST):
-        decoder = Decoder(version)
-        sound = message("CurrentTime", currentTime=77)[4:] if version > 200 else b"49\x001\x0077\0"
-        for _ in range(170_000 if full else 3_500):
-            bad = bytearray(rng.choice(VALID)[4:])
-            for _ in range(rng.randint(1, 3)):
-                bad[rng.randrange(len(bad))] ^= rng.randint(1, 255)
-            assert isinstance(decoder.decode(bytes(bad[: rng.randint(0, len(bad))])), list)
-            assert isinstance(decoder.decode(bytes(bad)), list)
-            assert decoder.decode(sound) == [Event("currentTime", (77,))]
-
-
-def test_bytes_flipped_anywhere_in_the_stream_spoil_nothing_before_them(full: bool) -> None:
-    seed = 20260103
-    rng = random.Random(seed)
-    whole = b"".join(message("CurrentTime", currentTime=1_000_000 + i) for i in range(20))
-    length = len(whole) // 20
-    for _ in range(20_000 if full else 500):
-        bad, at = bytearray(whole), rng.randrange(len(whole))
-        bad[at] ^= rng.randint(1, 255)
-        buffer, decoder, events = FrameBuffer(), Decoder(NEWEST), []
-        with suppress(ProtocolError):
-            for start in range(0, len(bad), step := rng.randint(1, 60)):
-                for payload in buffer.receive(bytes(bad[start : start + step])):
-                    events += decoder.decode(payload)
-        sound = at // length
-        assert events[:sound] == [Event("currentTime", (1_000_000 + i,)) for i in range(sound)]

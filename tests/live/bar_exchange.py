@@ -28,6 +28,7 @@ from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
 from quant.oms.journal import Journal
 from quant.oms.limits import Limits
+from quant.oms.outcome import Policy
 from quant.oms.setup import Link, Setup, Surroundings
 
 ACCOUNT = "DU1"
@@ -177,7 +178,7 @@ class Market:
         self.live_from = live_from  # so many bars of each feed are history
         self.now = int(min(b.times.begin[live_from] for b in bars))
         self.exchange.now = self.now
-        self.feeds = [StoredFeed(self, b) for b in bars]
+        self.feeds = [stored_feed(self, b) for b in bars]
         self.step = -1  # of `ends`
         self.ends = np.unique(np.concatenate([b.end for b in bars]))
         self.last_end = int(self.ends[-1])
@@ -189,14 +190,21 @@ class Market:
         self.before_bar: list[Callable[[int], None]] = []
 
     # ------------------------------------------------------------ processes
-    def start(self, folder: Path, limits: Limits = WIDE, capital: float = CAPITAL) -> Market:
+    def start(
+        self, folder: Path, limits: Limits = WIDE, capital: float = CAPITAL, policy: Policy | None = None
+    ) -> Market:
         path = folder / "journal.db"
         self.journal = Journal.open(
             path, deployment="t", account=ACCOUNT, strategy_hash="h", create=not path.exists()
         )
         self.journal.begin_run({}, self.now, client_id=7)
         ids = frozenset(b.instrument.con_id or 0 for b in self.bars)
-        self.desk = OrderDesk(self.journal, self.exchange, Setup(7, ids, capital, limits), self.now)
+        self.desk = OrderDesk(
+            self.journal,
+            self.exchange,
+            Setup(7, ids, capital, limits, Policy() if policy is None else policy),
+            self.now,
+        )
         self.broker = LiveBroker(
             self.desk, self.journal, self.exchange, capital=capital, now=lambda: self.now
         )
@@ -209,7 +217,7 @@ class Market:
         """End the process and begin another one on the same journal, with the same exchange."""
         self.journal.close()
         self.exchange.disconnect()
-        self.feeds = [StoredFeed(self, b) for b in self.bars]
+        self.feeds = [stored_feed(self, b) for b in self.bars]
         self.live_from = self.step + 1
         self.step = -1
         self.stop_after, self.over = None, False
@@ -280,11 +288,13 @@ class _Store:
 class StoredFeed(bt.feed.DataBase):  # type: ignore[misc]
     """A live feed over stored bars; `bars` grows as they come."""
 
-    def __init__(self, market: Market, bars: q.Bars) -> None:
+    params = (("market", None), ("all_bars", None))
+
+    def __init__(self) -> None:
         super().__init__()
+        market, bars = self.p.market, self.p.all_bars
         self.market, self.all_bars, self.bars = market, bars, bars[:0]
         self.stamps = numbers(to_local(bars.end, bars.instrument.timezone))
-        self._timeframe, self._compression = timeframe_of(bars.bar)
 
     def islive(self) -> bool:
         return True
@@ -310,3 +320,11 @@ class StoredFeed(bt.feed.DataBase):  # type: ignore[misc]
             getattr(self.lines, name)[0] = float(getattr(self.all_bars, name)[row])
         self.lines.datetime[0] = self.stamps[row]
         return True
+
+
+def stored_feed(market: Market, bars: q.Bars) -> StoredFeed:
+    """Give bars to cerebro one by one."""
+    timeframe, compression = timeframe_of(bars.bar)
+    made: Any = StoredFeed  # backtrader's metaclass takes the arguments
+    feed: StoredFeed = made(market=market, all_bars=bars, timeframe=timeframe, compression=compression)
+    return feed

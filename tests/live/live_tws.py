@@ -15,7 +15,7 @@ from quant.ib.session import Session
 from quant.live import LiveFeed
 from quant.tws.exchange.clock import Clock
 from quant.tws.faults import Fault, Faults
-from quant.tws.program import Tws, simulated
+from quant.tws.program import simulated
 from quant.tws.server import Server, outside_ns, running
 
 NOON = int(datetime(2024, 5, 15, 16, 0, tzinfo=UTC).timestamp()) * SECOND  # a Wednesday
@@ -25,19 +25,25 @@ SPEED = 300.0  # a minute in a fifth of a second
 
 @contextmanager
 def flying(
-    faults: Iterable[Fault] = (), start: int = NOON, speed: float = SPEED, tws: Tws | None = None
+    faults: Iterable[Fault] = (), start: int = NOON, speed: float = SPEED, clock: Clock | None = None
 ) -> Iterator[int]:
-    """Give its port."""
-    clock = Clock(outside_ns, speed=speed, start=start)
-    tws = simulated(rate_limited=False) if tws is None else tws
-    with running(Server(tws, clock, faults=Faults(faults))) as port:
+    """Give its port. clock: in place of one of that start and speed."""
+    clock = flying_clock(start, speed) if clock is None else clock
+    with running(Server(simulated(rate_limited=False), clock, faults=Faults(faults))) as port:
         yield port
 
 
-class Watch(bt.Strategy):  # type: ignore[misc]
-    """Keeps all that it is told, and ends after so many live bars of its first feed. steps: ENDs of each step."""
+def flying_clock(start: int = NOON, speed: float = SPEED) -> Clock:
+    return Clock(outside_ns, speed=speed, start=start)
 
-    params = dict(bars=4)
+
+class Watch(bt.Strategy):  # type: ignore[misc]
+    """Keeps all that it is told, and ends after so many live bars of its first feed, or at the END `until`.
+
+    steps: ENDs of each step.
+    """
+
+    params = dict(bars=4, until=1 << 62)
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []  # feed, status
@@ -65,16 +71,16 @@ class Watch(bt.Strategy):  # type: ignore[misc]
             assert (bars.close[-1], bars.volume[-1]) == (data.close[0], data.volume[0])
         if self.data in new and self.data.is_newest:
             self.live += 1
-            if self.live >= self.p.bars:
-                self.env.runstop()
+        if self.live >= self.p.bars or int(self.data.bars.end[-1]) >= self.p.until:
+            self.env.runstop()
 
 
-def watch(*feeds: LiveFeed, bars: int = 4) -> Watch:
+def watch(*feeds: LiveFeed, **params: int) -> Watch:
     """Run a plain backtrader program over the feeds, to the end."""
     cerebro = bt.Cerebro(stdstats=False)
     for feed in feeds:
         cerebro.adddata(feed)
-    cerebro.addstrategy(Watch, bars=bars)
+    cerebro.addstrategy(Watch, **params)
     (found,) = cerebro.run()
     assert isinstance(found, Watch)
     return found

@@ -17,6 +17,7 @@ import quant as q
 from quant.backtest.feed import feed
 from quant.core.orders import Kind
 from quant.oms.book import book
+from quant.oms.outcome import Policy, Start
 from quant.oms.setup import Link
 
 Event = tuple[Any, ...]
@@ -364,6 +365,36 @@ def test_a_restart_on_the_bar_of_an_order_does_not_repeat_it(minutes: q.Bars, tm
     assert "before the restart" in here.made[0].info.why
 
 
+def test_a_restart_on_the_bar_of_an_order_still_lets_it_out(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes).start(tmp_path)
+    market.stop_after = 8
+    live(
+        minutes,
+        doing({3: keep("buy", size=10), 9: keep("sell", size=4, exectype=bt.Order.Stop, price=1.0)}),
+        tmp_path,
+        market,
+    )
+    market.again(tmp_path)
+    market.live_from = 8
+    here = live(minutes, doing({9: keep("close")}), tmp_path, market)
+    assert here.position.size == 0
+
+
+def test_a_close_that_is_under_way_is_not_repeated_after_a_restart(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes).start(tmp_path)
+    market.stop_after = 8
+    live(minutes, doing({3: keep("buy", size=10), 9: keep("close")}), tmp_path, market)
+    market.again(tmp_path)
+    market.live_from = 8
+    held = market.exchange.trade
+    market.exchange.trade = lambda *_: None  # type: ignore[method-assign]  # the bar that is told again trades nothing
+    market.before_bar.append(lambda step: setattr(market.exchange, "trade", held) if step == 9 else None)
+    here = live(minutes, doing({9: keep("close")}), tmp_path, market)
+    assert "before the restart" in here.made[0].info.why
+    assert market.exchange.held[11] == 0
+    assert here.position.size == 0
+
+
 def test_a_fill_while_it_was_down_is_found(minutes: q.Bars, tmp_path: Path) -> None:
     market = Market(minutes).start(tmp_path)
     market.stop_after = 5
@@ -436,3 +467,36 @@ def test_two_feeds_of_one_instrument_show_one_position(minutes: q.Bars, tmp_path
     here = live(minutes, doing({3: keep("buy", size=10)}), tmp_path, market)
     assert {here.getposition(data).size for data in here.datas} == {10}
     assert here.broker.getvalue() == pytest.approx(here.broker.getcash() + here.broker.getvalue([here.data]))
+
+
+def test_a_stop_that_guards_nothing_any_more_is_cancelled(minutes: q.Bars, tmp_path: Path) -> None:
+    # backtrader's own broker leaves it, and it would open a position the other way
+    plan: dict[int, Callable[[Any], Any]] = {
+        3: keep("buy", size=10),
+        5: lambda s: s.made.append(s.sell(size=10, exectype=bt.Order.Stop, price=at(s, 0.9))),
+        9: keep("close"),
+    }
+    here = live(minutes, doing(plan), tmp_path)
+    assert [o.getstatusname() for o in here.made] == ["Completed", "Canceled", "Completed"]
+
+
+def test_an_adopted_position_is_the_strategys(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes)
+    market.exchange.symbols[11] = "MMM"
+    market.exchange.trade_by_hand(11, 8)
+    market.start(tmp_path, policy=Policy(start=Start.ADOPT))
+    here = live(minutes, doing({9: keep("close")}), tmp_path, market)
+    assert here.money[3][3] == 8
+    (trade,) = here.trades
+    assert trade[-1]
+    assert market.exchange.held[11] == 0
+    assert market.broker.getcash() == pytest.approx(CAPITAL + here._trades[here.data][0][0].pnl)
+
+
+def test_a_baseline_is_not_the_strategys(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Market(minutes)
+    market.exchange.symbols[11] = "MMM"
+    market.exchange.trade_by_hand(11, 8)
+    here = live(minutes, doing({3: keep("buy", size=5), 9: keep("close")}), tmp_path, market.start(tmp_path))
+    assert [m[3] for m in here.money[:10:4]] == [0, 5, 5]
+    assert market.exchange.held[11] == 8

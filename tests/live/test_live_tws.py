@@ -1,4 +1,4 @@
-"""The whole way: strategy, LiveBroker, order desk, journal, session, the wire, the simulated TWS; against q.backtest."""
+"""The whole way: strategy, broker, order desk, journal, session, the wire, the simulated TWS; against q.backtest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Exits(q.Strategy):
     def signals(bars: q.Bars, p: Any) -> q.Signals:
         wants = np.where(np.arange(len(bars)) // 7 % 2 == 0, 1.0, -1.0)
         down, up = np.round(bars.close * 0.997, 2), np.round(bars.close * 1.003, 2)
-        return q.Signals(wants, np.where(wants > 0, down, up), np.where(wants > 0, up, down), follow_stop=True)
+        return q.Signals(
+            wants, np.where(wants > 0, down, up), np.where(wants > 0, up, down), follow_stop=True
+        )
 
 
 def trade(market: TwsMarket, cls: type[q.Strategy], **params: Any) -> Any:
@@ -56,7 +58,9 @@ def expected(run: q.Run) -> list[tuple[float, float, float]]:
 
 @pytest.mark.parametrize("short", [False, True])
 def test_macd_equals_the_backtest_to_the_cent(bars: q.Bars, tmp_path: Path, short: bool) -> None:
-    run = q.backtest("macd", bars, params=dict(fast=3, slow=7, signal=3, short=short), cash=CAPITAL, save=False)
+    run = q.backtest(
+        "macd", bars, params=dict(fast=3, slow=7, signal=3, short=short), cash=CAPITAL, save=False
+    )
     with tws_market(bars) as market:
         trade(market.start(tmp_path), strategy("macd"), fast=3, slow=7, signal=3, short=short)
         assert len(run.fills) > 8
@@ -97,7 +101,10 @@ class Brackets(bt.Strategy):  # type: ignore[misc]
             return
         close = self.data.close[0]
         self.made = self.buy_bracket(
-            size=100, exectype=bt.Order.Market, stopprice=round(close * 0.996, 2), limitprice=round(close * 1.004, 2)
+            size=100,
+            exectype=bt.Order.Market,
+            stopprice=round(close * 0.996, 2),
+            limitprice=round(close * 1.004, 2),
         )
 
 

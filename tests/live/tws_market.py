@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import bar_exchange
-from bar_exchange import CAPITAL, WIDE, Market
+from bar_exchange import CAPITAL, WIDE, Market, stored_feed
 
 import quant as q
 from quant.core.barsize import SECOND
@@ -102,7 +101,9 @@ class TwsMarket(Market):
         self.journal.begin_run({}, self.now, client_id=client)
         ids = frozenset(b.instrument.con_id or 0 for b in self.bars)
         self.desk = OrderDesk(self.journal, self.exchange, Setup(client, ids, capital, limits), self.now)
-        self.broker = LiveBroker(self.desk, self.journal, self.exchange, capital=capital, now=lambda: self.now)
+        self.broker = LiveBroker(
+            self.desk, self.journal, self.exchange, capital=capital, now=lambda: self.now
+        )
         self.broker.observe(Surroundings(clock_offset_s=0.0))
         self.broker.on_link(Link.UP)
         return self
@@ -115,7 +116,7 @@ class TwsMarket(Market):
         session = Session(port=old.session.port, client_id=old.session.client_id)
         session.connect()
         self.exchange = TwsExchange(self, old.server, session)
-        self.feeds = [bar_exchange.StoredFeed(self, b) for b in self.bars]
+        self.feeds = [stored_feed(self, b) for b in self.bars]
         self.live_from, self.step = self.step + 1, -1
         self.stop_after, self.over = None, False
         return self.start(folder, **how)

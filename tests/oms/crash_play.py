@@ -34,16 +34,24 @@ def faults(seed: int) -> list[Fault | OrderFault]:
     return rows[: dice.randint(0, len(rows))]
 
 
-def play(folder: Path, seed: int, kills: int, wanted: str = "", *, gap_s: float = 5.0, bars: int = 10_000) -> Joined:
+def play(folder: Path, seed: int, kills: int, wanted: str = "", *, gap_s: float = 5.0, bars: int = 1000) -> Joined:
     """Trade until the deployment was killed so many times; at `wanted` only, or wherever it comes."""
     dice = random.Random(f"kills {seed}")
     joined = Joined(folder, seed, faults(seed), settings=setup(policy=Policy(gap_s=gap_s)))
     start(joined)
+    waited = 0
     for _ in range(bars):
-        if sum(joined.kills.values()) >= kills:
+        if (joined.kills[wanted] if wanted else sum(joined.kills.values())) >= kills:
             break
         if failpoints.hook is None and dice.random() < 0.7:
             arm(wanted or dice.choice((*failpoints.NAMES, AT_RANDOM)), dice)
+            waited = 0
+        elif waited == 4:  # e.g. nothing is in doubt, so that there is no recovery to be killed in
+            joined.kill()
+            arm(wanted or AT_RANDOM, dice)
+            start(joined)
+            waited = 0
+        waited += 1
         try:
             joined.trade(1, dice.choice((2.0, 8.0, 15.0)), person=0.8)
         except Killed as killed:

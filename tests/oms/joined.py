@@ -185,7 +185,7 @@ class Joined:
         return self
 
     def opened(self) -> Joined:
-        return self.until(lambda: self.trader.desk.gate is Gate.OPEN)
+        return self.until(lambda: self.trader.desk.gate is Gate.OPEN, 400.0)
 
     def trade(self, bars: int, bar_s: float = 15.0, person: float = 0.5) -> Joined:
         """Decide at each of so many bars. person: chance at each bar that somebody looks, where it halted."""
@@ -246,8 +246,8 @@ class Joined:
         wrong = [*self.wrong, *trader.wrong]
         wrong += self._doubles() if not doubled_by_tws else []
         wrong += self._positions(foreign)
-        wrong += self._fills(doubled_by_tws)
-        wrong += self._ended()
+        wrong += self._fills()
+        wrong += self._ended(doubled_by_tws)
         wrong += self._told()
         wrong += self._restart()
         wrong += [f"a callback failed: {e!r}" for e in trader.session.callback_errors]
@@ -278,7 +278,7 @@ class Joined:
                 wrong.append(f"position of {con_id}: ours {ours} on {base}, the broker's {self.held(con_id)}")
         return wrong
 
-    def _fills(self, doubled_by_tws: bool) -> list[str]:
+    def _fills(self) -> list[str]:
         bought = self.bought()
         return [
             f"{o.ref}: filled {o.filled} by the journal, {bought.get(o.ref, Decimal(0))} by the broker"
@@ -286,7 +286,7 @@ class Joined:
             if o.filled != bought.get(o.ref, Decimal(0))
         ]
 
-    def _ended(self) -> list[str]:
+    def _ended(self, doubled_by_tws: bool) -> list[str]:
         """I (1): every intent ended, here and there; what only a person can tell has halted or been alarmed."""
         known = {o.ref for o in self.trader.desk.orders}
         wrong = [f"{o.ref} is {o.state}" for o in self.trader.desk.orders if not o.is_final]
@@ -295,6 +295,7 @@ class Joined:
                   if str(o.state) in ("not sent", "rejected") and not o.reason]  # fmt: skip
         # What was never transmitted rests in TWS, is told to no client and cannot fill: PendingSubmit.
         live = [v for v in self.world.tws.exchange.open_orders if v.status not in DONE]
+        live = [] if doubled_by_tws else live
         return wrong + [f"{v.request.reference} still works" for v in live if v.request.reference.startswith("q1:")]
 
     def _told(self) -> list[str]:

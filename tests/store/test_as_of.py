@@ -54,11 +54,14 @@ def held(store: Store, as_of: int | None = None) -> dict[int, float]:
 # ---------------------------------------------------------------- any history
 @st.composite
 def writes(draw):
-    """A window, prices of some of its days, seconds since the write before (the clock may be set back), pull."""
+    """A window, prices of some of its days, days that are said to have none, seconds since the write before (the clock
+    may be set back), pull."""
     first = draw(st.integers(0, DAYS - 1))
     last = draw(st.integers(first + 1, DAYS))
     prices = draw(st.dictionaries(st.integers(first, last - 1), st.integers(1, 3), max_size=6))
-    return first, last, prices, draw(st.sampled_from([1, 2, 0, -3])), draw(st.sampled_from([None, "a", "b"]))
+    nothing = draw(st.lists(st.integers(0, DAYS - 1), max_size=3))
+    step, pull = draw(st.sampled_from([1, 2, 0, -3])), draw(st.sampled_from([None, "a", "b"]))
+    return first, last, prices, nothing, step, pull
 
 
 @settings(max_examples=60)
@@ -68,26 +71,30 @@ def test_any_history_is_read_back_as_it_was_at_every_moment(tmp_path_factory, hi
     now, clock, model = -100, 0, {}
     versions = {now: {}}  # the second of a write: what was held after it
     covered, requests = set(), 0
-    for first, last, prices, step, pull in history:
+    for first, last, prices, nothing, step, pull in history:
         clock += step
         if not prices and not model:  # nothing can be said of a series that does not exist
             continue
         now = max(now, clock)
         request = {"kind": "pull", "at": at(clock), "asked": 2} | ({} if pull is None else {"pull": pull})
-        written = store.write(some(prices), request, window=window(first, last))
+        windows = {"window": window(first, last), "empty": [window(d, d + 1) for d in nothing]}
+        if nothing and not prices:  # no window at all
+            windows["empty"].append(windows.pop("window"))
+        written = store.write(some(prices), request, **windows)
         new = prices.keys() - model.keys()
         same = {d for d in prices.keys() - new if model[d] == prices[d]}
         assert (written.added, written.unchanged) == (len(new), len(same))
         assert written.replaced == len(prices) - len(new) - len(same)
         model = model | prices
         versions[now] = dict(model)
-        covered |= set(range(first, last))
+        covered |= {*range(first, last), *nothing}
         requests += 1
         manifest = store.manifest(store.find("ABC"))
         empty = days_of(manifest.empty)
         assert days_of(manifest.coverage) == covered
         assert not empty & model.keys()
         assert empty <= covered
+        assert set(nothing) - model.keys() <= empty
         assert (
             bool(prices) or bool(model.keys() & set(range(first, last))) or set(range(first, last)) <= empty
         )
@@ -142,6 +149,23 @@ def test_what_the_source_does_not_have_is_kept_until_it_has(tmp_path):
     store.write(some({4: 1}), {"kind": "pull", "at": at(2)}, window=window(3, 6))
     assert store.manifest(store.find("ABC")).empty == (window(1, 3), window(6, 8))
     assert held(store, ns(1)) == {0: 1}
+
+
+def test_many_stretches_without_bars_are_confirmed_by_one_write(tmp_path):
+    store = Store(tmp_path)
+    store.write(some({0: 1}), {"kind": "pull", "at": at(0)}, window=window(0, 1))
+    nothing = [window(n, n + 1) for n in (9, 3, 5, 0)]  # in any order; of day 0 a bar is held
+    store.write(some({7: 1}), {"kind": "pull", "at": at(1)}, window=window(6, 8), empty=nothing)
+    store.write(some({}), {"kind": "pull", "at": at(2)}, empty=[window(4, 5), window(12, 13)])
+    series = store.find("ABC")
+    manifest = store.manifest(series)
+    assert manifest.empty == (window(3, 6), window(9, 10), window(12, 13))
+    assert manifest.coverage == (window(0, 1), window(3, 8), window(9, 10), window(12, 13))
+    assert len(manifest.requests) == 3
+    store.write(some({4: 2, 11: 2}), {"kind": "pull", "at": at(3)}, window=window(4, 12))
+    assert store.manifest(series).empty == (window(3, 4), window(9, 10), window(12, 13))
+    known = [sorted(held(store, ns(n))) for n in range(4)]
+    assert known == [[0], [0, 7], [0, 7], [0, 4, 7, 11]]  # days
 
 
 def test_an_answer_without_bars_where_some_are_held_does_not_deny_them(tmp_path):

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant.store.coverage import cover
+from quant.store.coverage import cover, join
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12)
 
@@ -45,3 +45,14 @@ def test_cover_leaves_its_argument_alone():
     held = [(0, 10), (20, 30)]
     assert cover(held, (10, 20)) == [(0, 30)]
     assert held == [(0, 10), (20, 30)]
+
+
+@given(INTERVALS, INTERVALS)
+def test_join_is_cover_of_one_after_the_other(held, more):
+    covered = []
+    for interval in held:
+        covered = cover(covered, interval)
+    at_once = join(covered, more)
+    for interval in more:
+        covered = cover(covered, interval)
+    assert at_once == covered

@@ -225,7 +225,8 @@ def _adjusted(asked: Request, cells: Cells, wanted: Interval, gaps: Sequence[Int
             0 if step.seconds is not None else step.days * 5 // 7 if step.sessions is None else step.sessions
         )
         if count > most:
-            told = f"IB tells it back from now only, and bars of {asked.bar} over {most} sessions at most; take 1d"
+            sessions = "one session" if most == 1 else f"{most} sessions"
+            told = f"IB tells it back from now only, and bars of {asked.bar} over {sessions} at most; take 1d"
             raise ParameterError("what", asked.what, told)
     duration = f"{count + (not asked.bar.intraday)} D" if days < 360 else f"{days // 365 + 1} Y"
     return (Chunk(None, duration, wanted),)

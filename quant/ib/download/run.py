@@ -8,9 +8,18 @@ from itertools import cycle
 from typing import Final, TypeAlias
 
 from quant.core import clock
-from quant.errors import BarsError, BrokerError, DamagedData, NotConnected, QuantError, StoreBusy, WriteFailed
+from quant.errors import (
+    BarsError,
+    BrokerError,
+    CannotConnect,
+    DamagedData,
+    NotConnected,
+    QuantError,
+    StoreBusy,
+    WriteFailed,
+)
 from quant.ib.asking import NO_ID, Pending
-from quant.ib.download.plan import Plan
+from quant.ib.download.plan import Plan, in_words
 from quant.ib.download.report import Progress, PullReport
 from quant.ib.download.series import Job, Pulling
 from quant.ib.pacing import OPEN_REQUESTS, SMALL_BAR_S
@@ -106,7 +115,9 @@ class _Run:
         if gone or (self._down_since is not None and now - self._down_since > PATIENCE_S):
             trouble = self.session.trouble
             told = self.session.state.value if trouble is None else str(trouble)
-            self._end(NotConnected("the pull", told))
+            told = trouble.reason if isinstance(trouble, CannotConnect) else told
+            waited = "" if gone else f", for {in_words(PATIENCE_S)}"
+            self._end(NotConnected("the pull", told + waited))
             return False
         self.session.poll(1.0)
         return True

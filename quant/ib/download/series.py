@@ -36,7 +36,7 @@ from quant.ib.download.report import Pulled
 from quant.ib.download.rows import Proof, lacking, prove, ratio, read_rows
 from quant.ib.requests import HistoricalBars, historical_bars
 from quant.store import Series, Store, Written
-from quant.store.coverage import Interval, cover
+from quant.store.coverage import Interval, join
 
 # How often a request is sent again after such an error. One that is not named ends the series.
 AGAIN: Final[dict[type[BrokerError], int]] = {
@@ -199,32 +199,32 @@ class Pulling:
         """
         if self._unchecked or not self._unsaved:
             return
-        told = {"kind": "pull", "at": at.isoformat(), "pull": pull, "wanted": list(self.plan.wanted)}
-        asked = self._asked
+        told: dict[str, Any] = {
+            "kind": "pull", "at": at.isoformat(), "pull": pull, "wanted": list(self.plan.wanted)
+        }  # fmt: skip
         groups = joined([p for p in self._unsaved if p.window is not None])
-        none: list[Interval] = []
-        for proof in self._unsaved:
-            for part in proof.empty:
-                none = cover(none, part)
+        none = join([], [part for p in self._unsaved for part in p.empty])
         for group in groups:
-            self._write(
-                _together([p.bars for p in group]), (_low(group), _high(group)), told | {"asked": asked}
-            )
-            asked, self._asked = 0, 0
+            told["asked"], self._asked = self._asked, 0
+            self._write(_together([p.bars for p in group]), told, (_low(group), _high(group)))
             for proof in group:
                 proof.window = None
         if none and find_held(self._store, self.plan.asked) is not None:
-            nothing = self._unsaved[0].bars[:0]
-            for part in none:
-                self._write(nothing, part, told | {"asked": asked})
-                asked, self._asked = 0, 0
+            told["asked"], self._asked = self._asked, 0
+            self._write(self._unsaved[0].bars[:0], told, None, none)
             none = []
         # Where there is no series yet, only bars can begin it: what is empty waits for them.
         self._unsaved = [Proof(p.bars[:0], None, p.empty) for p in self._unsaved if none and p.empty]
         self.since = None
 
-    def _write(self, bars: Bars, window: Interval, request: dict[str, Any]) -> None:
-        done = self._store.write(bars, request, window=window)
+    def _write(
+        self,
+        bars: Bars,
+        request: dict[str, Any],
+        window: Interval | None,
+        empty: Sequence[Interval] = (),
+    ) -> None:
+        done = self._store.write(bars, request, window=window, empty=empty)
         if not self.plan.repull:
             self._count(done)
 
@@ -257,8 +257,8 @@ class Pulling:
         for window in manifest.coverage:
             part = new.between(*window)
             self._count(self._main.write(part, request, window=window))
-        for window in manifest.empty:
-            self._main.write(new[:0], request, window=window)
+        if manifest.empty:
+            self._main.write(new[:0], request, empty=manifest.empty)
         self._staging.remove(staged)
         self.swapped = True
 

@@ -1,0 +1,268 @@
+"""`quant deployments`, `status`, `stop`, `halt`, `reduce-only`, `flatten`: a runner seen and steered from elsewhere."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from quant.app import config, output
+from quant.app.command import command, data_option
+from quant.app.output import Result
+from quant.core import clock
+from quant.errors import ConfigError, SafetyStop
+
+if TYPE_CHECKING:
+    from quant.live.deployment import Deployment
+
+ANSWER_S: Final = 10.0  # a runner looks each second; one that does not answer by then hangs
+SAFETY: Final = 6
+EACH_S: Final = 1.0
+
+
+def _data(data: Path | None) -> Path:
+    return config.load({"project.data": None if data is None else str(data)}).data
+
+
+def _found(name: str, data: Path) -> Deployment:
+    """Return the deployment of a name or lock file. Raises ConfigError."""
+    from quant.live import deployment as locks
+
+    path = locks.find_lock(name, data)
+    if path is None:
+        there = ", ".join(locks.deployments(data)) or "none yet"
+        raise ConfigError(str(data / "deployments"), name, f"no such deployment; there are {there}")
+    return locks.read(path)
+
+
+# ---------------------------------------------------------------- looking
+@command("deployments")
+@data_option
+def deployments(data: Path | None) -> Result:
+    """List the deployments: what trades where, and whether it runs."""
+    from quant.live import deployment as locks
+
+    folder = _data(data)
+    rows, documents = [], []
+    for name in locks.deployments(folder):
+        found, trouble = locks.load(locks.lock_path(folder, name))
+        state = _state(locks.live_folder(folder, name))
+        symbols = " ".join(c.symbol for c in found.contracts)
+        documents.append(
+            {"name": name, "account": found.account, "strategy": found.strategy, "symbols": symbols.split(),
+             "bar": found.bar, "capital": found.capital, "state": state, "error": trouble and str(trouble)}
+        )  # fmt: skip
+        shown = state if trouble is None else f"cannot be read: {trouble}"
+        rows.append((name, found.account, found.strategy, symbols, found.bar, f"{found.capital:,.0f}", shown))
+    if not rows:
+        return Result({"deployments": []}, ["there is none; begin one: quant paper macd SPY --bar 1m"])
+    table = output.table(
+        ("name", "account", "strategy", "symbols", "bar", "capital", "state"), rows, right="capital"
+    )
+    return Result({"deployments": documents}, [table])
+
+
+def _state(folder: Path) -> str:
+    """Return in words whether a deployment runs."""
+    from quant.live import control, view
+
+    seen = control.get(folder / control.STATUS)
+    if not control.is_running(folder):
+        ended = seen.get("ended", "")
+        return "not running" + (f"; ended: {ended}" if ended else "; it ended without a word" if seen else "")
+    age = clock.now().timestamp() - float(seen.get("written", 0.0)) if seen else 0.0
+    if seen and age > view.SILENT_S:
+        return f"HANGS: process {seen.get('pid')} has said nothing for {age:.0f} s; see: quant halt"
+    return (
+        f"running, gate {seen['gate']}" if "gate" in seen and not seen.get("ended") else "running, it begins"
+    )
+
+
+@command("status")
+@click.argument("name", required=False)
+@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
+@data_option
+def status(name: str | None, watch: bool, data: Path | None) -> Result:
+    """Show what a deployment does, and why nothing happens: NAME, or all that have run."""
+    from quant.live import deployment as locks
+
+    folder = _data(data)
+    names = locks.deployments(folder) if name is None else [_found(name, folder).name]
+    if watch:
+        _watch(lambda: _shown(names, folder)[1])
+    documents, lines = _shown(names, folder)
+    return Result(
+        {"deployments": documents}, lines or ["there is none; begin one: quant paper macd SPY --bar 1m"]
+    )
+
+
+def _shown(names: list[str], data: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the last pictures, as documents and as lines."""
+    from quant.live import control, view
+    from quant.live.deployment import live_folder
+
+    documents: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for name in names:
+        folder = live_folder(data, name)
+        seen, state = control.get(folder / control.STATUS), _state(folder)
+        documents.append({"name": name, "state": state, "status": seen or None})
+        lines += ["", *(view.lines(seen, state) if "gate" in seen else [f"{name} · {state}"])]
+    return documents, lines[1:]
+
+
+def _watch(lines: Callable[[], list[str]]) -> None:
+    """Show lines anew each second until Ctrl-C, which is the ordinary end."""
+    from rich.live import Live
+    from rich.text import Text
+
+    try:
+        if not sys.stdout.isatty():
+            while True:
+                click.echo("\n".join(lines()))
+                time.sleep(EACH_S)
+        with Live(Text("\n".join(lines())), auto_refresh=False, transient=True) as screen:
+            while True:
+                time.sleep(EACH_S)
+                screen.update(Text("\n".join(lines())), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+# ---------------------------------------------------------------- steering
+def _steering(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all commands to a runner share."""
+    told = "Why; it is kept in the journal."
+    option = click.option("--reason", default="", metavar="TEXT", help=told)
+    return click.argument("name")(option(data_option(function)))
+
+
+@command("stop")
+@_steering
+def stop(name: str, reason: str, data: Path | None) -> Result:
+    """End a deployment's runner: entries are cancelled, protective orders stay at IB. One that hangs is ended."""
+    from quant.live import control
+    from quant.live.deployment import live_folder
+
+    folder = _data(data)
+    found = _found(name, folder)
+    where = live_folder(folder, found.name)
+    if not control.is_running(where):
+        return _result(found.name, "stop", f"{found.name} is not running")
+    told = _told(where, "stop", reason)
+    if told is None:
+        _end(where)
+        mend = f"its entries may still work: quant halt {found.name}"
+        return _result(
+            found.name,
+            "stop",
+            f"the runner did not answer within {ANSWER_S:g} s and was ended; {mend}",
+            SAFETY,
+        )
+    until = clock.monotonic() + ANSWER_S
+    while control.is_running(where) and clock.monotonic() < until:
+        time.sleep(0.05)
+    return _result(found.name, "stop", told)
+
+
+@command("halt")
+@click.option("--clear", is_flag=True, help="End halt and reduce-only, once you have looked; needs --reason.")
+@click.option(
+    "--everything",
+    is_flag=True,
+    help="Cancel every order of the login too, protective ones and others' included.",
+)
+@_steering
+def halt(name: str, reason: str, clear: bool, everything: bool, data: Path | None) -> Result:
+    """Cancel entries and send nothing more until it is cleared; protective orders stay. Works without a runner."""
+    if clear and not reason.strip():
+        raise click.UsageError("--clear needs --reason TEXT: what you have seen.")
+    if clear and everything:
+        raise click.UsageError("--clear and --everything do not go together.")
+    return _steer(name, "clear" if clear else "halt", reason, data, everything)
+
+
+@command("reduce-only")
+@_steering
+def reduce_only(name: str, reason: str, data: Path | None) -> Result:
+    """Send only what makes positions smaller, until: quant halt NAME --clear."""
+    return _steer(name, "reduce-only", reason, data)
+
+
+@command("flatten")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_steering
+def flatten(name: str, reason: str, yes: bool, data: Path | None) -> Result:
+    """Halt, and close all that the deployment holds at the market. Works without the runner too."""
+    if not output.confirm(f"Close all that {name} holds, at the market?", yes):
+        return _result(name, "flatten", "nothing was done")
+    return _steer(name, "flatten", reason, data)
+
+
+def _steer(name: str, what: str, reason: str, data: Path | None, everything: bool = False) -> Result:
+    """Tell the runner; where there is none, or it hangs, do it in its place."""
+    from quant.live import control, takeover
+    from quant.live.deployment import live_folder
+    from quant.live.job import Address
+
+    folder = _data(data)
+    found = _found(name, folder)
+    where = live_folder(folder, found.name)
+    who = getpass.getuser()
+    if control.is_running(where) and not everything:
+        told = _told(where, what, reason)
+        if told is not None:
+            return _result(found.name, what, told)
+        output.note(f"the runner does not answer within {ANSWER_S:g} s")
+    if control.is_running(where):
+        _end(where)
+    if what == "clear":
+        done = takeover.clear(found, folder, who, reason)
+    else:
+        last = control.last_address(where)
+        if last is None:
+            raise SafetyStop(f"{found.name} has never run, so there is nothing of it at IB")
+        reach = Address(last.host, last.port, last.client_id)
+        done = takeover.take_over(
+            what, found, folder, reach, who, reason, tell=output.note, everything=everything
+        )
+    return _result(found.name, what, done.text, done.code)
+
+
+def _told(folder: Path, what: str, reason: str) -> str | None:
+    """Return the runner's answer to a command, None if it gives none in time."""
+    from quant.live import control
+
+    order = control.Order(what, getpass.getuser(), reason)
+    key = control.ask(folder, order, int(clock.now().timestamp() * 1e6) * 1000)
+    until = clock.monotonic() + ANSWER_S
+    while clock.monotonic() < until and control.is_running(folder):
+        told = control.answered(folder, key)
+        if told is not None:
+            return told
+        time.sleep(0.05)
+    control.withdraw(folder, key)
+    return control.answered(folder, key)
+
+
+def _end(folder: Path) -> None:
+    """End a runner that hangs. Raises SafetyStop where that fails."""
+    from quant.live import control
+
+    who = control.running(folder)
+    pid = "unknown" if who is None else who.pid
+    output.note(f"ending process {pid}, which has the journal")
+    if not control.end(folder, time.sleep):
+        told = f"process {pid} has the journal of {folder.name} and could not be ended"
+        raise SafetyStop(f"{told}. End it yourself, cancel its orders in TWS, and call again")
+
+
+def _result(name: str, what: str, told: str, code: int = 0) -> Result:
+    return Result(
+        {"deployment": name, "command": what, "answer": told, "code": code}, [f"{name}: {told}"], code
+    )

@@ -1,0 +1,250 @@
+"""What looks after a runner from within cerebro's loop: surroundings, commands, status, and when to end.
+
+To cerebro it is a store: asked for notifications at the beginning of each pass, on the strategy's thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import backtrader as bt
+
+from quant.core import clock
+from quant.errors import BrokerError, WriteFailed
+from quant.ib.account import AccountValues, account_values
+from quant.ib.asking import Pending
+from quant.ib.states import State
+from quant.live import control, view
+from quant.live.broker import LiveBroker
+from quant.live.control import Order
+from quant.live.deployment import Deployment
+from quant.live.store import Store
+from quant.oms.desk import OrderDesk
+from quant.oms.gate import Gate
+from quant.oms.limits import Account
+from quant.oms.setup import Alarm, Surroundings
+from quant.oms.state import OrderState
+
+EACH_S: Final = 1.0
+ACCOUNT_S: Final = 60.0
+ONCE_S: Final = 300.0  # the longest that --once waits for books that agree, and for answers
+NOTES: Final = 10
+_ON_ITS_WAY: Final = (OrderState.DECIDED, OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """The parts of a run. simulated: TWS is one of ours, whose clock is its own."""
+
+    deployment: Deployment
+    folder: Path
+    store: Store
+    desk: OrderDesk
+    broker: LiveBroker
+    simulated: bool
+
+
+class Keeper:
+    """tell: takes a line for a person. show: takes each picture. once: end as soon as all is decided and sent.
+
+    wanted: why the run is to end, "" while it is not. values: of the account at the beginning.
+    """
+
+    def __init__(
+        self, cerebro: bt.Cerebro, parts: Parts, values: AccountValues, *, tell: Callable[[str], None],
+        show: Callable[[dict[str, Any]], None], once: bool,
+    ) -> None:  # fmt: skip
+        self._cerebro, self._parts, self._values = cerebro, parts, values
+        self._say, self._show, self._once = tell, show, once
+        self.wanted = ""
+        self.code = 0
+        self.notes: deque[str] = deque(maxlen=NOTES)
+        self._timer = parts.store.session.timer
+        self._began = self._timer.now()
+        self._next = self._ask_at = 0.0
+        self._asked: Pending[AccountValues] | None = None
+        self._orders: dict[str, tuple[OrderState, Any]] = {
+            s.ref: (s.state, s.filled) for s in parts.desk.orders
+        }
+        self._gate: Gate | None = None
+        self._flatten = ""  # who wants all closed, until it could be done
+        self._cannot_write = ""
+        self._complete = 0  # passes in a row in which --once had nothing left to do
+        cerebro.addstore(self)
+        cerebro.addstorecb(self._heard)
+
+    @property
+    def folder(self) -> Path:
+        """Where status, log and commands lie."""
+        return self._parts.folder
+
+    # ------------------------------------------------------------ cerebro
+    def start(self, *_: Any, **__: Any) -> None:
+        """Nothing to do."""
+
+    def stop(self) -> None:
+        """Nothing to do."""
+
+    def get_notifications(self) -> tuple[()]:
+        """Look after the run, once a second; there is nothing to notify."""
+        if self.wanted:
+            self._cerebro.runstop()
+        now = self._timer.now()
+        if now >= self._next:
+            self._next = now + EACH_S
+            self.look()
+        return ()
+
+    def look(self) -> None:
+        """Do what is due each second."""
+        self._surroundings()
+        self._commands()
+        self._changes()
+        if self._once:
+            self._done()
+        self.status()
+
+    def end(self, why: str, code: int) -> None:
+        """End the run at the next pass. The first reason counts."""
+        if not self.wanted:
+            self.wanted, self.code = why, code
+
+    # ------------------------------------------------------------ around
+    def _surroundings(self) -> None:
+        store, now = self._parts.store, self._timer.now()
+        if self._asked is not None and self._asked.done:
+            with suppress(BrokerError):  # then the last figures hold
+                self._values = self._asked.result()
+            self._asked = None
+        if self._asked is None and now >= self._ask_at and store.session.state is State.READY:
+            self._ask_at = now + ACCOUNT_S
+            self._asked = store.session.begin(account_values(self._parts.deployment.account))
+        self._parts.broker.observe(self.around())
+
+    def around(self) -> Surroundings:
+        """Return what is known of account, clock and disk."""
+        cash = self._values.kind != "margin"  # IB's figures do not always tell; then it must not borrow
+        offset = 0.0 if self._parts.simulated else self._parts.store.clock_offset_s
+        try:
+            free: int | None = shutil.disk_usage(self._parts.folder).free
+        except OSError:
+            free = None
+        account = Account(cash, self._values.settled_cash if cash else None)
+        return Surroundings(account=account, clock_offset_s=offset, free_bytes=free)
+
+    # ------------------------------------------------------------ commands
+    def _commands(self) -> None:
+        for order in control.asked(self._parts.folder):
+            told = self._obey(order)
+            self.tell(f"{order.who}: {order.command}: {told}")
+            with suppress(WriteFailed):
+                control.answer(self._parts.folder, order, told)
+        if self._flatten:
+            self._close_all()
+
+    def _obey(self, order: Order) -> str:
+        desk, now = self._parts.desk, self._parts.store.clock()
+        why = order.reason or f"{order.who} asked for {order.command}"
+        match order.command:
+            case "stop":
+                self.end("stopped", 0)
+                return "it stops; protective orders stay at IB"
+            case "halt":
+                desk.halt(why, now)
+                return "halted; entries are cancelled, protective orders stay"
+            case "reduce-only":
+                desk.reduce(why, now)
+                return "only reductions are sent from now on"
+            case "clear":
+                desk.clear(order.who, why, now)
+                return "cleared; trading goes on once journal and IB's books agree"
+            case _:
+                desk.halt(why, now)
+                self._flatten = order.who
+                return "halted; all that is held is closed at the market as soon as IB's books are certain"
+
+    def _close_all(self) -> None:
+        answers = self._parts.desk.flatten(self._flatten, self._parts.store.clock())
+        if any(not answer.taken for answer in answers):
+            return  # not certain what is held; next second again
+        self.tell(f"{len(answers)} orders to close what is held" if answers else "nothing is held")
+        self._flatten = ""
+
+    # ------------------------------------------------------------ what changed
+    def _changes(self) -> None:
+        desk = self._parts.desk
+        if desk.gate is not self._gate:
+            self._gate = desk.gate
+            self.tell(f"gate {desk.gate.value}" + (f": {desk.halted}" if desk.halted else ""))
+        for standing in desk.orders:
+            seen = standing.state, standing.filled
+            if self._orders.get(standing.ref) != seen:
+                self._orders[standing.ref] = seen
+                dull = standing.state is OrderState.NOT_SENT and bool(desk.halted)  # a strategy that wants on
+                self.tell(view.order_words(view.order_of(desk, standing)), loud=not dull)
+
+    def _heard(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Take what the store tells; noise goes to the log alone."""
+        if msg == "alarm" and isinstance(args[0], Alarm):
+            self.tell(f"{'STOP' if args[0].stops else 'note'}: {args[0].text}")
+        else:
+            text = " ".join(str(arg) for arg in args if str(arg))
+            self.tell(f"{msg}: {text}", loud=msg in ("state", "data_gap", "delayed"))
+
+    def tell(self, text: str, *, loud: bool = True) -> None:
+        """Put a line into the log, and where a person sees it."""
+        line = f"{view.moment(self._parts.store.clock())}  {text}"
+        if loud:
+            self.notes.append(line)
+            self._say(line)
+        with suppress(OSError), (self._parts.folder / control.LOG).open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    # ------------------------------------------------------------ --once
+    def _done(self) -> None:
+        """End when all bars are decided upon and every order is answered."""
+        store, desk = self._parts.store, self._parts.desk
+        caught_up = all(len(f) and f.next_end is None and not f.incoming.catching_up for f in store.feeds)
+        on_its_way = [s.ref for s in desk.orders if s.state in _ON_ITS_WAY]
+        if desk.halted:
+            self.end(f"halted: {desk.halted}", 6)
+        self._complete = self._complete + 1 if caught_up and desk.settled and not on_its_way else 0
+        if self._complete >= 2:  # the strategy had a pass in between
+            self.end("decided and sent; IB's books and ours agree", 0)
+        elif self._timer.now() - self._began > ONCE_S:
+            left = f"; not answered: {', '.join(on_its_way)}" if on_its_way else ""
+            self.end(f"not done within {ONCE_S:g} s{left}", 5)
+
+    # ------------------------------------------------------------ status
+    def status(self, ended: str = "") -> None:
+        """Write the status, and show it. ended: why the run is over."""
+        parts = self._parts
+        seen = view.picture(
+            parts.deployment, parts.store.session, parts.desk, parts.broker, parts.store.feeds, self._wants(),
+            parts.store.clock(), self.notes,
+        )  # fmt: skip
+        seen |= {"pid": os.getpid(), "written": clock.now().timestamp(), "ended": ended}
+        try:
+            control.put(parts.folder / control.STATUS, seen)
+            self._cannot_write = ""
+        except WriteFailed as e:  # trading does not depend on it; the disk has a brake of its own
+            if not self._cannot_write:
+                self._cannot_write = str(e)
+                self._say(str(e))
+        self._show(seen)
+
+    def _wants(self) -> dict[int, float]:
+        """Return the last target of each instrument, of a q.Strategy."""
+        found = {}
+        for strategy in self._cerebro.runningstrats if hasattr(self._cerebro, "runningstrats") else ():
+            for feed in getattr(strategy, "_feeds", ()):
+                if len(feed.data):
+                    found[feed.data.con_id] = float(feed.target.last)
+        return found

@@ -1,0 +1,114 @@
+"""Orders and fills of a live run and of a backtest in one form, so that they can be laid side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quant.backtest.recorder import Record
+from quant.core.bars import Bars
+from quant.core.orders import Kind
+from quant.live.tickets import read_notes
+from quant.oms.desk import OrderDesk
+from quant.oms.fills import Fill
+from quant.oms.ledger import Intent
+from quant.oms.state import OrderStanding, OrderState
+
+_KINDS = {Kind.MARKET: "market", Kind.STOP: "stop", Kind.LIMIT: "limit"}
+_STATES = {
+    OrderState.FILLED: "filled", OrderState.CANCELLED: "cancelled", OrderState.REJECTED: "rejected",
+    OrderState.NOT_SENT: "not sent", OrderState.UNKNOWN: "unknown",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FillFact:
+    """A fill. bar: of its feed, the one whose prices filled it. commission: NaN = not told."""
+
+    bar: int
+    quantity: float
+    price: float
+    commission: float
+
+
+@dataclass(slots=True)
+class OrderFact:
+    """An order. feed: number; decided: END of the bar it was decided on, UTC ns. price: of an exit, else NaN.
+
+    sent: when it was handed to the desk; why: what its state rests on; ref: of a live one.
+    """
+
+    feed: int
+    decided: int
+    reason: str
+    kind: str
+    quantity: float
+    price: float
+    status: str
+    fills: list[FillFact] = field(default_factory=list)
+    sent: int = 0
+    why: str = ""
+    ref: str = ""
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """What it shares with its other half; several may share it."""
+        return self.feed, self.decided, self.reason
+
+
+def of_backtest(record: Record) -> list[OrderFact]:
+    """Return the orders of a backtest, in the order in which they were decided."""
+    found = {
+        row.order: OrderFact(row.feed, row.time, row.reason, row.kind, row.quantity, row.price, row.status, sent=row.time)
+        for row in record.orders
+    }
+    for fill in record.fills:
+        found[fill.order].fills.append(FillFact(fill.bar, fill.quantity, fill.price, fill.commission))
+    return list(found.values())
+
+
+def of_live(desk: OrderDesk, feeds: Sequence[Bars]) -> list[OrderFact]:
+    """Return the orders of a live run, in the order in which they were decided. feeds: the stored bars."""
+    numbers = {bars.instrument.con_id: n for n, bars in enumerate(feeds)}
+    return [_order(desk, standing, feeds, numbers) for standing in desk.orders]
+
+
+def _order(
+    desk: OrderDesk, standing: OrderStanding, feeds: Sequence[Bars], numbers: dict[int | None, int]
+) -> OrderFact:
+    intent, reason = desk.intent(standing.ref), desk.reason(standing.ref)
+    ticket = intent.ticket
+    feed = numbers[ticket.con_id]
+    bars = feeds[feed]
+    note = next((n for n in read_notes(reason.text) if n.ref == standing.ref), None)
+    price = ticket.stop if ticket.stop is not None else ticket.limit
+    status = _STATES.get(standing.state, "open")
+    if standing.state is OrderState.CANCELLED and standing.fills:
+        status = "partly filled"
+    return OrderFact(
+        feed, reason.bar or _end_before(bars, intent.at), "" if note is None else note.reason,
+        _KINDS.get(ticket.kind, str(ticket.kind)), float(ticket.quantity), math.nan if price is None else price, status,
+        list(_fills(intent, standing, bars)), intent.at, standing.reason, standing.ref,
+    )  # fmt: skip
+
+
+def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[FillFact]:
+    for fill in sorted(standing.fills, key=lambda f: (f.time, f.stem)):
+        if fill.quantity:
+            fee = math.nan if fill.commission is None else fill.commission
+            yield FillFact(_bar(intent, fill, bars), float(fill.quantity), fill.price, fee)
+
+
+def _bar(intent: Intent, fill: Fill, bars: Bars) -> int:
+    """Return the bar that filled an order: what rests is filled at a bar's END, a market order at a bar's beginning."""
+    row = int(np.searchsorted(bars.end, fill.time, side="right"))
+    rested = intent.ticket.kind is not Kind.MARKET and fill.time >= intent.at + 10**9
+    return row - 1 if rested and row and abs(int(bars.end[row - 1]) - fill.time) < 10**9 else row
+
+
+def _end_before(bars: Bars, moment: int) -> int:
+    row = int(np.searchsorted(bars.end, moment, side="right"))
+    return int(bars.end[row - 1]) if row else 0

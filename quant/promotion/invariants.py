@@ -1,0 +1,54 @@
+"""What must hold at the end of every rehearsal, whatever went wrong on the way: our books are the exchange's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from quant.oms.fills import exec_key
+from quant.promotion.live import CLIENT, Traded
+from quant.promotion.stage import Stage
+
+_NEAR: Final = 0.005
+
+
+def broken(stage: Stage, live: Traded, capital: float) -> Iterator[str]:
+    """Yield what does not hold, in words."""
+    desk = live.desk
+    ours = {con_id: q for con_id, q in desk.positions.items() if q}
+    gained = stage.gained()
+    if not live.settled and not desk.halted:
+        yield "journal and TWS's books do not agree at the end, and nothing was halted"
+    yield from _fills(stage, live)
+    by_hand = any(e.view.request.key[0] != CLIENT for e in stage.executions())
+    if not by_hand and ours != gained:
+        yield f"we hold {_held(ours)} by our books, and TWS has {_held(gained)} beyond what was there before"
+    paid = stage.exchange.account.cash(stage.exchange.account.base) - stage.cash
+    if not by_hand and abs(live.final_cash - capital - paid) >= _NEAR:
+        yield f"our cash changed by {live.final_cash - capital:.2f}, TWS's by {paid:.2f}"
+    for name in _doubled(stage):
+        yield f"order {name} is at TWS more than once"
+
+
+def _fills(stage: Stage, live: Traded) -> Iterator[str]:
+    """Each fill at the exchange is in the journal, and none that was not."""
+    there = {exec_key(e.exec_id)[0]: e for e in stage.executions() if e.view.request.key[0] == CLIENT}
+    here = {fill.stem: fill for standing in live.desk.orders for fill in standing.fills}
+    for stem in there.keys() - here.keys():
+        yield f"fill {stem} at TWS is not in the journal"
+    for stem in here.keys() - there.keys():
+        yield f"fill {stem} of the journal never was at TWS"
+
+
+def _doubled(stage: Stage) -> Iterator[str]:
+    seen: set[str] = set()
+    for view in stage.exchange.orders:
+        ref = stage.server.tws.order_of(view).orderRef
+        if ref and ref in seen:
+            yield ref
+        seen.add(ref)
+
+
+def _held(positions: dict[int, Decimal]) -> str:
+    return ", ".join(f"{quantity} of {con_id}" for con_id, quantity in positions.items()) or "nothing"

@@ -1,0 +1,77 @@
+"""An order desk that also asks what narrower limits would have said of each order, and lets it pass all the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from quant.core.barsize import DAY
+from quant.core.orders import Ticket
+from quant.oms.brakes import brakes
+from quant.oms.counter import Counter, groups_of
+from quant.oms.desk import OrderDesk
+from quant.oms.journal import Journal
+from quant.oms.limits import Limits
+from quant.oms.setup import Answer, Broker, Setup, Surroundings, Why
+
+_SIZES: Final = re.compile(r"[\d.,%]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What limits are against. at: UTC ns. ref, symbol, quantity: of the order; "" and 0 for the deployment as a whole.
+
+    code: of the refusal. halts: trading would have stopped there, or gone on with reductions only.
+    """
+
+    at: int
+    code: str
+    text: str
+    ref: str = ""
+    symbol: str = ""
+    quantity: float = 0.0
+    halts: bool = False
+
+
+class JudgedDesk(OrderDesk):
+    """A desk with a second pair of eyes. limits: theirs; those of `setup` decide. refused: in order of time."""
+
+    def __init__(self, journal: Journal, broker: Broker, setup: Setup, now: int, *, limits: Limits) -> None:
+        super().__init__(journal, broker, setup, now)
+        self.refused: list[Refused] = []
+        self._limits = limits
+        self._second = Counter(self._floor.record, replace(setup, limits=limits))
+        self._braked: dict[str, int] = {}  # a brake's reason without its figures -> the day it was told on
+
+    def observe(self, around: Surroundings) -> None:
+        """Take what is known of markets, account and machine."""
+        super().observe(around)
+        self._second.around = around
+
+    def submit(self, tickets: Sequence[Ticket], why: Why, now: int) -> tuple[Answer, ...]:
+        """Take orders, and note what the limits say of them."""
+        against: set[str] = set()
+        for group in groups_of(tickets):
+            first = group[0]
+            _, refusals = self._second.judge(self._second.rounded(group), why, self.gate, now)
+            if refusals:
+                against.add(first.ref)
+            self.refused += [
+                Refused(now, r.code, r.text, first.ref, first.symbol, float(first.quantity), r.halts) for r in refusals
+            ]
+        answers = super().submit(tickets, why, now)
+        for answer in answers:
+            if answer.taken and answer.ref not in against:
+                self._second.sent(answer.ref, now)
+        return answers
+
+    def tick(self, now: int) -> None:
+        """Do what is due; note once a day which limit of losses would have been reached."""
+        super().tick(now)
+        for brake in brakes(self._second.health(now), self._limits):
+            kind, day = _SIZES.sub("", brake.reason), now // DAY
+            if self._braked.get(kind) != day:
+                self._braked[kind] = day
+                self.refused.append(Refused(now, "brake", brake.reason, halts=True))

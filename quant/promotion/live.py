@@ -1,0 +1,216 @@
+"""The live path in a rehearsal: session, orders, desk, store, feeds and broker as they trade, and a record of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import backtrader as bt
+
+from quant.backtest.broker import commission
+from quant.backtest.job import Job
+from quant.core.barsize import SECOND
+from quant.core.orders import Kind
+from quant.errors import QuantError, StrategyError
+from quant.ib.lookup import Found
+from quant.ib.session import Session
+from quant.ib.states import State
+from quant.live.broker import LiveBroker
+from quant.live.feed import LiveFeed
+from quant.live.signals import Late, live_decisions
+from quant.live.store import Store
+from quant.oms.gate import Gate
+from quant.oms.journal import Journal
+from quant.oms.limits import Limits
+from quant.oms.setup import Setup, Surroundings
+from quant.promotion.judged import JudgedDesk, Refused
+from quant.promotion.lockstep import Lockstep
+from quant.promotion.stage import ACCOUNT, Stage
+from quant.strategy import Strategy
+
+CLIENT: Final = 1
+CHECK_S: Final = 3600.0  # between snapshots while all is well: the clock moves a bar at a time
+LATE: Final = 120 * SECOND  # a bar that has not come by then is not waited for
+END_S: Final = 900 * SECOND  # after the last bar, for the books to agree
+# The equality of a rehearsal is not about limits; what they would have refused is told beside it.
+WIDE: Final = Limits(
+    shorts=True, kinds=frozenset(Kind), max_notional=1e15, collar=1e6, bar_periods=1e6, max_working=10_000,
+    max_working_total=10_000, orders_per_minute=10**6, orders_per_day=10**9, clock_offset_s=1e9, daily_loss=1e9,
+    drawdown=1e9, max_rejects=10**6, min_free_bytes=0,
+)  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Traded:
+    """A live run. cash, value: by END, before what was decided then. notes: (UTC ns, what was said), in order.
+
+    found: the contracts as TWS told them. settled: the books agreed at the end. wall_s: real seconds, of the bars alone.
+    """
+
+    desk: JudgedDesk
+    journal: Journal
+    found: tuple[Found, ...] = ()
+    feeds: tuple[LiveFeed, ...] = ()
+    cash: dict[int, float] = field(default_factory=dict)
+    value: dict[int, float] = field(default_factory=dict)
+    late: list[Late] = field(default_factory=list)
+    notes: list[tuple[int, str]] = field(default_factory=list)
+    final_cash: float = 0.0
+    final_value: float = 0.0
+    settled: bool = False
+    wall_s: float = 0.0
+
+    @property
+    def refused(self) -> list[Refused]:
+        """What the deployment's limits would have refused."""
+        return self.desk.refused
+
+
+class Replay(Store):
+    """A live store that lets time go on where nothing is left to do, and stops after the last bar."""
+
+    def __init__(self, lockstep: Lockstep, stage: Stage, **options: Any) -> None:
+        super().__init__(clock=lambda: lockstep.moment, **options)
+        self.notes: list[tuple[int, str]] = []
+        self.desk: JudgedDesk | None = None
+        self._lockstep, self._stage = lockstep, stage
+        self._idle = 0
+        self._gate: Gate | None = None
+        self._rows = [0] * len(stage.bars)
+
+    def pump(self, timeout_s: float = 0.0) -> bool:
+        """Do as a live store does; end where the last bar is over and the books agree."""
+        self._look()
+        calm = self._calm()
+        if self._lockstep.over and self._finished(calm):
+            self.stop()
+        self._lockstep.calm = calm
+        try:
+            news = super().pump(timeout_s)
+        finally:
+            self._lockstep.calm = False
+        self._idle = 0 if news else self._idle + 1
+        return news
+
+    def put_notification(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Keep what was said."""
+        words = [str(getattr(a, "text", a)) for a in args if str(a)]
+        self.notes.append((self._lockstep.moment, ": ".join([msg, *words])))
+
+    def _look(self) -> None:
+        if self.desk is not None and self.desk.gate is not self._gate:
+            self._gate = self.desk.gate
+            self.put_notification("gate", str(self._gate))
+
+    def _finished(self, calm: bool) -> bool:
+        late = self._lockstep.moment > self._lockstep.last + END_S
+        waiting = any(feed.next_end is not None for feed in self.feeds)
+        return (calm and not waiting and self._idle > 1) or late
+
+    def _calm(self) -> bool:
+        """Return whether nothing is under way that needs time by itself."""
+        if self.session.state is not State.READY or self.desk is None:
+            return False
+        if not self.desk.settled and not self.desk.halted:
+            return False
+        return all(self._has_come(n, feed) for n, feed in enumerate(self.feeds))
+
+    def _has_come(self, n: int, feed: LiveFeed) -> bool:
+        incoming, bars = feed.incoming, self._stage.bars[n]
+        if incoming.refused is not None:
+            return True
+        if incoming.catching_up:
+            return False
+        now, row = self._lockstep.moment, self._rows[n]
+        while row < len(bars) and bars.end[row] <= now - LATE:
+            row += 1
+        self._rows[n] = row
+        last = row
+        while last < len(bars) and bars.end[last] <= now:
+            last += 1
+        held = incoming.bars
+        return last == row or (len(held) > 0 and held.end(len(held) - 1) >= bars.end[last - 1])
+
+
+class _Account(bt.Analyzer):  # type: ignore[misc]  # backtrader has no types
+    """Writes down the account at each step."""
+
+    params = (("traded", None), ("moment", None))
+
+    def next(self) -> None:
+        """Take cash and value, before anything that was decided on this bar goes out."""
+        broker, traded = self.strategy.broker, self.p.traded
+        end = max(data.bars.end[-1] for data in self.strategy.datas if len(data))
+        traded.cash[int(end)], traded.value[int(end)] = broker.getcash(), broker.getvalue()
+
+    prenext = next
+
+
+def trade(stage: Stage, job: Job, limits: Limits, folder: Path) -> Traded:
+    """Trade the stage's bars live, to the last one. Raises what the strategy raises as StrategyError, BrokerError."""
+    lockstep = Lockstep(stage.server, [int(end) for bars in stage.bars for end in bars.end])
+    with lockstep.served(), Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session:
+        store = Replay(lockstep, stage, session=session, account=ACCOUNT, data=folder)
+        for bars in stage.bars:
+            store.data(
+                bars.symbol, bars.bar, history=bars[:0], con_id=bars.instrument.con_id, what=bars.what, rth=True,
+                currency=bars.instrument.currency, sec_type=bars.instrument.sec_type,
+            )  # fmt: skip
+        store.start()
+        with Journal.open(
+            folder / "journal.db", deployment="rehearsal", account=ACCOUNT, strategy_hash="rehearsal", create=True
+        ) as journal:
+            journal.begin_run({}, lockstep.moment, client_id=CLIENT)
+            return _run(lockstep, store, stage, job, limits, journal)
+
+
+def _run(
+    lockstep: Lockstep, store: Replay, stage: Stage, job: Job, limits: Limits, journal: Journal
+) -> Traded:
+    ids = frozenset(bars.instrument.con_id or 0 for bars in stage.bars)
+    setup = Setup(CLIENT, ids, job.cash, WIDE, check_s=CHECK_S)
+    desk = store.desk = JudgedDesk(journal, store.orders, setup, lockstep.moment, limits=limits)
+    broker = LiveBroker(desk, journal, store.orders, capital=job.cash, now=lambda: lockstep.moment)
+    broker.addcommissioninfo(commission(job.costs, None, _ignore))
+    broker.observe(Surroundings(clock_offset_s=0.0))
+    store.attach(broker)
+    traded = Traded(desk, journal, tuple(feed.found for feed in store.feeds), tuple(store.feeds))
+    traded.notes = store.notes
+    cerebro = _cerebro(job, store.feeds, broker, stage.begin, lockstep, traded)
+    began = time.perf_counter()
+    try:
+        cerebro.run()
+    except QuantError:
+        raise
+    except Exception as e:  # the strategy is the user's code; whatever it raises is named
+        raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__} live: {e}") from e
+    traded.wall_s = time.perf_counter() - began
+    traded.settled = desk.settled
+    traded.final_cash, traded.final_value = broker.getcash(), broker.getvalue()
+    return traded
+
+
+def _cerebro(
+    job: Job, feeds: Sequence[LiveFeed], broker: LiveBroker, began: int, lockstep: Lockstep, traded: Traded
+) -> bt.Cerebro:
+    assert issubclass(job.strategy, Strategy)  # noqa: S101  # `rehearse` has refused others
+    params: Mapping[str, Any] = job.params
+    decisions = live_decisions(
+        job.strategy, params, feeds, began=began, now=lambda: lockstep.moment,
+        sizing=None if job.sizing is None else str(job.sizing), start_rule=job.start_rule,
+    )  # fmt: skip
+    traded.late = decisions.refresh.late  # type: ignore[union-attr]  # live Decisions have a LivePlans
+    cerebro = bt.Cerebro(stdstats=False, quicknotify=False)
+    cerebro.setbroker(broker)
+    for feed in feeds:
+        cerebro.adddata(feed)
+    cerebro.addstrategy(job.strategy, decisions=decisions, **params)
+    cerebro.addanalyzer(_Account, traded=traded)
+    return cerebro
+
+
+def _ignore(amount: float) -> None:
+    """Take a charge for a short; without a borrow rate there is none."""
