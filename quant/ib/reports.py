@@ -26,6 +26,7 @@ from quant.ib.exchanges import zone_of
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = 1_000_000_000  # ns
 MILLISECOND: Final = 1_000_000  # ns
+LARGEST: Final = 2**63 - 1  # of a time in ns, or an id
 UNTOLD: Final = 1e300  # IB's "no figure" is the largest double; some messages carry its text, rounded
 SIDES: Final = {"BUY": 1, "BOT": 1, "SELL": -1, "SLD": -1, "SSHORT": -1, "SLONG": -1}
 # IB tells 0.0 for prices that a kind of order does not have; elsewhere 0 is a price.
@@ -53,7 +54,10 @@ def read(event: Event) -> Report | None:
     Raises ValueError for what cannot be read.
     """
     try:
-        return READERS[event.name](*event.args)
+        report = READERS[event.name](*event.args)
+        if report is not None:
+            _check_range(report)
+        return report
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as e:
         raise ValueError(str(e) or type(e).__name__) from None
 
@@ -272,6 +276,14 @@ def _word(text: str, name: str) -> str:
     if not text:
         raise ValueError(f"{name} is missing")
     return text
+
+
+def _check_range(report: Report) -> None:
+    """Raise ValueError where a number is too large for any journal: a flipped bit, e.g. in the year of a time."""
+    for name in type(report).__dataclass_fields__:
+        value = getattr(report, name)
+        if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+            raise ValueError(f"{name} {value} is out of all range")
 
 
 def _order(number: int) -> int:

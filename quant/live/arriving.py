@@ -11,76 +11,18 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final
 
 from quant.core.barsize import HOUR, SECOND, BarSize
 from quant.core.calendar import Calendar
 from quant.core.instrument import Instrument
 from quant.live.expected import FIVE, Expected, Span
+from quant.live.pieces import Forming, Gap, Row, Seen
 
 GRACE: Final = 2 * SECOND  # after a bar's END until history is asked for what of it is missing
 SETTLED: Final = 5 * SECOND  # after a bar's END history is taken to have it, if there is one
 AGREE: Final = 2  # answers that lack a bar before it is taken not to be
 FAR_AHEAD: Final = 2 * HOUR  # a row that is later than our time by more is damaged
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Prices and volume from `start` on (UTC ns): 5 seconds, or a bar so far."""
-
-    start: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Bars that start in [start, end), UTC ns."""
-
-    start: int
-    end: int
-
-
-class Seen(Enum):
-    """What a row was."""
-
-    NEW = "new"
-    SAME = "as one before"
-    REVISED = "a second one of its time, with other values"
-    LATE = "of a bar that was closed without it"
-    UNUSABLE = "no prices, or no time, that can be"
-    OUTSIDE = "outside the regular hours"
-
-
-@dataclass(slots=True)
-class _Forming:
-    """A bar that rows came for. pieces: how many it needs. doubtful: rows contradict one another.
-
-    traded: something traded in it, as far as rows tell; of a stretch without trades IB repeats the last price.
-    """
-
-    span: Span
-    pieces: int
-    rows: dict[int, Row] = field(default_factory=dict)
-    doubtful: bool = False
-    traded: bool = False
-
-    @property
-    def full(self) -> bool:
-        return len(self.rows) == self.pieces
-
-    def bar(self, trades: bool) -> Row:
-        rows = [self.rows[start] for start in sorted(self.rows)]
-        rows = [r for r in rows if r.volume > 0.0] if trades and self.traded else rows
-        return Row(
-            self.span.start, rows[0].open, max(r.high for r in rows), min(r.low for r in rows), rows[-1].close,
-            math.fsum(r.volume for r in rows),
-        )  # fmt: skip
 
 
 class Arriving:
@@ -114,7 +56,7 @@ class Arriving:
         self._told_to = after  # up to here the answers that are counted for the next stretch reach
         self._moment = now  # the latest that is known of the time
         self._newest = after
-        self._forming: dict[int, _Forming] = {}
+        self._forming: dict[int, Forming] = {}
         self._confirmed: dict[int, Row] = {}  # by history
         self._starts: list[int] = []  # heap of both
         self._votes: Counter[int] = Counter()  # answers without a bar or stretch, by its start
@@ -164,13 +106,13 @@ class Arriving:
         on_time = row.start <= self._moment + FAR_AHEAD and (self._updates or row.start % FIVE == 0)
         return sound and on_time and math.isfinite(row.volume) and row.volume >= 0.0
 
-    def _place(self, start: int) -> _Forming | None:
+    def _place(self, start: int) -> Forming | None:
         """Return the bar that a row belongs to, a new one if there is none yet."""
         for held in self._forming.values():
             if held.span.start <= start < held.span.end:
                 return held
         span = self._expected.of(start)
-        return None if span is None else _Forming(span, self._expected.pieces(span))
+        return None if span is None else Forming(span, self._expected.pieces(span))
 
     def answer(self, rows: Sequence[Row], asked: Gap, at: int) -> None:
         """Take IB's bars of this size from history, all there are of `asked`; at: when it was asked for them.

@@ -37,6 +37,8 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,25}")  # it stands in every orde
 DECIDE: Final = ("backtrader", "TA-Lib", "numpy")  # libraries whose version a signal depends on
 # What a limit for real money must say; defaults are not enough there.
 MUST_SAY: Final = ("max_notional", "max_gross", "daily_loss")
+KINDS: Final = {"str": str, "str | None": str | None, "bool": bool, "float": int | float}
+WORDS: Final = {"str": "text", "str | None": "text", "bool": "true or false", "float": "a positive number"}
 FREE: Final = (
     "created",
     "costs",
@@ -209,7 +211,7 @@ def write(deployment: Deployment, path: Path) -> None:
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: Any) -> str:
@@ -220,7 +222,9 @@ def _toml(value: Any) -> str:
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=False).replace(
+            "\x7f", "\\u007f"
+        )  # all else TOML takes as JSON has it
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(v) for v in value)}]"
     raise ParameterError("value", value, "cannot stand in a lock file: numbers, text, true and false can")
@@ -253,6 +257,10 @@ def read(path: Path) -> Deployment:
 
 def _check(found: Deployment, path: Path) -> None:
     """Raise ParameterError for a value that cannot be."""
+    for f in dataclasses.fields(Deployment):
+        value = getattr(found, f.name)
+        if not isinstance(value, KINDS.get(str(f.type), object)):
+            raise ParameterError(f.name, value, f"must be {WORDS[str(f.type)]}")
     bar_size(found.bar)
     parse_sizing(found.sizing, max(len(found.contracts), 1))
     limits_of(found.limits)

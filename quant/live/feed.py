@@ -15,8 +15,9 @@ from quant.core.zones import to_local
 from quant.errors import NotConnected
 from quant.ib.lookup import Found
 from quant.ib.states import State
-from quant.live.arriving import Gap
-from quant.live.incoming import Incoming, Wanted
+from quant.live.incoming import Incoming
+from quant.live.pieces import Gap
+from quant.live.wanted import Wanted
 
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no types

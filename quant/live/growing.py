@@ -9,7 +9,7 @@ import numpy as np
 from quant.core.bars import COLUMNS, Bars
 from quant.core.calendar import Calendar
 from quant.core.sessions import Times, times
-from quant.live.arriving import Row
+from quant.live.pieces import Row
 
 _TIMES: Final = ("begin", "end", "session", "minutes_to_close", "in_session")
 _ROOM: Final = 1024

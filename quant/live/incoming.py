@@ -8,30 +8,27 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-import numpy as np
-
 from quant.core.bars import Bars
-from quant.core.barsize import DAY, SECOND, BarSize
-from quant.core.calendar import Calendar, calendar
-from quant.core.sessions import first_day
+from quant.core.barsize import SECOND
 from quant.errors import BrokerError, CompetingSession, DamagedAnswer, NoData, PacingViolation
 from quant.ib import requests
 from quant.ib.asking import Pending, Subscription
 from quant.ib.codec import Event
 from quant.ib.codes import Kind
-from quant.ib.contracts import ContractSpec
 from quant.ib.download.steps import LONGEST
 from quant.ib.lookup import Found
 from quant.ib.requests import EPOCH
 from quant.ib.session import Session
 from quant.ib.states import State
-from quant.live.arriving import Arriving, Gap, Row
+from quant.live.arriving import Arriving
 from quant.live.growing import GrowingBars
-from quant.store.query import Moment
+from quant.live.moments import calendar_at
+from quant.live.pieces import Gap, Row
+from quant.live.wanted import Wanted as Wanted  # quant.live.job takes it from here
+from quant.live.wanted import duration, start_of
 
 ASK_AGAIN: Final = 3 * SECOND  # of history, where its answer lacks something, or failed
 DELAYED_BY: Final = 120 * SECOND  # the newest rows are older: delayed data
@@ -45,20 +42,6 @@ _AGAIN: Final = (
 )  # of a stream; other errors are final
 
 Tell = Callable[..., None]  # message, the feed's name, more
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Wanted:
-    """What a feed is to bring; fields as those of Store.data."""
-
-    spec: ContractSpec
-    bar: BarSize
-    what: str = "TRADES"
-    rth: bool = True
-    history_start: Moment = None
-    history: Bars | None = None
-    source: str = "5s"
-    delayed_ok: bool = False
 
 
 class Incoming:
@@ -80,7 +63,7 @@ class Incoming:
         self._session, self._clock, self._saw = session, clock, saw
         self._gap_wait, self._tell = gap_wait, tell
         now = clock()
-        sessions = _calendar(found.instrument.calendar, now)
+        sessions = calendar_at(found.instrument, now)
         self.bars = GrowingBars(held, sessions)
         after = int(held.start[-1]) if len(held) else now - now % wanted.bar.ns - 1
         self._arriving = Arriving(
@@ -102,7 +85,9 @@ class Incoming:
         """True while the stream runs; days have none."""
         if self._session.state is not State.READY:
             return False
-        return not self.wanted.bar.intraday or (self._stream is not None and self._stream.starts >= self._starts)
+        return not self.wanted.bar.intraday or (
+            self._stream is not None and self._stream.starts >= self._starts
+        )
 
     def settled(self) -> int:
         """Return up to when all ENDs of bars are known."""
@@ -167,7 +152,7 @@ class Incoming:
         if longest is not None and now - gap.start > (longest - 60) * SECOND:
             until = (gap.start // SECOND + longest - 60) * SECOND
             end = EPOCH + timedelta(seconds=until // SECOND)
-        length = _duration(until - gap.start + 2 * size.ns, size)
+        length = duration(until - gap.start + 2 * size.ns, size)
         spec = self.found.facts.spec
         request = requests.historical_bars(spec, size, length, end, wanted.what, rth=wanted.rth)
         self._pending = self._session.begin(request), gap, until
@@ -208,7 +193,7 @@ class Incoming:
             return
         if wanted.source == "updates":
             stream = requests.live_bars(
-                spec, wanted.bar, _duration(2 * wanted.bar.ns, wanted.bar), wanted.what, rth=wanted.rth
+                spec, wanted.bar, duration(2 * wanted.bar.ns, wanted.bar), wanted.what, rth=wanted.rth
             )
         else:
             stream = requests.real_time_bars(spec, wanted.what, rth=wanted.rth)
@@ -273,49 +258,4 @@ class Incoming:
         text, volume = str(row[0]), float(row[5])
         opened, high, low, close = (float(value) for value in row[1:5])
         traded = volume if self.wanted.what == "TRADES" and volume >= 0.0 else 0.0
-        return Row(_start(text, self.wanted.bar), opened, high, low, close, traded)
-
-
-def _start(text: str, bar: BarSize) -> int:
-    if bar.intraday:
-        return int(text) * SECOND
-    day = np.array([f"{text[:4]}-{text[4:6]}-{text[6:8]}"], dtype="datetime64[D]")
-    return int(first_day(day, bar.unit).astype("datetime64[ns]").view(np.int64)[0])
-
-
-def _duration(length: int, bar: BarSize) -> str:
-    """Return the shortest duration of IB's that covers `length` ns."""
-    days = -(-length // DAY)
-    if bar.unit == "mo":
-        return f"{days // 28 + 1} M"
-    if bar.unit == "w":
-        return f"{days // 7 + 1} W"
-    if bar.intraday and days <= 1:
-        return f"{max(-(-length // SECOND), 30)} S"
-    return f"{days + 1} D" if days < 365 else f"{days // 365 + 1} Y"
-
-
-def _calendar(name: str | None, now: int) -> Calendar | None:
-    if name is None:
-        return None
-    year = 1970 + int(np.datetime64(now, "ns").astype("datetime64[Y]").astype(np.int64))
-    return calendar(name, year, year)
-
-
-def no_bars(found: Found, wanted: Wanted) -> Bars:
-    """Return bars of a contract, none of them."""
-    none = np.empty(0)
-    start = np.empty(0, dtype=np.int64)
-    return Bars(
-        found.instrument,
-        wanted.bar,
-        start,
-        none,
-        none,
-        none,
-        none,
-        none,
-        wanted.what,
-        wanted.rth,
-        source="ib",
-    )
+        return Row(start_of(text, self.wanted.bar), opened, high, low, close, traded)

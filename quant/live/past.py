@@ -16,7 +16,7 @@ from quant.ib.download.held import find_held
 from quant.ib.download.run import run_pull
 from quant.ib.lookup import Found
 from quant.ib.session import Session
-from quant.live.incoming import Wanted, no_bars
+from quant.live.wanted import Wanted, no_bars
 from quant.store import Store
 from quant.store.query import Moment, cut, parse
 

@@ -49,6 +49,7 @@ from quant.oms.locks import instruments_held
 from quant.strategy import Strategy
 
 LEAVE_S: Final = 5.0  # for the answers to the last cancels
+CATCH_UP_S: Final = 10.0  # for the newest bars at the beginning; a market that is closed has none to wait for
 SAFETY: Final = 6  # exit codes, as the command line's
 BROKER: Final = 5
 INTERRUPTED: Final = 130
@@ -155,6 +156,7 @@ class _Run:
         keeper = self._keeper
         keeper.tell(f"{self._deployment.name} begins; client id {self._store.session.client_id}")
         try:
+            self._catch_up()
             with _signals(keeper):
                 self._cerebro.run()
         except KeyboardInterrupt:
@@ -170,6 +172,13 @@ class _Run:
         keeper.tell(f"ended: {keeper.wanted}")
         keeper.status(keeper.wanted)
         return Ended(keeper.code, keeper.wanted, control.get(keeper.folder / STATUS))
+
+    def _catch_up(self) -> None:
+        """Wait for what history lacks up to now: a newest bar that comes as an old one would never be traded."""
+        store = self._store
+        until = store.session.timer.now() + CATCH_UP_S
+        while any(feed.incoming.catching_up for feed in store.feeds) and store.session.timer.now() < until:
+            store.pump(0.1)
 
     def _raised(self, error: Exception) -> None:
         told = str(error) if isinstance(error, QuantError) else f"{type(error).__name__}: {error}"

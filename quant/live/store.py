@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from quant.backtest.feed import timeframe_of
 from quant.core.bars import Bars
@@ -27,9 +27,11 @@ from quant.ib.session import Session
 from quant.ib.states import State
 from quant.live.clock import IbClock
 from quant.live.feed import LiveFeed
-from quant.live.incoming import Incoming, Wanted
+from quant.live.incoming import Incoming
+from quant.live.links import Broker, link_of
 from quant.live.past import past_bars
-from quant.oms.setup import Alarm, Link
+from quant.live.wanted import Wanted
+from quant.oms.setup import Link
 from quant.store import data_folder
 from quant.store.query import Moment
 
@@ -37,19 +39,6 @@ MEASURE_S: Final = 60.0  # between questions for IB's time
 SOURCES: Final = ("5s", "updates")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE: Final = 100  # polls without waiting before bars are closed; a flood must not starve the strategy
-
-
-class Broker(Protocol):
-    """What the store tells a broker."""
-
-    def flush(self) -> None:
-        """Send what the strategy decided."""
-
-    def on_link(self, event: Link) -> None:
-        """Take what became of the connection."""
-
-    def alarms(self) -> list[Alarm]:
-        """Return what a person should see."""
 
 
 class Store:
@@ -265,25 +254,18 @@ class Store:
 
     def _heard(self, event: Event) -> None:
         """Tell of the link."""
-        link: Link | None = None
         if event.name == "notice":
             verdict = event.args[0].verdict
             self.put_notification("notice", "", f"{verdict.code}: {verdict.text}")
-            if verdict.kind in (Kind.BACK_DATA_LOST, Kind.BACK_DATA_KEPT):
-                link = Link.BACK
             if verdict.kind is Kind.BACK_DATA_LOST:
                 for feed in self.feeds:
                     feed.incoming.asked_anew()
         else:
-            old, new, trouble = event.args
+            _, new, trouble = event.args
             self.put_notification("state", new.value, "" if trouble is None else str(trouble))
-            if new is State.CUT:
-                link = Link.CUT
-            elif new is State.READY and old is not State.CUT:
-                link = Link.UP
+            if new is State.READY:
                 self._measure_at = 0.0
-            elif new in (State.WAITING, State.IDLE, State.CLOSED):
-                link = Link.LOST
+        link = link_of(event)
         if link is not None and self._broker is not None:
             self._broker.on_link(link)
 

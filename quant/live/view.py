@@ -36,7 +36,7 @@ def picture(
         "reducing": desk.reducing, "settled": desk.settled, "capital": deployment.capital,
         "equity": broker.getvalue(), "cash": broker.getcash(), "feeds": shown,
         "orders": [order_of(desk, s) for s in (*_open(desk), *_ended(desk))],
-        "why": idle(session, desk, feeds, wants, now), "notes": list(notes),
+        "why": idle(deployment.name, session, desk, feeds, wants, now), "notes": list(notes),
     }  # fmt: skip
 
 
@@ -82,14 +82,14 @@ def order_of(desk: OrderDesk, standing: OrderStanding) -> dict[str, Any]:
 
 
 def idle(
-    session: Session, desk: OrderDesk, feeds: Sequence[LiveFeed], wants: Mapping[int, float], now: int
+    name: str, session: Session, desk: OrderDesk, feeds: Sequence[LiveFeed], wants: Mapping[int, float], now: int
 ) -> list[str]:
     """Return why nothing happens now, what weighs most first."""
     found = []
     if desk.halted:
-        found.append(f"halted: {desk.halted}. Once you have looked: quant halt NAME --clear --reason TEXT")
+        found.append(f"halted: {desk.halted}. Once you have looked: quant halt {name} --clear --reason TEXT")
     elif desk.reducing:
-        found.append(f"only what reduces is sent: {desk.reducing}")
+        found.append(f"only what reduces is sent: {desk.reducing}. Until: quant halt {name} --clear --reason TEXT")
     if session.state is not State.READY:
         trouble = "" if session.trouble is None else f": {session.trouble}"
         found.append(f"no connection to IB ({session.state.value}){trouble}")

@@ -21,6 +21,7 @@ from quant.oms import journal_file, journal_rows
 from quant.oms.encoding import (
     content_key,
     digest,
+    report_of,
     report_text,
     text,
     to_plain,
@@ -189,7 +190,8 @@ class Journal:
         with self._writing("callback_before_commit", "callback_after_commit") as write:
             facts = []
             for key, (body, report) in new.items():
-                facts.append(Fact(write("event", at, body, key=key), at, report))
+                # As the disk has it: what is known in memory must be what a restart reads (-0.0 is 0.0 there).
+                facts.append(Fact(write("event", at, body, key=key), at, report_of(body)))
                 if isinstance(report, Execution):
                     self._db.execute(journal_rows.ADD_FILL, journal_rows.fill_row(report))
         own = set() if self._client_id is None else {self._client_id}

@@ -1,4 +1,4 @@
-"""A live run laid beside its backtest: each difference, and what caused it. Pure, over facts of both."""
+"""A live run laid beside its backtest, order by order and bar by bar. Pure, over facts of both."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import numpy as np
-
+from quant.core.bars import COLUMNS, Bars
+from quant.promotion.causes import UNEXPLAINED, Evidence, cause, moment
 from quant.promotion.facts import FillFact, OrderFact
 
 CENT: Final = 0.005  # money nearer than this is the same to the cent
-UNEXPLAINED: Final = "unexplained"
-MIXED: Final = "a fill of the slower feed is known at once live, in the backtest at its bar's END: the equity between differs"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Where live and backtest part. at: END of the bar that was decided on, UTC ns. cause: UNEXPLAINED if none is known.
 
-    backtest, live: what each did, "" for nothing.
+    what: order, fill, commission, end, bars, cash or value. backtest, live: what each did, "" for nothing.
     """
 
     at: int
@@ -36,45 +34,22 @@ class Difference:
         return {**asdict(self), "at": moment(self.at)}
 
     def __str__(self) -> str:
-        return f"{moment(self.at)} {self.symbol} {self.what}: backtest {self.backtest or 'none'}, live {self.live or 'none'}; {self.cause}"
-
-
-def moment(ns: int) -> str:
-    """Return a UTC time as text, to the second."""
-    return str(np.datetime64(ns, "ns").astype("datetime64[s]"))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """What is known of a live run beside its orders.
-
-    symbols: of the feeds. late: (feed, END) of targets that were not traded; stops: (from, to, why) in which nothing
-    new was sent; missing: (feed, END) of stored bars that never came, or came otherwise; told: what the live path said
-    of what was done to it, (UTC ns, words), in order. whole_from: END of the first step at which every feed has a bar.
-    mixed: the feeds' bars are of different lengths.
-    """
-
-    symbols: Sequence[str]
-    late: frozenset[tuple[int, int]] = frozenset()
-    stops: Sequence[tuple[int, int, str]] = ()
-    missing: Mapping[tuple[int, int], str] | None = None
-    told: Sequence[tuple[int, str]] = ()
-    whole_from: int = 0
-    mixed: bool = False
+        both = f"backtest {self.backtest or 'none'}, live {self.live or 'none'}"
+        return f"{moment(self.at)} {self.symbol} {self.what}: {both}; {self.cause}"
 
 
 def differences(wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Evidence) -> list[Difference]:
     """Return where the orders of a live run (`got`) and of its backtest differ, by time."""
     found = []
-    parted: int | None = None  # since when the two hold something else
+    parted: int | None = None  # since when the two have been apart
     for one, two in _pairs(wanted, got):
         order = one if one is not None else two
         assert order is not None  # noqa: S101  # for mypy: a pair is never of nothing
         for what, backtest, live in _parts(one, two):
-            cause = _cause(one, two, what, evidence, parted)
-            found.append(Difference(order.decided, evidence.symbols[order.feed], what, backtest, live, cause))
-            if what != "commission" and parted is None:
-                parted = order.decided
+            why = cause(one, two, what, evidence, parted)
+            found.append(Difference(order.decided, evidence.symbols[order.feed], what, backtest, live, why))
+        if found and parted is None:
+            parted = order.decided
     return found
 
 
@@ -100,11 +75,9 @@ def _parts(one: OrderFact | None, two: OrderFact | None) -> Iterator[tuple[str, 
     if (one.kind, one.quantity) != (two.kind, two.quantity) or not _same(one.price, two.price):
         yield "order", _words(one), _words(two)
     if one.status != two.status:
-        yield "end", one.status, f"{two.status} {two.why}".strip()
-    if not one.fills and not two.fills:
-        return
+        yield "end", one.status, two.status
     old, new = _whole(one.fills), _whole(two.fills)
-    if old[:3] != new[:3]:
+    if old[:2] != new[:2] or not _same(old[2], new[2]):
         yield "fill", _filled(old), _filled(new)
     elif not _same(old[3], new[3], CENT):
         yield "commission", f"{old[3]:.2f}", f"{new[3]:.2f}"
@@ -135,50 +108,52 @@ def _filled(fill: tuple[int, float, float, float]) -> str:
     return "" if fill[0] < 0 else f"{fill[1]:+g} at {fill[2]!r} in bar {fill[0]}"
 
 
-# ---------------------------------------------------------------- why
-def _cause(
-    one: OrderFact | None, two: OrderFact | None, what: str, evidence: Evidence, parted: int | None
-) -> str:
-    """Return what an order's difference comes from; the nearest cause first."""
-    order = one if one is not None else two
-    assert order is not None  # noqa: S101  # as above
-    feed, at = order.feed, order.decided
-    if one is not None and one.status == "rejected" and (two is None or two.status != "rejected"):
-        return "the backtest's account had too little cash, the live one has enough"
-    if one is not None and two is None:
-        if (feed, at) in (evidence.missing or {}):
-            return (evidence.missing or {})[feed, at]
-        if at < evidence.whole_from:
-            return "live begins to trade once every feed has a bar"
-        if (feed, at) in evidence.late:
-            return f"the bar could not be traded in time, and an entry is never made late: {_before(evidence, at)}"
-    if two is not None and two.status in ("not sent", "rejected", "unknown"):
-        return f"{two.status}: {two.why}"
-    if two is not None and two.sent > at + 10**9:
-        return f"sent {(two.sent - at) / 1e9:.0f} s after its bar's END: {_before(evidence, two.sent)}"
-    stop = next((why for begin, end, why in evidence.stops if begin <= at <= end), None)
-    if stop is not None:
-        return stop
-    if parted is not None and parted < at:
-        return f"follows from what was different at {moment(parted)}"
-    if what == "commission":
-        return _before(evidence, at, "the commission was told otherwise, or not at all")
-    if parted is not None:
-        return "follows from the difference before"
-    return _before(evidence, at, MIXED if evidence.mixed and what == "order" else UNEXPLAINED)
+# ---------------------------------------------------------------- bars
+def bars_apart(stored: Sequence[Bars], came: Sequence[Bars]) -> dict[tuple[int, int], str]:
+    """Return (feed, END) of stored bars that live had otherwise, or not at all, with what was different."""
+    found = {}
+    for n, (bars, live) in enumerate(zip(stored, came, strict=True)):
+        rows = {start: row for row, start in enumerate(live.start.tolist())}
+        columns = [(name, getattr(bars, name).tolist(), getattr(live, name).tolist()) for name in COLUMNS]
+        for row, (start, end) in enumerate(zip(bars.start.tolist(), bars.end.tolist(), strict=True)):
+            at = rows.get(start)
+            if at is None:
+                found[n, end] = "its bar never came live"
+                continue
+            other = [f"{name} {b[at]!r} in place of {a[row]!r}" for name, a, b in columns if a[row] != b[at]]
+            if other:
+                found[n, end] = f"its bar came with {', '.join(other)}"
+    return found
 
 
-def _before(evidence: Evidence, at: int, otherwise: str = UNEXPLAINED) -> str:
-    """Return the last thing that was told before `at`."""
-    return next((f"{words} ({moment(t)})" for t, words in reversed(evidence.told) if t <= at), otherwise)
+def bar_differences(
+    stored: Sequence[Bars], apart: Mapping[tuple[int, int], str], evidence: Evidence
+) -> list[Difference]:
+    """Return differences of bars, those in a row as one."""
+    found = []
+    for n, bars in enumerate(stored):
+        run: list[int] = []
+        for row, end in enumerate([*bars.end.tolist(), 0]):
+            if (n, end) in apart and (not run or apart[n, end] == apart[n, int(bars.end[run[0]])]):
+                run.append(row)
+                continue
+            if run:
+                first, words = int(bars.end[run[0]]), apart[n, int(bars.end[run[0]])]
+                why = evidence.last_told(first + bars.bar.ns) or UNEXPLAINED
+                found.append(Difference(first, bars.symbol, "bars", f"{len(run)} as stored", words, why))
+            run = [row] if (n, end) in apart else []
+    return found
 
 
+# ---------------------------------------------------------------- money
 def money(
-    ends: Sequence[int], wanted: Sequence[float], got: Mapping[int, float]
-) -> tuple[int, float, float] | None:
-    """Return END and both amounts where two accounts first differ by a cent or more, or live has none; None = never."""
-    for end, amount in zip(ends, wanted, strict=False):
-        live = got.get(int(end), math.nan)
+    what: str, ends: Sequence[int], wanted: Sequence[float], got: Mapping[int, float], evidence: Evidence
+) -> list[Difference]:
+    """Return where two accounts first differ by a cent or more, or live has no figure."""
+    for end, amount in zip(ends, wanted, strict=True):
+        live = got.get(end, math.nan)
         if not abs(live - amount) < CENT:
-            return int(end), amount, live
-    return None
+            told = "" if math.isnan(live) else f"{live:.2f}"
+            why = evidence.slow_at(end) or evidence.last_told(end) or UNEXPLAINED
+            return [Difference(end, "", what, f"{amount:.2f}", told, why)]
+    return []

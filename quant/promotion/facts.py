@@ -15,7 +15,7 @@ from quant.live.tickets import read_notes
 from quant.oms.desk import OrderDesk
 from quant.oms.fills import Fill
 from quant.oms.ledger import Intent
-from quant.oms.state import OrderStanding, OrderState
+from quant.oms.state import Oddity, OrderStanding, OrderState
 
 _KINDS = {Kind.MARKET: "market", Kind.STOP: "stop", Kind.LIMIT: "limit"}
 _STATES = {
@@ -26,12 +26,18 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class FillFact:
-    """A fill. bar: of its feed, the one whose prices filled it. commission: NaN = not told."""
+    """A fill. bar: of its feed, the one whose prices filled it. commission: NaN = not told.
+
+    time, exec_id: of a live one; corrected: what was told first was changed later.
+    """
 
     bar: int
     quantity: float
     price: float
     commission: float
+    time: int = 0
+    exec_id: str = ""
+    corrected: bool = False
 
 
 @dataclass(slots=True)
@@ -91,15 +97,24 @@ def _order(
     return OrderFact(
         feed, reason.bar or _end_before(bars, intent.at), "" if note is None else note.reason,
         _KINDS.get(ticket.kind, str(ticket.kind)), float(ticket.quantity), math.nan if price is None else price, status,
-        list(_fills(intent, standing, bars)), intent.at, standing.reason, standing.ref,
+        list(_fills(intent, standing, bars)), intent.at, _why(standing), standing.ref,
     )  # fmt: skip
+
+
+def _why(standing: OrderStanding) -> str:
+    """Return what an order's state rests on: the last that was said of it."""
+    told = "; ".join(f"{t.text} ({t.code})" for t in standing.told)
+    return standing.reason or told
 
 
 def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[FillFact]:
     for fill in sorted(standing.fills, key=lambda f: (f.time, f.stem)):
         if fill.quantity:
             fee = math.nan if fill.commission is None else fill.commission
-            yield FillFact(_bar(intent, fill, bars), float(fill.quantity), fill.price, fee)
+            corrected = Oddity.CORRECTED in standing.oddities
+            yield FillFact(
+                _bar(intent, fill, bars), float(fill.quantity), fill.price, fee, fill.time, fill.exec_id, corrected
+            )
 
 
 def _bar(intent: Intent, fill: Fill, bars: Bars) -> int:

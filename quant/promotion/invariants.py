@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Final
 
 from quant.oms.fills import exec_key
+from quant.oms.gate import Gate, Purpose
+from quant.promotion.causes import moment
 from quant.promotion.live import CLIENT, Traded
 from quant.promotion.stage import Stage
 
@@ -18,8 +20,11 @@ def broken(stage: Stage, live: Traded, capital: float) -> Iterator[str]:
     desk = live.desk
     ours = {con_id: q for con_id, q in desk.positions.items() if q}
     gained = stage.gained()
-    if not live.settled and not desk.halted:
-        yield "journal and TWS's books do not agree at the end, and nothing was halted"
+    if not live.settled:
+        # Nobody knows yet what is so; what counts is that nothing is begun meanwhile.
+        if desk.gate is Gate.OPEN:
+            yield "journal and TWS's books do not agree at the end, and entries are sent all the same"
+        return
     yield from _fills(stage, live)
     by_hand = any(e.view.request.key[0] != CLIENT for e in stage.executions())
     if not by_hand and ours != gained:
@@ -29,6 +34,7 @@ def broken(stage: Stage, live: Traded, capital: float) -> Iterator[str]:
         yield f"our cash changed by {live.final_cash - capital:.2f}, TWS's by {paid:.2f}"
     for name in _doubled(stage):
         yield f"order {name} is at TWS more than once"
+    yield from _turned_over(stage, live)
 
 
 def _fills(stage: Stage, live: Traded) -> Iterator[str]:
@@ -39,6 +45,19 @@ def _fills(stage: Stage, live: Traded) -> Iterator[str]:
         yield f"fill {stem} at TWS is not in the journal"
     for stem in here.keys() - there.keys():
         yield f"fill {stem} of the journal never was at TWS"
+
+
+def _turned_over(stage: Stage, live: Traded) -> Iterator[str]:
+    """No exit, and no order that closes, fills beyond what is held then."""
+    held: dict[int, Decimal] = {}
+    entries = {s.ref for s in live.desk.orders if live.desk.purpose(s.ref) is Purpose.ENTRY}
+    for one in stage.executions():
+        ref = stage.server.tws.order_of(one.view).orderRef
+        con_id = one.view.request.listing.con_id
+        before = held.get(con_id, Decimal(0))
+        held[con_id] = before + one.quantity
+        if ref and ref not in entries and before * one.quantity >= 0:
+            yield f"{ref} was to make a position smaller, and filled {one.quantity:+} at {moment(one.time)} with {before} held"
 
 
 def _doubled(stage: Stage) -> Iterator[str]:

@@ -13,7 +13,7 @@ import backtrader as bt
 from quant.backtest.broker import commission
 from quant.backtest.job import Job
 from quant.core.barsize import SECOND
-from quant.core.orders import Kind
+from quant.core.orders import Execution, Kind
 from quant.errors import QuantError, StrategyError
 from quant.ib.lookup import Found
 from quant.ib.session import Session
@@ -32,8 +32,9 @@ from quant.promotion.stage import ACCOUNT, Stage
 from quant.strategy import Strategy
 
 CLIENT: Final = 1
-CHECK_S: Final = 3600.0  # between snapshots while all is well: the clock moves a bar at a time
+CHECK_S: Final = 3600.0  # where nothing goes wrong; each minute a snapshot would be most of the work
 LATE: Final = 120 * SECOND  # a bar that has not come by then is not waited for
+LONG: Final = 300 * SECOND  # books that do not agree for so long are looked at once a bar
 END_S: Final = 900 * SECOND  # after the last bar, for the books to agree
 # The equality of a rehearsal is not about limits; what they would have refused is told beside it.
 WIDE: Final = Limits(
@@ -47,7 +48,7 @@ WIDE: Final = Limits(
 class Traded:
     """A live run. cash, value: by END, before what was decided then. notes: (UTC ns, what was said), in order.
 
-    found: the contracts as TWS told them. settled: the books agreed at the end. wall_s: real seconds, of the bars alone.
+    found: the contracts as TWS told them. heard: when each execution came, by its id, UTC ns. settled: the books agreed at the end. wall_s: real seconds, of the bars alone.
     """
 
     desk: JudgedDesk
@@ -58,6 +59,7 @@ class Traded:
     value: dict[int, float] = field(default_factory=dict)
     late: list[Late] = field(default_factory=list)
     notes: list[tuple[int, str]] = field(default_factory=list)
+    heard: dict[str, int] = field(default_factory=dict)
     final_cash: float = 0.0
     final_value: float = 0.0
     settled: bool = False
@@ -79,6 +81,7 @@ class Replay(Store):
         self._lockstep, self._stage = lockstep, stage
         self._idle = 0
         self._gate: Gate | None = None
+        self._unsettled: int | None = None  # since when the books do not agree
         self._rows = [0] * len(stage.bars)
 
     def pump(self, timeout_s: float = 0.0) -> bool:
@@ -112,9 +115,13 @@ class Replay(Store):
 
     def _calm(self) -> bool:
         """Return whether nothing is under way that needs time by itself."""
-        if self.session.state is not State.READY or self.desk is None:
+        if self.session.state is not State.READY or self.desk is None or self.orders.snapshot_under_way:
             return False
-        if not self.desk.settled and not self.desk.halted:
+        if self.desk.settled or self.desk.halted:
+            self._unsettled = None
+        elif self._unsettled is None:
+            self._unsettled = self._lockstep.moment
+        if self._unsettled is not None and self._lockstep.moment < self._unsettled + LONG:
             return False
         return all(self._has_come(n, feed) for n, feed in enumerate(self.feeds))
 
@@ -149,8 +156,10 @@ class _Account(bt.Analyzer):  # type: ignore[misc]  # backtrader has no types
     prenext = next
 
 
-def trade(stage: Stage, job: Job, limits: Limits, folder: Path) -> Traded:
-    """Trade the stage's bars live, to the last one. Raises what the strategy raises as StrategyError, BrokerError."""
+def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) -> Traded:
+    """Trade the stage's bars live, to the last one. check_s: between snapshots while all is well.
+
+    Raises what the strategy raises as StrategyError, BrokerError."""
     lockstep = Lockstep(stage.server, [int(end) for bars in stage.bars for end in bars.end])
     with lockstep.served(), Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session:
         store = Replay(lockstep, stage, session=session, account=ACCOUNT, data=folder)
@@ -164,14 +173,15 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path) -> Traded:
             folder / "journal.db", deployment="rehearsal", account=ACCOUNT, strategy_hash="rehearsal", create=True
         ) as journal:
             journal.begin_run({}, lockstep.moment, client_id=CLIENT)
-            return _run(lockstep, store, stage, job, limits, journal)
+            return _run(lockstep, store, stage, job, limits, journal, check_s)
 
 
 def _run(
-    lockstep: Lockstep, store: Replay, stage: Stage, job: Job, limits: Limits, journal: Journal
+    lockstep: Lockstep, store: Replay, stage: Stage, job: Job, limits: Limits, journal: Journal,
+    check_s: float,
 ) -> Traded:
     ids = frozenset(bars.instrument.con_id or 0 for bars in stage.bars)
-    setup = Setup(CLIENT, ids, job.cash, WIDE, check_s=CHECK_S)
+    setup = Setup(CLIENT, ids, job.cash, WIDE, check_s=check_s)
     desk = store.desk = JudgedDesk(journal, store.orders, setup, lockstep.moment, limits=limits)
     broker = LiveBroker(desk, journal, store.orders, capital=job.cash, now=lambda: lockstep.moment)
     broker.addcommissioninfo(commission(job.costs, None, _ignore))
@@ -189,6 +199,9 @@ def _run(
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__} live: {e}") from e
     traded.wall_s = time.perf_counter() - began
     traded.settled = desk.settled
+    traded.heard = {
+        fact.report.exec_id: fact.at for fact in journal.load().facts if isinstance(fact.report, Execution)
+    }
     traded.final_cash, traded.final_value = broker.getcash(), broker.getvalue()
     return traded
 

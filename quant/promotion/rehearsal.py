@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
 
 from quant.backtest.job import Job, make_job
-from quant.core.bars import COLUMNS, Bars
+from quant.core.bars import Bars
 from quant.core.finding import Finding
 from quant.errors import ParameterError
 from quant.oms.limits import Limits
-from quant.promotion.difference import UNEXPLAINED, Difference, Evidence, differences, moment, money
+from quant.promotion.causes import UNEXPLAINED, Evidence, Slow, moment
+from quant.promotion.difference import Difference, bar_differences, bars_apart, differences, money
 from quant.promotion.expected import expected
-from quant.promotion.facts import of_backtest, of_live
+from quant.promotion.facts import OrderFact, of_backtest, of_live
 from quant.promotion.invariants import broken
 from quant.promotion.judged import Refused
-from quant.promotion.live import Traded, trade
+from quant.promotion.live import CHECK_S, Traded, trade
 from quant.promotion.stage import AnyFault, Stage, in_session, make_stage
 from quant.strategy import Strategy
 from quant.tws.faults import read as read_faults
+
+_NO_CAUSE: Final = ("gate: open", "state: closed", "state: ready")
+SHOWN: Final = 20  # differences in a text
+MINUTE_S: Final = 60.0  # between snapshots, as live
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,16 +82,45 @@ class Rehearsal:
             "equal": self.equal, "faults": self.faulty, **pairs,
             "differences": [d.to_dict() for d in self.differences], "broken": list(self.broken),
             "refused": [
-                {"at": moment(r.at), "code": r.code, "text": r.text, "symbol": r.symbol, "quantity": r.quantity, "halts": r.halts}
-                for r in self.refused
+                {**asdict(r), "at": moment(r.at)} for r in self.refused
             ],
-            "findings": [{"code": f.code, "message": f.message, "count": f.count} for f in self.findings],
-            "bars_per_s": self.bars_per_s,
+            "findings": [f.to_dict() for f in self.findings], "bars_per_s": self.bars_per_s,
         }  # fmt: skip
+
+    def __str__(self) -> str:
+        return "\n".join(lines(self))
 
     def __repr__(self) -> str:
         how = "equal to the cent" if self.equal else f"{len(self.differences)} differences"
         return f"Rehearsal({self.strategy} on {', '.join(self.symbols)}, {self.bars:,} bars, {how})"
+
+
+def lines(found: Rehearsal) -> list[str]:
+    """Return a rehearsal as text."""
+    told = [f"rehearsal of {found.strategy} on {', '.join(found.symbols)}: {found.bars:,} bars"]
+    rows = (("orders", found.orders, ","), ("fills", found.fills, ","), ("cash", found.cash, ",.2f"), ("value", found.value, ",.2f"))
+    told += [f"  {name:<8} backtest {a:{form}}   live {b:{form}}" for name, (a, b), form in rows]
+    told.append(f"  verdict  {_verdict(found)}")
+    told += [f"  broken   {text}" for text in found.broken]
+    told += [f"  {difference}" for difference in found.differences[:SHOWN]]
+    if len(found.differences) > SHOWN:
+        told.append(f"  ... and {len(found.differences) - SHOWN} more")
+    for code, count in Counter(r.code for r in found.refused).items():
+        first = next(r for r in found.refused if r.code == code)
+        told.append(f"  limits   {code}: {count}, first at {moment(first.at)}: {first.text}")
+    told += [f"  {f}" for f in found.findings]
+    return told
+
+
+def _verdict(found: Rehearsal) -> str:
+    if found.broken:
+        return "NOT OK: journal and TWS part"
+    if found.equal:
+        return "equal to the cent" + " under faults" * found.faulty
+    count = sum(d.cause == UNEXPLAINED for d in found.differences)
+    if found.faulty and not count:
+        return f"{len(found.differences)} differences, the cause of each is known"
+    return f"NOT OK: {len(found.differences)} differences, {count} unexplained"
 
 
 def rehearse(
@@ -122,12 +156,18 @@ def rehearse(
     )[0]  # fmt: skip
     findings = [_left_out(before, after) for before, after in zip(given, stage.bars, strict=True)]
     told = [f for f in findings if f is not None]
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_a_loop():
         return _rehearse(stage, job, limits or Limits(), script, told)
     with ThreadPoolExecutor(1) as thread:  # a notebook's own loop runs in this one
         return thread.submit(_rehearse, stage, job, limits or Limits(), script, told).result()
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _left_out(before: Bars, after: Bars) -> Finding | None:
@@ -140,72 +180,45 @@ def _rehearse(
     stage: Stage, job: Job, limits: Limits, script: Sequence[AnyFault], findings: list[Finding]
 ) -> Rehearsal:
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
-        live = trade(stage, job, limits, Path(folder))
+        live = trade(stage, job, limits, Path(folder), MINUTE_S if script else CHECK_S)
         wanted = expected(job, {found.instrument.symbol: found for found in live.found})
     record = wanted.record
     left, right = of_backtest(record), of_live(live.desk, stage.bars)
-    missing = _missing(stage, live)
-    evidence = _evidence(stage, live, missing, script)
-    found = differences(left, right, evidence)
-    found += _bars_that_differ(stage, missing, script)
+    evidence = _evidence(stage, live, right, bool(script))
+    found = differences(left, right, evidence) + bar_differences(stage.bars, evidence.missing, evidence)
     if not found:
-        # Of feeds of several lengths a fill is booked at other times; where all bars end, all is booked.
-        common = np.isin(record.end, reduce(np.intersect1d, [bars.end for bars in stage.bars]))
-        ends = record.end[common].tolist()
-        found += _account(ends, np.array(record.cash)[common].tolist(), live.cash, "cash")
-        found += _account(ends, np.array(record.value)[common].tolist(), live.value, "value")
+        # Of bars of several lengths a fill is booked at other times; where all of them end, all is booked.
+        rows = np.isin(record.end, reduce(np.intersect1d, [bars.end for bars in stage.bars]))
+        ends = record.end[rows].tolist()
+        found += money("cash", ends, np.array(record.cash)[rows].tolist(), live.cash, evidence)
+        found += money("value", ends, np.array(record.value)[rows].tolist(), live.value, evidence)
     return Rehearsal(
         strategy=job.strategy.__name__, symbols=tuple(b.symbol for b in stage.bars),
         bars=sum(len(b) for b in stage.bars), orders=(len(left), len(right)),
         fills=(sum(len(o.fills) for o in left), sum(len(o.fills) for o in right)),
         cash=(record.cash[-1], live.final_cash), value=(record.value[-1], live.final_value),
         differences=tuple(sorted(found, key=lambda d: d.at)), broken=tuple(broken(stage, live, job.cash)),
-        refused=tuple(live.refused), findings=(*findings, *wanted.findings), notes=tuple(live.notes),
+        refused=tuple(live.refused), findings=(*findings, *wanted.findings, *_unsettled(live)), notes=tuple(live.notes),
         faulty=bool(script), bars_per_s=sum(len(f.bars) for f in live.feeds) / max(live.wall_s, 1e-9),
     )  # fmt: skip
 
 
-def _account(
-    ends: Sequence[int], wanted: Sequence[float], got: Mapping[int, float], what: str
-) -> list[Difference]:
-    first = money(ends, wanted, got)
-    if first is None:
-        return []
-    end, amount, live = first
-    told = "" if math.isnan(live) else f"{live:.2f}"
-    return [Difference(end, "", what, f"{amount:.2f}", told, UNEXPLAINED)]
+def _unsettled(live: Traded) -> list[Finding]:
+    last = next((text for _, text in reversed(live.notes) if text.startswith("alarm")), "")
+    message = f"at the end journal and TWS's books did not agree, and nothing more was sent. {last}".rstrip()
+    return [] if live.settled else [Finding("unsettled", message)]
 
 
-def _missing(stage: Stage, live: Traded) -> dict[tuple[int, int], str]:
-    """Return the stored bars that live had otherwise, or not at all, with what was different."""
-    found = {}
-    for n, (bars, feed) in enumerate(zip(stage.bars, live.feeds, strict=True)):
-        came = feed.bars
-        rows = {int(start): row for row, start in enumerate(came.start)}
-        for row, start in enumerate(bars.start):
-            other = rows.get(int(start))
-            if other is None:
-                found[n, int(bars.end[row])] = "the bar never came live"
-                continue
-            for name in COLUMNS:
-                a, b = float(getattr(bars, name)[row]), float(getattr(came, name)[other])
-                if a != b:
-                    found[n, int(bars.end[row])] = f"the bar came with {name} {b!r} in place of {a!r}"
-    return found
-
-
-def _bars_that_differ(
-    stage: Stage, missing: Mapping[tuple[int, int], str], script: Sequence[AnyFault]
-) -> list[Difference]:
-    cause = "the faults of the script" if script else UNEXPLAINED
-    return [Difference(end, stage.bars[n].symbol, "bar", "as stored", why, cause) for (n, end), why in missing.items()]
-
-
-def _evidence(
-    stage: Stage, live: Traded, missing: Mapping[tuple[int, int], str], script: Sequence[AnyFault]
-) -> Evidence:
+def _evidence(stage: Stage, live: Traded, orders: Sequence[OrderFact], faulty: bool) -> Evidence:
     symbols = [bars.symbol for bars in stage.bars]
-    late = frozenset((symbols.index(one.symbol), one.end) for one in live.late)
-    told = [(at, text) for at, text in live.notes if script and not text.startswith("gate: open")]
-    whole_from = max(int(bars.end[0]) for bars in stage.bars)
-    return Evidence(symbols, late, (), missing, told, whole_from, len({bars.bar for bars in stage.bars}) > 1)
+    slow = [
+        Slow(fill.time, live.heard[fill.exec_id], f"{fill.quantity:+g} at {fill.price:g}")
+        for order in orders for fill in order.fills
+        if live.heard.get(fill.exec_id, 0) > stage.bars[order.feed].end[fill.bar]
+    ]  # fmt: skip
+    return Evidence(
+        symbols, frozenset((symbols.index(one.symbol), one.end) for one in live.late),
+        bars_apart(stage.bars, [feed.bars for feed in live.feeds]), slow,
+        [(at, text) for at, text in live.notes if faulty and text not in _NO_CAUSE],
+        max(int(bars.end[0]) for bars in stage.bars), len({bars.bar for bars in stage.bars}) > 1,
+    )  # fmt: skip

@@ -1,5 +1,5 @@
-"""Download: one-minute bars from the simulated TWS over loopback, decoded by our client and by IB's own (issue 5), and
-how much of what IB's limits allow a pull uses (_limits.py).
+"""Download: one-minute bars from the simulated TWS over loopback, decoded by our client and by IB's own, and what else
+a download is held to: IB's limits, kills, damaged frames (_pulls.py).
 
 The server is `quant tws` in a process of its own, on bars of a store; client and server share the machine's cores.
 IB's limits on messages are lifted on both sides, for they would be what is measured: 45 answers a second.
@@ -36,6 +36,7 @@ from quant.ib.requests import historical_bars, write_time
 from quant.ib.session import Session
 from quant.ib.wire import Wire
 from quant.store import Store
+from tests.bench._pulls import fuzz, kills, limits
 
 SPY = ContractSpec("SPY", currency="USD")
 TEXT = 178  # the highest version without protobuf that clients besides IB's own speak
@@ -45,22 +46,23 @@ IDS = itertools.count(1)  # of clients: ibapi's reader holds on to a closed sock
 
 
 def run(full: bool) -> list[dict[str, Any]]:
-    """Return the figures: IB's limits, protobuf and text.
+    """Return the figures: IB's limits, protobuf and text, kills, damaged frames.
 
-    full: 10,000 requests, the whole year and seven pairs; else 1,000, a quarter and three.
+    full: 10,000 requests, the whole year and seven pairs, 50 kills, a million frames; else 400, a quarter and three,
+    3, 20,000.
     """
-    within = limits(10_000 if full else 1_000)
+    within = limits(10_000 if full else 400)
     bars = synthetic("SPY", "1m", "2023-01-03", "2023-12-29" if full else "2023-03-31")
     bars = replace(bars, instrument=replace(bars.instrument, exchange="ARCA", con_id=756733), source="bench")
     ends = [datetime.fromtimestamp(end // SECOND, UTC) for end in session_ends(bars)]
     with tempfile.TemporaryDirectory() as folder:
         Store(folder).write(bars, {"kind": "bench", "at": "2026-01-01T00:00:00+00:00"})
         with server(folder) as (port, server_cpu):
-            return [
-                *within,
-                *(figure(kind, version, port, ends, len(bars), 7 if full else 3, server_cpu)
+            speed = [
+                figure(kind, version, port, ends, len(bars), 7 if full else 3, server_cpu)
                 for kind, version in (("protobuf", MAX_CLIENT_VER), ("text", TEXT))
             ]
+    return [within, *speed, kills(50 if full else 3), fuzz(full)]
 
 
 def session_ends(bars: Bars) -> list[int]:

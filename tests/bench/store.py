@@ -30,7 +30,9 @@ def run(full: bool) -> dict[str, Any]:
         store.write(bars, {"kind": "bench", "at": "2026-01-01T00:00:00+00:00"})
         write_s = time.perf_counter() - began
         series = store.find("BENCH", "1m")
-        assert store.read(series).fingerprint == bars.fingerprint  # the first reading, which also warms the cache
+        assert (
+            store.read(series).fingerprint == bars.fingerprint
+        )  # the first reading, which also warms the cache
         ours, raw = [], []
         for _ in range(7 if full else 15):
             raw.append(_seconds(lambda: _raw(store, series)))

@@ -4,7 +4,7 @@ The forms that a page may use:
 
     ```python        runs, all blocks of a page in one namespace
     ```text          after a python block: what that block printed
-    ```console       lines "$ command", each followed by what it printed
+    ```console       lines "$ command", each followed by what it printed; "$ quant tws &" serves to the page's end
     ```toml, ```csv  saved where a comment before them says so; toml must parse in any case
 
     <!-- file: my.csv -->   the next block is saved under this name and not run
@@ -15,17 +15,21 @@ The forms that a page may use:
 A line that is shown must be a whole line of the output, in the order shown. White space counts as one space;
 "…" or "..." stands for anything, and alone on a line for any lines. The name of a run's or a sweep's folder matches
 any other, and the same name in a later command means the same one. Seconds, as 1.2 s, match any others, and so does
-how much a sweep ran again within its time. /home/you/myproject is the folder of the page.
+how much a sweep ran again within its time. /home/you/myproject is the folder of the page. Port 7497 stands for that
+of the page's own simulated TWS, or for one on which nothing listens: no page speaks to a TWS that happens to run here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import re
 import runpy
 import shlex
+import socket
+import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass, field
@@ -37,6 +41,7 @@ from click.testing import CliRunner
 from quant.app.cli import cli
 
 HOME = "/home/you/myproject"
+PORT = "7497"  # TWS's usual one, as pages show it
 RUN = re.compile(r"\b(?:\d{8}-\d{6}-[a-z0-9_]+-[0-9a-f]{8}(?:-\d+)?|[a-z][a-z0-9_]*-[0-9a-f]{12})\b")
 # What machines differ in: seconds, and what is run again as long as there is time.
 VARIES = (
@@ -52,6 +57,13 @@ KINDS = ("python", "text", "console", "toml", "csv")
 NOT_RUN = ("git clone ", "python scripts/test.py", "python scripts/bench.py", "pip install ")
 # The demo script runs this after the set-up.
 STANDS_FOR = {"python scripts/demo.py": "quant demo"}
+
+
+def nobody() -> int:
+    """A port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
 
 
 class DocError(AssertionError):
@@ -116,11 +128,16 @@ class Player:
     printed: str = ""
     runs: dict[str, str] = field(default_factory=dict)  # a run's name in the page -> its name here
     module: ModuleType = field(default_factory=lambda: ModuleType("page"))
+    server: subprocess.Popen[str] | None = None
+    port: int = field(default_factory=nobody)  # of the page's TWS
 
     def play(self) -> None:
         """Play all blocks. Raises DocError for the first that is not so."""
         sys.modules["page"] = self.module  # classes ask for the module that defines them
+        usual = [importlib.import_module(name) for name in ("quant.app.address", "quant.ib.download.pull")]
+        before = [place.PORTS for place in usual]
         try:
+            self._look_at(self.port)
             for block in blocks(self.page):
                 try:
                     self._block(block)
@@ -128,6 +145,17 @@ class Player:
                     raise DocError(f"line {block.line}: {e}") from None
         finally:
             del sys.modules["page"]
+            for place, ports in zip(usual, before, strict=True):
+                place.PORTS = ports
+            if self.server is not None:
+                self.server.terminate()
+                self.server.communicate()
+
+    def _look_at(self, port: int) -> None:
+        """Let commands and scripts look for TWS on this port only."""
+        self.port = port
+        for name in ("quant.app.address", "quant.ib.download.pull"):
+            importlib.import_module(name).PORTS = (port,)
 
     def _block(self, block: Block) -> None:
         if block.kind == "toml":
@@ -148,7 +176,8 @@ class Player:
     # ------------------------------------------------------------ running
     def _python(self, block: Block) -> str:
         # Blank lines before it, so that a traceback names the page's line.
-        code = compile("\n" * block.line + block.text, "page", "exec")
+        text = block.text.replace(PORT, str(self.port))
+        code = compile("\n" * block.line + text, "page", "exec")
         out, raised = io.StringIO(), block.marks.get("raises")
         with contextlib.redirect_stdout(out):
             try:
@@ -179,7 +208,9 @@ class Player:
             return ""
         for said, real in self.runs.items():
             command = command.replace(said, real)
-        words = shlex.split(command)
+        words = shlex.split(command.replace(PORT, str(self.port)))
+        if words[:2] == ["quant", "tws"] and words[-1] == "&":
+            return self._serve(words[1:-1])
         if words[0] == "cd":
             os.chdir(words[1])
             return ""
@@ -196,8 +227,29 @@ class Player:
             raise DocError(f"{command} ended with {code}, not {wanted}:\n{output}")
         return output
 
+    def _serve(self, words: list[str]) -> str:
+        """Start a simulated TWS for the rest of the page; return the line with which it says that it listens."""
+        kept = {n: v for n, v in os.environ.items() if not n.upper().startswith("QUANT_")}
+        root = Path(__file__).parents[2]
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "quant", *words, "--port", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**kept, "PYTHONPATH": str(root)},
+        )
+        assert self.server.stderr is not None
+        told = self.server.stderr.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+)", told)
+        if found is None:
+            raise DocError(told + self.server.stderr.read())
+        self._look_at(int(found[1]))
+        return told
+
     # ------------------------------------------------------------ comparing
     def _compare(self, shown: list[str], printed: str) -> None:
+        printed = printed.replace(f"127.0.0.1:{self.port}", f"127.0.0.1:{PORT}")
         real = [_plain(line.replace(str(self.outside), HOME)) for line in printed.splitlines()]
         at = 0
         for line in map(_plain, shown):

@@ -17,7 +17,6 @@ from quant.ib.contracts import ContractSpec
 from quant.ib.orders import Orders
 from quant.ib.session import Session
 from quant.live import control
-from quant.live.control import Order
 from quant.live.deployment import Deployment, code_of, live_folder, read
 from quant.live.job import Address, Job
 from quant.live.runner import Ended, run
@@ -53,10 +52,15 @@ class Flip(q.Strategy):
 
 
 @contextmanager
-def tws(account: str = ACCOUNT, faults: tuple[Fault, ...] = (), start: int = START) -> Iterator[int]:
+def tws(
+    account: str = ACCOUNT, faults: tuple[Fault, ...] = (), start: int = START, outside: Callable[[], int] = outside_ns,
+    speed: float = SPEED,
+) -> Iterator[int]:  # fmt: skip
     """Give the port of a simulated TWS."""
-    clock = Clock(outside_ns, speed=SPEED, start=start)
-    with running(Server(simulated(None, account=account, rate_limited=False), clock, faults=Faults(faults))) as port:
+    clock = Clock(outside, speed=speed, start=start)
+    with running(
+        Server(simulated(None, account=account, rate_limited=False), clock, faults=Faults(faults))
+    ) as port:
         yield port
 
 
@@ -82,18 +86,25 @@ def again(data: Path, job: Job) -> Job:
 
 
 def play(
-    job: Job, port: int, data: Path, until: Callable[[dict[str, Any]], bool], command: str = "stop"
-) -> tuple[Ended, list[str]]:
-    """Run until a picture is as wanted, and then tell it to end, by a file, as another process would."""
+    job: Job, port: int, data: Path, until: Callable[[dict[str, Any]], bool], command: str = "stop",
+    then: Callable[[dict[str, Any]], bool] | None = None,
+) -> tuple[Ended, list[str]]:  # fmt: skip
+    """Run until a picture is as wanted, and then tell it to end, by a file, as another process would.
+
+    command: in its place, after which it runs until the picture is as `then` wants it.
+    """
     told: list[str] = []
-    folder, asked, began = live_folder(data, job.deployment.name), False, monotonic()
+    folder, began = live_folder(data, job.deployment.name), monotonic()
+    steps = [(until, command)] + ([] if then is None else [(then, "stop")])
 
     def show(picture: dict[str, Any]) -> None:
-        nonlocal asked
         assert monotonic() - began < PATIENCE_S, told[-5:]
-        if not asked and until(picture):
-            asked = True
-            control.ask(folder, Order(command, "tester", "seen enough"), 1)
+        if steps and steps[0][0](picture):
+            _, what = steps.pop(0)
+            control.put(
+                folder / control.CONTROL / f"{1 if what == command else 2}.ask.json",
+                {"command": what, "who": "tester", "reason": ""},
+            )
 
     last = control.last_address(folder)
     client = 7 if last is None else last.client_id
@@ -110,7 +121,9 @@ def ledger(data: Path, job: Job) -> Ledger:
     """Return what the journal holds."""
     found = read(data / "deployments" / f"{job.deployment.name}.lock.toml")
     path = live_folder(data, found.name) / control.JOURNAL
-    with Journal.open(path, deployment=found.name, account=found.account, strategy_hash=found.digest) as journal:
+    with Journal.open(
+        path, deployment=found.name, account=found.account, strategy_hash=found.digest
+    ) as journal:
         return journal.load()
 
 
@@ -134,3 +147,13 @@ def books(port: int) -> Snapshot:
             assert monotonic() < until
             session.poll(0.1)
         return found
+
+
+class Jumping:
+    """A clock outside that can be moved on."""
+
+    def __init__(self) -> None:
+        self.more = 0
+
+    def __call__(self) -> int:
+        return outside_ns() + self.more

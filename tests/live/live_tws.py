@@ -75,12 +75,12 @@ class Watch(bt.Strategy):  # type: ignore[misc]
             self.env.runstop()
 
 
-def watch(*feeds: LiveFeed, **params: int) -> Watch:
+def watch(*feeds: LiveFeed, kind: type[Watch] = Watch, **params: int) -> Watch:
     """Run a plain backtrader program over the feeds, to the end."""
     cerebro = bt.Cerebro(stdstats=False)
     for feed in feeds:
         cerebro.adddata(feed)
-    cerebro.addstrategy(Watch, **params)
+    cerebro.addstrategy(kind, **params)
     (found,) = cerebro.run()
     assert isinstance(found, Watch)
     return found
@@ -103,5 +103,5 @@ def served(port: int, feed: LiveFeed, duration: str = "1 D") -> dict[int, Bar]:
 
 
 def delivered(feed: LiveFeed) -> list[Bar]:
-    b = feed.bars
-    return list(zip(*(getattr(b, n).tolist() for n in ("start", "open", "high", "low", "close", "volume")), strict=True))
+    columns = (getattr(feed.bars, n).tolist() for n in ("start", "open", "high", "low", "close", "volume"))
+    return list(zip(*columns, strict=True))

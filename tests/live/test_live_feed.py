@@ -10,7 +10,7 @@ from pathlib import Path
 import backtrader as bt
 import numpy as np
 import pytest
-from live_tws import NOON, TODAY, delivered, flying, flying_clock, served, statuses, watch
+from live_tws import NOON, TODAY, Watch, delivered, flying, flying_clock, served, statuses, watch
 
 from quant.core.barsize import MINUTE, SECOND
 from quant.errors import ParameterError
@@ -188,17 +188,25 @@ def test_a_refused_feed_does_not_hold_back_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_delayed_data_are_not_live_unless_asked_for(tmp_path: Path, allowed: bool) -> None:
-    """Rows a quarter of an hour old, as IB's delayed ones."""
-    delayed = Fault(Do.LATE, on="HistoricalDataUpdate", count=0, late_s=900.0)
+    """Rows that are minutes old, as IB's delayed ones; bars come by history then."""
+    delayed = Fault(Do.LATE, on="HistoricalDataUpdate", count=0, late_s=400.0)
 
-    clock = flying_clock(speed=900.0)
+    class UntilDelayed(Watch):
+        def next(self) -> None:
+            super().next()
+            if self.data.incoming.delayed:
+                told.append(self.data.live)
+            if len(told) == 4:
+                self.env.runstop()
+
+    told: list[bool] = []
+    clock = flying_clock()
     with flying([delayed], clock=clock) as port:
         store = Store(port=port, data=tmp_path, clock=clock.now)
         feed = store.data("SPY", bar="1m", history_start=TODAY, source="updates", delayed_ok=allowed)
-        found = watch(feed, bars=1000, until=NOON + 20 * MINUTE)
+        found = watch(feed, kind=UntilDelayed, bars=1000)
     assert any(args[0] == "delayed" for args in found.said)
-    assert feed.incoming.delayed
-    assert feed.live is allowed
+    assert set(told) == ({True} if allowed else {False})
 
 
 def test_days_come_after_the_close(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from quant.core.barsize import SECOND
 from quant.errors import CannotConnect, NotConnected, ParameterError, UnknownContract
 from quant.ib.session import Session
 from quant.live import Store
-from quant.live.arriving import Row
 from quant.live.clock import IbClock
 from quant.live.growing import GrowingBars
+from quant.live.pieces import Row
 from quant.oms.setup import Alarm, Link
 from quant.tws.faults import Do, Fault
 
@@ -156,7 +156,10 @@ def test_grown_bars_are_the_bars(held: int) -> None:
     whole = q.synthetic("SPY", "1m", "2024-11-27", "2024-12-03", seed=3)  # with a half day
     growing = GrowingBars(whole[:held], whole.calendar)
     before = growing.upto(held)
-    rows = zip(*(getattr(whole, n).tolist() for n in ("start", "open", "high", "low", "close", "volume")), strict=True)
+    rows = zip(
+        *(getattr(whole, n).tolist() for n in ("start", "open", "high", "low", "close", "volume")),
+        strict=True,
+    )
     for n, row in enumerate(rows):
         if n >= held:
             assert growing.append(Row(*row)) == whole.end[n]

@@ -5,15 +5,35 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from live_run import ACCOUNT, PATIENCE_S, again, books, draft, filled, ledger, play, position, standings, tws
+from live_run import (
+    ACCOUNT,
+    PATIENCE_S,
+    Jumping,
+    again,
+    books,
+    draft,
+    filled,
+    ledger,
+    play,
+    position,
+    standings,
+    tws,
+)
 
+from quant.core.barsize import SECOND
 from quant.errors import ConfigError, JournalBusy, SafetyStop
 from quant.live import control
 from quant.live.deployment import live_folder
+from quant.oms.outcome import Policy
 
 KILLED = """
 import os, sys
@@ -34,6 +54,8 @@ main()
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("quant.oms.locks.lock_folder", lambda: tmp_path / "locks")
+    monkeypatch.setattr("quant.live.keeper.EACH_S", 0.1)
+    monkeypatch.setattr("quant.live.job.Policy", partial(Policy, gap_s=0.2))
     (tmp_path / "quant.toml").write_text("")
     return tmp_path / "data"
 
@@ -75,3 +97,137 @@ def test_killed_in_the_middle_of_an_order_it_ends_with_equal_books(data: Path, p
     assert all(s.is_final for s in standings(held)), told
     assert sum((p.quantity for p in there.positions), Decimal(0)) == position(held)
     assert sorted(e.ref for e in there.executions) == sorted({s.ref for s in standings(held) if s.filled})
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
+
+
+def never(picture: dict[str, Any]) -> bool:
+    return False
+
+
+# ---------------------------------------------------------------- --once
+def test_a_daily_strategy_decides_after_the_close_and_is_filled_at_the_open(data: Path) -> None:
+    job = draft(data, bar="1d", history_start="2024-04-01", start_rule="first-target")
+    job = replace(job, once=True)
+    outside = Jumping()
+    with tws(
+        start=at("2024-05-16 19:00"), outside=outside, speed=10.0
+    ) as port:  # its target is 1 on the 16th
+        first, told = play(job, port, data, never)
+        assert (first.code, ledger(data, job).intents) == (0, ()), told  # nothing has closed since it began
+        outside.more += 75 * 60 * SECOND // 10
+        job = again(data, job)
+        second, told = play(job, port, data, never)
+        assert second.code == 0, told
+        (intent,) = ledger(data, job).intents
+        assert (intent.ticket.tif, intent.ticket.quantity) == ("OPG", 10)
+        assert [s.state for s in standings(ledger(data, job))] == ["working"]
+        outside.more += 18 * 3600 * SECOND // 10
+        third, told = play(job, port, data, never)
+        there = books(port)
+    assert third.code == 0, told
+    assert [s.state for s in standings(ledger(data, job))] == ["filled"], told
+    assert [p.quantity for p in there.positions] == [10]
+
+
+# ---------------------------------------------------------------- what a person asks for
+@pytest.mark.parametrize("command", ["halt", "reduce-only", "flatten"])
+def test_a_command_by_file_is_obeyed_and_answered(data: Path, command: str) -> None:
+    job = draft(data)
+    folder = live_folder(data, job.deployment.name)
+    seen: list[dict[str, Any]] = []
+
+    def holds(picture: dict[str, Any]) -> bool:
+        seen.append(picture)
+        return bool(picture["feeds"][0]["position"]) and picture["settled"]
+
+    def over(picture: dict[str, Any]) -> bool:
+        done = not picture["feeds"][0]["position"] if command == "flatten" else True
+        return done and picture["gate"] == ("reducing" if command == "reduce-only" else "halted")
+
+    with tws() as port:
+        ended, told = play(job, port, data, holds, command, then=over)
+        there = books(port)
+    assert ended.code == 0, told
+    (answer,) = [control.get(path) for path in (folder / "control").glob("1.answer.json")]
+    assert answer["command"] == command
+    held = ledger(data, job)
+    assert (held.reducing if command == "reduce-only" else held.halted) is not None
+    assert sum((p.quantity for p in there.positions), Decimal(0)) == position(held)
+    if command == "flatten":
+        assert position(held) == 0
+
+
+# ---------------------------------------------------------------- what it refuses, and what ends it
+def test_a_strategy_that_raises_halts_until_somebody_clears_it(data: Path) -> None:
+    job = draft(data, params={"breaks": True})
+    with tws() as port:
+        ended, told = play(job, port, data, never)
+        assert ended.code == 6, told
+        assert "so it is" in ended.why
+        assert "--clear" in ended.why
+        assert "ZeroDivisionError" in str(ledger(data, job).halted)
+        job = again(data, job)
+        ended, told = play(job, port, data, lambda p: p["gate"] == "halted" and bool(p["halted"]))
+    assert any("gate halted" in line for line in told)
+
+
+def test_a_live_account_is_refused_whatever_the_port(data: Path) -> None:
+    job = draft(data)
+    with (
+        tws(account="U7654321") as port,
+        pytest.raises(SafetyStop, match="U7654321 is no paper account") as e,
+    ):
+        play(job, port, data, never)
+    assert e.value.exit_code == 6
+    assert not (data / "deployments").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"), [("", "is a paper account"), ("DU1", "is not that of"), ("U1", "is not that")]
+)
+def test_real_money_needs_its_own_account_typed(data: Path, typed: str, told: str) -> None:
+    job = draft(data)
+    job = replace(job, real=True, account=typed, deployment=replace(job.deployment, account=ACCOUNT))
+    with tws() as port, pytest.raises(SafetyStop, match=told):
+        play(job, port, data, never)
+
+
+def test_two_runners_of_one_deployment(data: Path) -> None:
+    job = draft(data)
+
+    def second(picture: dict[str, Any]) -> bool:
+        with pytest.raises(JournalBusy, match="another process trades"):
+            play(again(data, job), port, data, never)
+        return True
+
+    with tws() as port:
+        play(job, port, data, second)
+
+
+def test_a_disk_that_is_nearly_full_halts(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = draft(data)
+    monkeypatch.setattr("quant.live.keeper.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with tws() as port:
+        ended, told = play(job, port, data, lambda p: bool(p["halted"]))
+    assert "1,000 bytes are left" in ended.picture["halted"], told
+
+
+def test_a_closed_market_is_told(data: Path) -> None:
+    job = draft(data)
+    with tws(start=at("2024-05-16 02:00")) as port:
+        ended, _ = play(job, port, data, lambda p: p["settled"])
+    assert "SPY: the market is closed until 2024-05-16 13:30:00 UTC" in ended.picture["why"]
+
+
+def test_a_contract_that_has_changed_is_another_deployment(data: Path) -> None:
+    job = draft(data)
+    with tws() as port:
+        play(job, port, data, lambda p: p["settled"])
+        job = again(data, job)
+        other = replace(job.deployment.contracts[0], multiplier=10.0)
+        job = replace(job, deployment=replace(job.deployment, contracts=(other,)))
+        with pytest.raises((ConfigError, SafetyStop)):
+            play(job, port, data, never)

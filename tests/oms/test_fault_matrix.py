@@ -19,12 +19,15 @@ from joined import Joined
 from memory_tws import MemorySocket
 
 from quant.core.barsize import SECOND
-from quant.errors import BrokerError
-from quant.oms import journal_file
+from quant.core.orders import Execution, Snapshot, Status
+from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
+from quant.oms.outbox import Outbox, Sent
+from quant.oms.outcome import Policy
+from quant.oms.recovery import Recovery
 from quant.tws.faults import Do, Fault
 from quant.tws.order_faults import SNAPSHOTS, OrderDo, OrderFault
-from tests.oms.trader import SPY
+from tests.oms.trader import SPY, setup
 
 Rows = list[Fault | OrderFault]
 Dice = random.Random
@@ -37,8 +40,8 @@ def nothing(joined: Joined, dice: Dice) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """script: the faults, by dice. beside: what else is done, once, before the first bar. foreign, twin: as of
-    Joined.check. shown: what must be true at the end of at least one seed, so that no case passes for lack of faults.
+    """script: the faults, by dice. beside: what else is done, once, before the first bar. foreign, twin, forged: as
+    of Joined.check. shown: what must be true at the end of at least one seed, so that no case passes for lack of faults.
     """
 
     row: str
@@ -47,6 +50,7 @@ class Case:
     beside: Callable[[Joined, Dice], None] = nothing
     foreign: bool = False
     twin: bool = False
+    forged: bool = False
     shown: Callable[[Joined], bool] = field(default=lambda joined: True)
 
 
@@ -173,7 +177,7 @@ CASES = [
     Case("C7", "log-in needed", lambda d: [Fault(Do.RESET, "OrderStatus", skip=4), OrderFault(OrderDo.RELOGIN, skip=1, seconds=900.0)], shown=reconnected),
     Case("C8", "farms flap", lambda d: say(d, *((5.0 * i, c) for i, c in enumerate((2103, 2104, 2105, 2106, 2157, 2158)))), shown=ended_as("filled")),
     Case("C8", "2110", lambda d: say(d, (0, 2110), (20, 1102)), shown=doubted),
-    *(Case("C9", str(do), spoiled(do), shown=ended_as("filled")) for do in (Do.SPLIT, Do.FLIP, Do.EMPTY, Do.UNKNOWN, Do.FEW, Do.MANY, Do.NOT_UTF8)),
+    *(Case("C9", str(do), spoiled(do), forged=do is Do.FLIP, shown=ended_as("filled")) for do in (Do.SPLIT, Do.FLIP, Do.EMPTY, Do.UNKNOWN, Do.FEW, Do.MANY, Do.NOT_UTF8)),
     *(Case("C9", str(do), spoiled(do), shown=reconnected) for do in (Do.OVERSIZE, Do.HALF)),
     Case("C9", "flood", lambda d: [Fault(Do.FLOOD, "OrderStatus", skip=2, size=2_000)]),
     Case("C9", "slow loris", lambda d: [Fault(Do.SLOW, "OrderStatus", skip=3)], shown=reconnected),
@@ -238,7 +242,7 @@ def play(case: Case, folder: Path, seed: int, bars: int = BARS, **more: Any) -> 
     case.beside(joined, dice)
     joined.trade(bars, person=0.3)
     joined.quiet()
-    joined.check(foreign=case.foreign, doubled_by_tws=case.twin)
+    joined.check(foreign=case.foreign, doubled_by_tws=case.twin, forged=case.forged)
     joined.stop()
     return joined
 
@@ -248,3 +252,92 @@ def test_invariants_hold(case: Case, tmp_path: Path, full: bool) -> None:
     seeds = 50 if full else 5
     ends = [play(case, tmp_path / str(seed), seed) for seed in range(seeds)]
     assert any(case.shown(joined) for joined in ends), "the fault did not show"
+
+
+# ---------------------------------------------------------------- rules broken on purpose: the matrix must turn red
+def red(name: str, folder: Path, words: str, seeds: int = 4, **more: Any) -> None:
+    """Some seed of a case must fail with these words."""
+    case = next(c for c in CASES if f"{c.row} {c.name}" == name)
+    failures = []
+    for seed in range(seeds):
+        try:
+            play(case, folder / str(seed), seed, **more)
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert any(words in text for text in failures), failures
+
+
+def test_sending_before_the_commit_turns_it_red(tmp_path: Path) -> None:
+    class Eager(OrderDesk):
+        def _take_in(self, tickets, why, now):  # type: ignore[no-untyped-def]
+            if self.gate is Gate.OPEN:
+                self._floor.outbox._broker.place(self._floor.record._journal._last_id + 1, tickets[0])
+            return super()._take_in(tickets, why, now)
+
+    red("O1 backwards", tmp_path, "the journal has nothing", seeds=1, desk_class=Eager)
+
+
+def test_a_new_id_on_resend_turns_it_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Outbox.send
+
+    def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "") -> Sent:
+        if self._record.trail(ref).sends == 0:
+            return send(self, ref, now, why)
+        self._broker.place(self._record._journal.next_order_id(), self._record.ticket(ref))
+        return Sent.OUT
+
+    monkeypatch.setattr(Outbox, "send", under_a_new_id)
+    red("O7 dropped", tmp_path, "was sent under", seeds=10)
+
+
+def test_fills_taken_from_order_status_turn_it_red(tmp_path: Path) -> None:
+    class Trusting(OrderDesk):
+        def take(self, reports, now):  # type: ignore[no-untyped-def]
+            made = []
+            for status in [r for r in reports if isinstance(r, Status) and r.filled > 0]:
+                ref = next((o.ref for o in self.orders if self.intent(o.ref).order_id == status.order_id), None)
+                if ref is not None:
+                    t = self.intent(ref).ticket
+                    made.append(
+                        Execution(
+                            f"status.{status.perm_id}", t.account, t.con_id, t.symbol, status.order_id, status.client_id,
+                            status.perm_id, ref, now, status.filled.copy_sign(t.quantity), status.average,
+                            status.filled, status.average,
+                        )
+                    )  # fmt: skip
+            super().take([*reports, *made], now)
+
+    red("O1 fourfold", tmp_path, "by the journal", seeds=1, desk_class=Trusting)
+
+
+def test_one_snapshot_instead_of_two_turns_it_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Recovery.seen
+
+    def hastily(self: Recovery, snapshot: Snapshot, now: int) -> None:
+        self._floor.watch.before = snapshot
+        seen(self, snapshot, now)
+
+    began_with_a_position(tmp_path / "two")
+    monkeypatch.setattr(Recovery, "seen", hastily)
+    with pytest.raises(AssertionError, match="position of"):
+        began_with_a_position(tmp_path / "one", settings=setup(policy=Policy(gap_s=-1.0)))
+
+
+def began_with_a_position(folder: Path, **more: Any) -> None:
+    """Row O11: something is held at start, and TWS has not loaded it when it is asked first."""
+    joined = Joined(folder, 0, [OrderFault(OrderDo.EMPTY, "PositionsRequest", count=1)], **more)
+    joined.world.tws.account.book(joined.listings[SPY], Decimal(50), 300.0, 0.0)
+    joined.start().opened()
+    joined.check()
+    joined.stop()
+
+
+def test_a_gate_that_lets_all_pass_turns_it_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quant.oms.floor.passes", lambda gate, purpose: True)
+    red("C4 1102 alone, 1101 alone", tmp_path, "while reconciling", seeds=6)
+
+
+def test_a_correction_added_on_top_turns_it_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("fills", "standings"):
+        monkeypatch.setattr(f"quant.oms.{module}.exec_key", lambda exec_id: (exec_id, 0))
+    red("O4 quantity corrected", tmp_path, "by the journal", seeds=2)

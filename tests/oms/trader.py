@@ -266,3 +266,66 @@ def on_disk(path: Path, ref: str) -> list[int]:
         return [row[0] for row in db.execute("SELECT order_id FROM intent WHERE ref = ?", (ref,))]
     finally:
         db.close()
+
+
+# ---------------------------------------------------------------- a process of its own, over sockets
+def main(folder: str, port: str, seed: str, first_bar: str, bars: str, place: str = "", times: str = "1") -> None:
+    """Trade bars first_bar, first_bar + 1, ... and print the book; bars = 0: only come to rest."""
+    if place:
+        failpoints.hook = dying(place, int(times))
+    prices = {SPY: 338.5, MSFT: 43.0}
+    wall = clock.now
+    session = Session(port=int(port), client_id=CLIENT)
+
+    def ns() -> int:
+        return int(wall().timestamp() * 1_000_000) * 1000
+
+    trader = Trader(Path(folder), session, int(seed), ns, lambda: prices, settings=setup(policy=Policy(gap_s=0.5)))
+    say({"started": len(trader.journal.load().runs)})
+    while not trader.connect():
+        time.sleep(0.1)
+    number, until = int(first_bar), time.monotonic() + 60.0
+    decided, opened = 0, False
+    next_at = time.monotonic()
+    while time.monotonic() < until:
+        trader.pump(0.02)
+        if trader.desk.halted:
+            trader.desk.clear("supervisor", "looked", ns())
+        opened = opened or trader.desk.gate is Gate.OPEN
+        # Most wait for the gate; some are decided before it opens.
+        if decided < int(bars) and (opened or decided < 1) and time.monotonic() >= next_at:
+            trader.decide(number + decided)
+            decided += 1
+            next_at = time.monotonic() + 0.1
+            say({"bar": number + decided})
+        if int(bars) == 0:
+            for ref in trader.desk.unsettled_orders:
+                if trader.desk.gate is Gate.OPEN:
+                    trader.desk.cancel(ref, ns())
+            if trader.desk.gate is Gate.OPEN and not trader.desk.unsettled_orders:
+                break
+    say(trader.book())
+
+
+def dying(place: str, times: int) -> Callable[[str], None]:
+    """End the process at once when a place is reached for the n-th time: no handler runs, nothing is closed."""
+    left = times
+
+    def reach(name: str) -> None:
+        nonlocal left
+        left -= name == place
+        if left <= 0:
+            import os
+
+            os._exit(9)
+
+    return reach
+
+
+def say(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

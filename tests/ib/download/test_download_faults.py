@@ -442,4 +442,4 @@ def test_limits_are_used_fully_and_none_is_broken(tmp_path: Path, full: bool) ->
     assert least_s / (world.now() - began) >= 0.9
     assert not world.tws.pacing.violations
     assert not world.tws.open_history.violations
-    assert all(not link._served.rate_violations for link in world.links)
+    assert all(not link.violations for link in world.links)

@@ -101,6 +101,11 @@ class Link:
         self._buffer, self._back = FrameBuffer(), FrameBuffer()
         self._open = True
 
+    @property
+    def violations(self) -> int:
+        """In how many seconds it carried too many messages."""
+        return self._served.rate_violations
+
     def send(self, data: bytes) -> None:
         if not self._open:
             raise LinkLost("it was closed")

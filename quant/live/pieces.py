@@ -1,0 +1,68 @@
+"""What arrives of a bar: rows, the bar that they form, stretches without any. Values only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+
+from quant.live.expected import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Prices and volume from `start` on (UTC ns): 5 seconds, or a bar so far."""
+
+    start: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bars that start in [start, end), UTC ns."""
+
+    start: int
+    end: int
+
+
+class Seen(Enum):
+    """What a row was."""
+
+    NEW = "new"
+    SAME = "as one before"
+    REVISED = "a second one of its time, with other values"
+    LATE = "of a bar that was closed without it"
+    UNUSABLE = "no prices, or no time, that can be"
+    OUTSIDE = "outside the regular hours"
+
+
+@dataclass(slots=True)
+class Forming:
+    """A bar that rows came for. pieces: how many it needs. doubtful: rows contradict one another.
+
+    traded: something traded in it, as far as rows tell; of a stretch without trades IB repeats the last price.
+    """
+
+    span: Span
+    pieces: int
+    rows: dict[int, Row] = field(default_factory=dict)
+    doubtful: bool = False
+    traded: bool = False
+
+    @property
+    def full(self) -> bool:
+        """True once every piece is there."""
+        return len(self.rows) == self.pieces
+
+    def bar(self, trades: bool) -> Row:
+        """Return the bar so far. trades: leave out what repeats a price."""
+        rows = [self.rows[start] for start in sorted(self.rows)]
+        rows = [r for r in rows if r.volume > 0.0] if trades and self.traded else rows
+        return Row(
+            self.span.start, rows[0].open, max(r.high for r in rows), min(r.low for r in rows), rows[-1].close,
+            math.fsum(r.volume for r in rows),
+        )  # fmt: skip
