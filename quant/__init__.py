@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quant import indicators, metrics
+    from quant import indicators, live, metrics
     from quant.backtest import (
         Cerebro,
         Comparison,
@@ -71,7 +71,12 @@ _WHERE = {
     "version": "quant.core.version",
     "walk_forward": "quant.research.walk_forward",
 }
-_MODULES = {"indicators": "quant.indicators", "metrics": "quant.metrics", "stats": "quant.research.stats"}
+_MODULES = {
+    "indicators": "quant.indicators",
+    "live": "quant.live",
+    "metrics": "quant.metrics",
+    "stats": "quant.research.stats",
+}
 
 __all__ = [
     "Bars",
@@ -95,6 +100,7 @@ __all__ = [
     "feed",
     "first_difference",
     "indicators",
+    "live",
     "load_run",
     "load_sweep",
     "metrics",

@@ -23,10 +23,15 @@ from quant.errors import ParameterError
 @click.option("--costs", help="none, percent:0.05, ib-fixed or ib-tiered.")
 @click.option("--sizing", help="percent:95, cash:10000, shares:100 or risk:1.")
 @click.option(
-    "--start-rule", default="next-change", show_default=True, help="next-change as live starts, or first-target."
+    "--start-rule",
+    default="next-change",
+    show_default=True,
+    help="next-change as live starts, or first-target.",
 )
 @click.option("--faults", type=FILE, help="A script of faults of the simulated TWS (TOML).")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is drawn for faults.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is drawn for faults."
+)
 @series_options
 @data_option
 def rehearse(

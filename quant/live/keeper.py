@@ -10,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from quant.live import control, view
 from quant.live.broker import LiveBroker
 from quant.live.control import Order
 from quant.live.deployment import Deployment
+from quant.live.moments import last_close
 from quant.live.store import Store
 from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
@@ -49,6 +50,19 @@ class Parts:
     desk: OrderDesk
     broker: LiveBroker
     simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What losses are measured from. session: it is the one after this moment, the end of the one before."""
+
+    session: int
+    day_start: float
+    peak: float
+
+    def moved(self, session: int, equity: float) -> Marks:
+        """Return them with a later equity."""
+        return Marks(session, self.day_start if session == self.session else equity, max(self.peak, equity))
 
 
 class Keeper:
@@ -76,6 +90,7 @@ class Keeper:
         self._gate: Gate | None = None
         self._flatten = ""  # who wants all closed, until it could be done
         self._cannot_write = ""
+        self._marks = _read_marks(control.get(parts.folder / control.STATUS))
         self._complete = 0  # passes in a row in which --once had nothing left to do
         cerebro.addstore(self)
         cerebro.addstorecb(self._heard)
@@ -136,8 +151,28 @@ class Keeper:
             free: int | None = shutil.disk_usage(self._parts.folder).free
         except OSError:
             free = None
-        account = Account(cash, self._values.settled_cash if cash else None)
-        return Surroundings(account=account, clock_offset_s=offset, free_bytes=free)
+        known = Surroundings(
+            account=Account(cash, self._values.settled_cash if cash else None), clock_offset_s=offset, free_bytes=free
+        )  # fmt: skip
+        if not all(feed._started and feed.live for feed in self._parts.store.feeds):
+            return known
+        equity, session = self._parts.broker.getvalue(), self._session()
+        self._marks = (
+            Marks(session, equity, equity) if self._marks is None else self._marks.moved(session, equity)
+        )
+        return replace(known, day_start=self._marks.day_start, peak=self._marks.peak)
+
+    def _session(self) -> int:
+        now = self._parts.store.clock()
+        return max(last_close(feed.instrument, now) or 0 for feed in self._parts.store.feeds)
+
+    def _clock_trouble(self) -> list[str]:
+        offset, most = self.around().clock_offset_s, self._parts.deployment.risk().clock_offset_s
+        if offset is None or abs(offset) < most:
+            return []
+        return [
+            f"this machine's clock is {offset:+.1f} s from IB's; {most:g} s are allowed. Set it from the internet"
+        ]
 
     # ------------------------------------------------------------ commands
     def _commands(self) -> None:
@@ -230,6 +265,8 @@ class Keeper:
             parts.deployment, parts.store.session, parts.desk, parts.broker, parts.store.feeds, self._wants(),
             parts.store.clock(), self.notes,
         )  # fmt: skip
+        seen["why"] = [*self._clock_trouble(), *seen["why"]]
+        seen["marks"] = None if self._marks is None else asdict(self._marks)
         seen |= {"pid": os.getpid(), "written": clock.now().timestamp(), "ended": ended}
         try:
             control.put(parts.folder / control.STATUS, seen)
@@ -248,3 +285,11 @@ class Keeper:
                 if len(feed.data):
                     found[feed.data.con_id] = float(feed.target.last)
         return found
+
+
+def _read_marks(seen: dict[str, Any]) -> Marks | None:
+    """Return the marks of the last status: a restart must not forget what a day has lost."""
+    try:
+        return Marks(**seen["marks"])
+    except (KeyError, TypeError):
+        return None

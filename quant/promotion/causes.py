@@ -39,8 +39,9 @@ class Evidence:
     """What is known of a live run beside its orders.
 
     symbols: of the feeds. late: (feed, END) of changes of target that were not traded. missing: (feed, END) of stored
-    bars that came otherwise or never. told: what the live path said of its link and its data, (UTC ns, words), in order.
-    whole_from: END of the first step at which every feed has a bar. mixed: feeds of bars of different lengths.
+    bars that came otherwise or never. slow: fills that were told late. told: what the live path said of its link and
+    its data, (UTC ns, words), in order. whole_from: END of the first step at which every feed has a bar. mixed: feeds
+    of bars of different lengths.
     """
 
     symbols: Sequence[str]
@@ -60,7 +61,9 @@ class Evidence:
     def slow_at(self, moment: int) -> str:
         """Return which fill was not known at a moment, though it had been made; "" for none."""
         found = next((s for s in self.slow if s.at <= moment < s.told), None)
-        return "" if found is None else f"the fill of {found.words} was told {(found.told - found.at) / SECOND:.0f} s late"
+        if found is None:
+            return ""
+        return f"the fill of {found.words} was told {(found.told - found.at) / SECOND:.0f} s late"
 
 
 def cause(
@@ -97,6 +100,8 @@ def _of_the_order(one: OrderFact | None, two: OrderFact | None, what: str, evide
         return f"{two.status}: {two.why or 'TWS gave no reason'}"
     if two.status == "partly filled":
         return "TWS filled a part of it, and the rest was cancelled"
+    if one is not None and one.status != two.status and two.why and not two.why.startswith("Order Canceled"):
+        return two.why
     if what == "fill" and any(fill.corrected for fill in two.fills):
         return "TWS corrected the fill"
     if one is None and two.reason == "close":

@@ -17,9 +17,10 @@ CENT: Final = 0.005  # money nearer than this is the same to the cent
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where live and backtest part. at: END of the bar that was decided on, UTC ns. cause: UNEXPLAINED if none is known.
+    """Where live and backtest part. at: END of the bar that was decided on, UTC ns.
 
-    what: order, fill, commission, end, bars, cash or value. backtest, live: what each did, "" for nothing.
+    what: order, fill, commission, end, bars, cash or value. backtest, live: what each did, "" for nothing. cause:
+    UNEXPLAINED if none is known.
     """
 
     at: int
@@ -38,7 +39,9 @@ class Difference:
         return f"{moment(self.at)} {self.symbol} {self.what}: {both}; {self.cause}"
 
 
-def differences(wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Evidence) -> list[Difference]:
+def differences(
+    wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Evidence
+) -> list[Difference]:
     """Return where the orders of a live run (`got`) and of its backtest differ, by time."""
     found = []
     parted: int | None = None  # since when the two have been apart

@@ -1,4 +1,4 @@
-"""What the backtest says of the bars of a rehearsal, with exits where IB would have them: on the contract's price steps."""
+"""What the backtest says of the bars of a rehearsal, its exits where IB would have them: on the contract's steps."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def _on_steps(strategy: type[Strategy], found: Mapping[str, Found]) -> type[Stra
             kwargs["pair"] = tuple(stepped(symbol, price) for price in kwargs["pair"])
         return Strategy._market(self, feed, size, reason, **kwargs)
 
-    made: type[Strategy] = type(strategy.__name__, (strategy,), {"_market": market, "__module__": strategy.__module__})
+    made: type[Strategy] = type(
+        strategy.__name__, (strategy,), {"_market": market, "__module__": strategy.__module__}
+    )
     return made
 
 
@@ -68,7 +70,7 @@ def _told(plain: Record, record: Record) -> tuple[Finding, ...]:
     if not moved and not others and plain.value[-1] == record.value[-1]:
         return ()
     message = (
-        f"{len(moved)} of {len(old)} exits fill up to {max(moved, default=0.0):.4f} off the price that q.backtest uses, "
+        f"{len(moved)} of {len(old)} exits fill up to {max(moved, default=0.0):.4f} off the price of q.backtest, "
         f"which is on no price step of IB's, and {others} only in one of the two; final value "
         f"{record.value[-1]:,.2f} on steps, {plain.value[-1]:,.2f} off them"
     )

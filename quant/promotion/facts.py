@@ -68,9 +68,11 @@ class OrderFact:
 def of_backtest(record: Record) -> list[OrderFact]:
     """Return the orders of a backtest, in the order in which they were decided."""
     found = {
-        row.order: OrderFact(row.feed, row.time, row.reason, row.kind, row.quantity, row.price, row.status, sent=row.time)
+        row.order: OrderFact(
+            row.feed, row.time, row.reason, row.kind, row.quantity, row.price, row.status, sent=row.time
+        )
         for row in record.orders
-    }
+    }  # fmt: skip
     for fill in record.fills:
         found[fill.order].fills.append(FillFact(fill.bar, fill.quantity, fill.price, fill.commission))
     return list(found.values())
@@ -113,7 +115,13 @@ def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[Fill
             fee = math.nan if fill.commission is None else fill.commission
             corrected = Oddity.CORRECTED in standing.oddities
             yield FillFact(
-                _bar(intent, fill, bars), float(fill.quantity), fill.price, fee, fill.time, fill.exec_id, corrected
+                _bar(intent, fill, bars),
+                float(fill.quantity),
+                fill.price,
+                fee,
+                fill.time,
+                fill.exec_id,
+                corrected,
             )
 
 

@@ -55,9 +55,11 @@ def _turned_over(stage: Stage, live: Traded) -> Iterator[str]:
         ref = stage.server.tws.order_of(one.view).orderRef
         con_id = one.view.request.listing.con_id
         before = held.get(con_id, Decimal(0))
-        held[con_id] = before + one.quantity
-        if ref and ref not in entries and before * one.quantity >= 0:
-            yield f"{ref} was to make a position smaller, and filled {one.quantity:+} at {moment(one.time)} with {before} held"
+        filled = one.quantity * one.view.request.side
+        held[con_id] = before + filled
+        if ref and ref not in entries and before * held[con_id] <= 0 and held[con_id]:
+            at = f"{filled:+} at {moment(one.time)} with {before:+} held"
+            yield f"{ref} was to make a position smaller, and filled {at}"
 
 
 def _doubled(stage: Stage) -> Iterator[str]:

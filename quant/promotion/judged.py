@@ -59,7 +59,8 @@ class JudgedDesk(OrderDesk):
             if refusals:
                 against.add(first.ref)
             self.refused += [
-                Refused(now, r.code, r.text, first.ref, first.symbol, float(first.quantity), r.halts) for r in refusals
+                Refused(now, r.code, r.text, first.ref, first.symbol, float(first.quantity), r.halts)
+                for r in refusals
             ]
         answers = super().submit(tickets, why, now)
         for answer in answers:

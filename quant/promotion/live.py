@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import backtrader as bt
 
 from quant.backtest.broker import commission
 from quant.backtest.job import Job
+from quant.core import clock
 from quant.core.barsize import SECOND
 from quant.core.orders import Execution, Kind
 from quant.errors import QuantError, StrategyError
@@ -48,7 +48,8 @@ WIDE: Final = Limits(
 class Traded:
     """A live run. cash, value: by END, before what was decided then. notes: (UTC ns, what was said), in order.
 
-    found: the contracts as TWS told them. heard: when each execution came, by its id, UTC ns. settled: the books agreed at the end. wall_s: real seconds, of the bars alone.
+    found: the contracts as TWS told them. late: changes of target that were not traded. heard: when each execution
+    came, by its id, UTC ns. settled: the books agreed at the end. wall_s: real seconds, of the bars alone.
     """
 
     desk: JudgedDesk
@@ -123,6 +124,8 @@ class Replay(Store):
             self._unsettled = self._lockstep.moment
         if self._unsettled is not None and self._lockstep.moment < self._unsettled + LONG:
             return False
+        if any(feed.next_end is not None for feed in self.feeds):
+            return False  # a bar is held back for another feed's
         return all(self._has_come(n, feed) for n, feed in enumerate(self.feeds))
 
     def _has_come(self, n: int, feed: LiveFeed) -> bool:
@@ -161,7 +164,10 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
 
     Raises what the strategy raises as StrategyError, BrokerError."""
     lockstep = Lockstep(stage.server, [int(end) for bars in stage.bars for end in bars.end])
-    with lockstep.served(), Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session:
+    with (
+        lockstep.served(),
+        Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session,
+    ):
         store = Replay(lockstep, stage, session=session, account=ACCOUNT, data=folder)
         for bars in stage.bars:
             store.data(
@@ -170,14 +176,23 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
             )  # fmt: skip
         store.start()
         with Journal.open(
-            folder / "journal.db", deployment="rehearsal", account=ACCOUNT, strategy_hash="rehearsal", create=True
+            folder / "journal.db",
+            deployment="rehearsal",
+            account=ACCOUNT,
+            strategy_hash="rehearsal",
+            create=True,
         ) as journal:
             journal.begin_run({}, lockstep.moment, client_id=CLIENT)
             return _run(lockstep, store, stage, job, limits, journal, check_s)
 
 
 def _run(
-    lockstep: Lockstep, store: Replay, stage: Stage, job: Job, limits: Limits, journal: Journal,
+    lockstep: Lockstep,
+    store: Replay,
+    stage: Stage,
+    job: Job,
+    limits: Limits,
+    journal: Journal,
     check_s: float,
 ) -> Traded:
     ids = frozenset(bars.instrument.con_id or 0 for bars in stage.bars)
@@ -190,14 +205,14 @@ def _run(
     traded = Traded(desk, journal, tuple(feed.found for feed in store.feeds), tuple(store.feeds))
     traded.notes = store.notes
     cerebro = _cerebro(job, store.feeds, broker, stage.begin, lockstep, traded)
-    began = time.perf_counter()
+    began = clock.monotonic()
     try:
         cerebro.run()
     except QuantError:
         raise
     except Exception as e:  # the strategy is the user's code; whatever it raises is named
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__} live: {e}") from e
-    traded.wall_s = time.perf_counter() - began
+    traded.wall_s = clock.monotonic() - began
     traded.settled = desk.settled
     traded.heard = {
         fact.report.exec_id: fact.at for fact in journal.load().facts if isinstance(fact.report, Execution)

@@ -215,5 +215,3 @@ class _Line:
         """Give it back."""
         self._sock.close()
         self._end()
-
-

@@ -31,7 +31,7 @@ from quant.promotion.stage import AnyFault, Stage, in_session, make_stage
 from quant.strategy import Strategy
 from quant.tws.faults import read as read_faults
 
-_NO_CAUSE: Final = ("gate: open", "state: closed", "state: ready")
+_NO_CAUSE: Final = ("gate: open", "state: closed", "state: ready", "notice: 202", "notice: 21")
 SHOWN: Final = 20  # differences in a text
 MINUTE_S: Final = 60.0  # between snapshots, as live
 
@@ -98,7 +98,12 @@ class Rehearsal:
 def lines(found: Rehearsal) -> list[str]:
     """Return a rehearsal as text."""
     told = [f"rehearsal of {found.strategy} on {', '.join(found.symbols)}: {found.bars:,} bars"]
-    rows = (("orders", found.orders, ","), ("fills", found.fills, ","), ("cash", found.cash, ",.2f"), ("value", found.value, ",.2f"))
+    rows = (
+        ("orders", found.orders, ","),
+        ("fills", found.fills, ","),
+        ("cash", found.cash, ",.2f"),
+        ("value", found.value, ",.2f"),
+    )
     told += [f"  {name:<8} backtest {a:{form}}   live {b:{form}}" for name, (a, b), form in rows]
     told.append(f"  verdict  {_verdict(found)}")
     told += [f"  broken   {text}" for text in found.broken]
@@ -145,11 +150,17 @@ def rehearse(
     """
     script = read_faults(Path(faults)) if isinstance(faults, str | Path) else list(faults)
     if not isinstance(costs, str):
-        raise ParameterError("costs", costs, 'must be the name of a table, e.g. "ib-fixed": the simulated TWS bills it')
+        raise ParameterError(
+            "costs", costs, 'must be the name of a table, e.g. "ib-fixed": the simulated TWS bills it'
+        )
     given = [bars] if isinstance(bars, Bars) else list(bars)
-    whole = make_job(strategy, given, params=params, cash=capital, costs=costs, sizing=sizing, start_rule=start_rule)[0]
+    whole = make_job(
+        strategy, given, params=params, cash=capital, costs=costs, sizing=sizing, start_rule=start_rule
+    )[0]
     if not issubclass(whole.strategy, Strategy):
-        raise ParameterError("strategy", whole.strategy.__name__, "is a plain bt.Strategy; a q.Strategy is rehearsed")
+        raise ParameterError(
+            "strategy", whole.strategy.__name__, "is a plain bt.Strategy; a q.Strategy is rehearsed"
+        )
     stage = make_stage([in_session(b) for b in given], capital, costs, script, seed)
     job = make_job(
         strategy, stage.bars, params=params, cash=capital, costs=costs, sizing=sizing, start_rule=start_rule
@@ -211,14 +222,16 @@ def _unsettled(live: Traded) -> list[Finding]:
 
 def _evidence(stage: Stage, live: Traded, orders: Sequence[OrderFact], faulty: bool) -> Evidence:
     symbols = [bars.symbol for bars in stage.bars]
-    slow = [
-        Slow(fill.time, live.heard[fill.exec_id], f"{fill.quantity:+g} at {fill.price:g}")
-        for order in orders for fill in order.fills
-        if live.heard.get(fill.exec_id, 0) > stage.bars[order.feed].end[fill.bar]
-    ]  # fmt: skip
+    slow = []
+    for order in orders:
+        for fill in order.fills:
+            # At its bar's END what rested is told in time, and what was filled at the beginning is not.
+            heard = live.heard.get(fill.exec_id, 0) + (order.kind == "market")
+            if heard > stage.bars[order.feed].end[fill.bar]:
+                slow.append(Slow(fill.time, heard, f"{fill.quantity:+g} at {fill.price:g}"))
     return Evidence(
         symbols, frozenset((symbols.index(one.symbol), one.end) for one in live.late),
         bars_apart(stage.bars, [feed.bars for feed in live.feeds]), slow,
-        [(at, text) for at, text in live.notes if faulty and text not in _NO_CAUSE],
+        [(at, text) for at, text in live.notes if faulty and not text.startswith(_NO_CAUSE)],
         max(int(bars.end[0]) for bars in stage.bars), len({bars.bar for bars in stage.bars}) > 1,
     )  # fmt: skip

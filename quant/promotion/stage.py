@@ -30,7 +30,10 @@ from quant.tws.server import Server
 ACCOUNT: Final = "DU1234567"
 TIMES: Final = 10.0  # the account's cash, by the deployment's capital
 LEAD: Final = 600 * SECOND  # from the beginning to the first bar
-FOREIGN: Final = (Decimal(37), Decimal(-12))  # held of what is traded, in turn; another deployment's, or a person's
+FOREIGN: Final = (
+    Decimal(37),
+    Decimal(-12),
+)  # held of what is traded, in turn; another deployment's, or a person's
 ELSEWHERE: Final = 272093, 265598  # of these one that is not traded is held too
 _HELD: Final = Decimal(100)
 
@@ -59,7 +62,10 @@ class Stage:
     def gained(self) -> dict[int, Decimal]:
         """Return what is held beyond what was there before, by contract id."""
         now = {held.listing.con_id: held.quantity for held in self.exchange.account.holdings}
-        found = {con_id: now.get(con_id, Decimal(0)) - self.held.get(con_id, Decimal(0)) for con_id in {*now, *self.held}}
+        found = {
+            con_id: now.get(con_id, Decimal(0)) - self.held.get(con_id, Decimal(0))
+            for con_id in {*now, *self.held}
+        }
         return {con_id: quantity for con_id, quantity in found.items() if quantity}
 
 
@@ -69,7 +75,9 @@ class _OneSeries(Tape):
     def __init__(self, held: Mapping[int, Bars], seed: int) -> None:
         super().__init__({con_id: held_bars([bars]) for con_id, bars in held.items()}, seed)
         self._bars = held
-        self._newest: dict[int, tuple[int, int, Ticks]] = {}  # by contract id: begin and end of a bar, its ticks
+        self._newest: dict[
+            int, tuple[int, int, Ticks]
+        ] = {}  # by contract id: begin and end of a bar, its ticks
 
     def ticks(self, listing: Listing, begin: int, end: int) -> Ticks:
         """Return the ticks with begin <= time < end, UTC ns."""
@@ -106,7 +114,9 @@ def make_stage(
     ids = [listing.con_id for listing in listings]
     twice = next((b.symbol for b, con_id in zip(known, ids, strict=True) if ids.count(con_id) > 1), None)
     if twice is not None:
-        raise ParameterError("bars", twice, "two feeds of one instrument would share one position; give one of them")
+        raise ParameterError(
+            "bars", twice, "two feeds of one instrument would share one position; give one of them"
+        )
     account = Account(ACCOUNT, listings[0].currency, TIMES * capital)
     _hold(account, catalogue, listings, known)
     by_id = dict(zip(ids, known, strict=True))

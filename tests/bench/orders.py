@@ -51,7 +51,9 @@ def figure(what: str, measured: float, unit: str, most: float, aim: float, basel
     }  # fmt: skip
 
 
-def two(what: str, values: Sequence[float], unit: str, most: tuple[float, float], aim: tuple[float, float]) -> Any:
+def two(
+    what: str, values: Sequence[float], unit: str, most: tuple[float, float], aim: tuple[float, float]
+) -> Any:
     """p50 and p99 of values."""
     p50, p99 = np.percentile(np.asarray(values), [50, 99])
     n = f"of {len(values):,}"
@@ -158,7 +160,8 @@ def kills(root: Path, full: bool) -> list[dict[str, Any]]:
                 failed.append(f"{place} {seed}: {e}")
     took = time.perf_counter() - began
     told = supervise(root, seed=2, kills=200 if full else 8)
-    inside = f"{done:,} at random, {each} at each of {len(failpoints.NAMES)} failpoints, {orders:,} orders, {took:.0f} s"
+    places = len(failpoints.NAMES)
+    inside = f"{done:,} at random, {each} at each of {places} failpoints, {orders:,} orders, {took:.0f} s"
     return [
         figure("orders lost or doubled, positions unequal: kills inside the process", len(failed), "", 0, 0, inside),
         figure(
@@ -180,8 +183,10 @@ def rows(root: Path, seeds: int) -> dict[str, Any]:
             except AssertionError as e:
                 failed.append(f"{case.row} {case.name} {seed}: {e}")
     n, names = len(CASES), len({case.row for case in CASES})
-    held = n - len({f.rpartition(' ')[0] for f in failed})
-    told = f"{held} of {n} cases of {names} rows held, {seeds} seeds each" + "".join(f"; {f}" for f in failed[:3])
+    held = n - len({f.rpartition(" ")[0] for f in failed})
+    told = f"{held} of {n} cases of {names} rows held, {seeds} seeds each" + "".join(
+        f"; {f}" for f in failed[:3]
+    )
     return figure("fault matrix: plays in which an invariant broke", len(failed), "", 0, 0, told)
 
 

@@ -37,6 +37,12 @@ def violations(sent: Sent, jitter: float = 0.0) -> list[str]:
     return found
 
 
+def after_a_stall(at: float) -> float:
+    """When a message arrives on a line that stands still in one in three stretches of 0.06 s."""
+    stretch = int(at / 0.06)
+    return (stretch + 1) * 0.06 if stretch * 2654435761 % 7 < 2 else at
+
+
 def cost(symbol: str, number: int, bar_s: float = 5.0, weight: int = 1) -> HistoryCost:
     return HistoryCost((symbol, weight), (symbol, number, bar_s, weight), bar_s, weight)
 
@@ -103,7 +109,7 @@ def test_ten_thousand_requests_over_twenty_symbols_take_as_long_as_the_rules_ask
     least_s = (10_000 - burst) / most_per_s
     assert least_s / now >= 0.99
     assert violations(sent) == []
-    assert violations(sent, jitter=0.06) == []  # a line that holds some of them back
+    assert violations([(after_a_stall(at), wanted) for at, wanted in sent]) == []
 
 
 def test_fifty_requests_may_be_open() -> None:

@@ -19,6 +19,7 @@ from quant.live import Store
 from quant.tws.faults import Do, Fault
 
 BEGIN = ["CONNECTED", "DELAYED", "LIVE"]
+PATIENT = 1200.0  # seconds of the flying clock that an answer may take: some seconds here, on a busy machine
 
 
 @pytest.mark.parametrize(("bar", "source"), [("1m", "5s"), ("1m", "updates"), ("2m", "5s"), ("5s", "5s")])
@@ -26,7 +27,7 @@ def test_a_plain_program_sees_history_then_live_bars_as_history_has_them(
     tmp_path: Path, bar: str, source: str
 ) -> None:
     with flying(speed=60.0 if bar == "5s" else 300.0) as port:
-        store = Store(port=port, data=tmp_path)
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar=bar, history_start=TODAY, source=source)
         found = watch(feed)
         truth = served(port, feed, "3600 S" if bar == "5s" else "1 D")
@@ -55,7 +56,7 @@ def test_the_program_ends_when_the_store_stops(tmp_path: Path) -> None:
                 self.data.p.store.stop()
 
     with flying() as port:
-        store = Store(port=port, data=tmp_path)
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
         cerebro = bt.Cerebro()
         cerebro.adddata(store.data("SPY", bar="1m", history_start=TODAY))
         cerebro.addstrategy(Stops)
@@ -65,7 +66,7 @@ def test_the_program_ends_when_the_store_stops(tmp_path: Path) -> None:
 
 def test_bars_of_one_end_come_in_one_step(tmp_path: Path) -> None:
     with flying() as port:
-        store = Store(port=port, data=tmp_path)
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
         feeds = [
             store.data("SPY", bar="1m", history_start=TODAY, name="one"),
             store.data("SPY", bar="2m", history_start=TODAY, name="two"),
@@ -100,7 +101,7 @@ FAULTS = {
 def test_faults_of_the_stream_change_no_bar(tmp_path: Path, row: str) -> None:
     clock = flying_clock()
     with flying([FAULTS[row]], clock=clock) as port:
-        store = Store(port=port, data=tmp_path, clock=clock.now)
+        store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1m", history_start=TODAY)
         found = watch(feed, bars=6)
         truth, bars = served(port, feed), delivered(feed)
@@ -138,11 +139,12 @@ def no_identical(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_after_a_break_what_was_missed_comes_first(tmp_path: Path, do: Do) -> None:
     clock = flying_clock(speed=120.0)
     with flying([Fault(do, on="RealTimeBarTick", skip=40)], clock=clock) as port:
-        store = Store(port=port, data=tmp_path, clock=clock.now)
+        store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1m", history_start=TODAY)
         found = watch(feed, bars=6)
         truth, bars = served(port, feed), delivered(feed)
     assert statuses(found) == [*BEGIN, "CONNBROKEN", *BEGIN]
+    assert feed.gaps == []
     assert bars == [truth[b[0]] for b in bars]
     assert set(np.diff([b[0] for b in bars])) == {MINUTE}
 
@@ -155,18 +157,19 @@ def test_lost_link_of_tws_to_ib_is_a_break_too(tmp_path: Path) -> None:
     ]
     clock = flying_clock()
     with flying(faults, clock=clock) as port:
-        store = Store(port=port, data=tmp_path, clock=clock.now)
+        store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1m", history_start=TODAY)
         found = watch(feed, bars=6)
         truth, bars = served(port, feed), delivered(feed)
     assert statuses(found) == [*BEGIN, "CONNBROKEN", *BEGIN]
+    assert feed.gaps == []
     assert bars == [truth[b[0]] for b in bars]
 
 
 def test_data_that_ib_refuses_end_the_feed_after_its_history(tmp_path: Path) -> None:
     refused = Fault(Do.REFUSE, on="RealTimeBarsRequest", count=0, code=354, text="not subscribed")
     with flying([refused]) as port:
-        store = Store(port=port, data=tmp_path)
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1m", history_start=TODAY)
         found = watch(feed)
     assert statuses(found) == ["CONNECTED", "DELAYED", "NOTSUBSCRIBED"]
@@ -177,7 +180,7 @@ def test_data_that_ib_refuses_end_the_feed_after_its_history(tmp_path: Path) -> 
 def test_a_refused_feed_does_not_hold_back_the_others(tmp_path: Path) -> None:
     refused = Fault(Do.REFUSE, on="RealTimeBarsRequest", count=1, code=354, text="not subscribed")
     with flying([refused]) as port:
-        store = Store(port=port, data=tmp_path)
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
         apple = store.data("AAPL", bar="1m", history_start=TODAY)
         spy = store.data("SPY", bar="1m", history_start=TODAY)
         found = watch(spy, apple, bars=3)
@@ -202,7 +205,7 @@ def test_delayed_data_are_not_live_unless_asked_for(tmp_path: Path, allowed: boo
     told: list[bool] = []
     clock = flying_clock()
     with flying([delayed], clock=clock) as port:
-        store = Store(port=port, data=tmp_path, clock=clock.now)
+        store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1m", history_start=TODAY, source="updates", delayed_ok=allowed)
         found = watch(feed, kind=UntilDelayed, bars=1000)
     assert any(args[0] == "delayed" for args in found.said)
@@ -212,7 +215,7 @@ def test_delayed_data_are_not_live_unless_asked_for(tmp_path: Path, allowed: boo
 def test_days_come_after_the_close(tmp_path: Path) -> None:
     clock = flying_clock(NOON + 235 * MINUTE)
     with flying(clock=clock) as port:
-        store = Store(port=port, data=tmp_path, clock=clock.now)
+        store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1d", history_start="2024-05-01")
         found = watch(feed, bars=1)
         bars = delivered(feed)
@@ -225,7 +228,7 @@ def test_days_come_after_the_close(tmp_path: Path) -> None:
 def test_the_sessions_last_bar_closes_at_its_end(tmp_path: Path) -> None:
     clock = flying_clock(NOON + 230 * MINUTE)
     with flying(clock=clock) as port:
-        store = Store(port=port, data=tmp_path, clock=clock.now)
+        store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1m", history_start=TODAY, source="updates")
         found = watch(feed, bars=1000, until=NOON + 240 * MINUTE)
     assert found.steps[-1]["SPY"] == NOON + 240 * MINUTE
@@ -248,7 +251,7 @@ def test_a_second_is_not_lost_between_history_and_the_stream(tmp_path: Path) -> 
 
     before = q.synthetic("SPY", "1m", "2024-05-13", "2024-05-14", seed=1)
     with flying() as port:
-        store = Store(port=port, data=tmp_path)
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1m", history=before)
         watch(feed, bars=2)
         truth = served(port, feed)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import backtrader as bt
 import pytest
 from live_run import (
     ACCOUNT,
@@ -231,3 +232,55 @@ def test_a_contract_that_has_changed_is_another_deployment(data: Path) -> None:
         job = replace(job, deployment=replace(job.deployment, contracts=(other,)))
         with pytest.raises((ConfigError, SafetyStop)):
             play(job, port, data, never)
+
+
+def test_a_restart_forgets_neither_the_days_loss_nor_the_peak(data: Path) -> None:
+    job = draft(data, bar="30s")
+    with tws() as port:
+        first, _ = play(job, port, data, lambda p: filled(3)(p) and bool(p["feeds"][0]["position"]))
+        path = live_folder(data, job.deployment.name) / control.STATUS
+        marks = first.picture["marks"]
+        seen = {**control.get(path), "marks": {**marks, "day_start": 10_050.0, "peak": 10_070.0}}
+        control.put(path, {name: value for name, value in seen.items() if name != "schema"})
+        second, told = play(again(data, job), port, data, lambda p: p["feeds"][0]["status"] == "LIVE")
+    assert marks["peak"] >= marks["day_start"] > 0
+    assert second.picture["marks"] == {
+        "session": marks["session"],
+        "day_start": 10_050.0,
+        "peak": 10_070.0,
+    }, told
+
+
+def test_the_past_prices_of_a_position_are_no_loss(data: Path) -> None:
+    job = draft(
+        data,
+        limits={"orders_per_minute": 1000, "orders_per_day": 10_000, "daily_loss": 1e-3, "drawdown": 1e-3},
+    )
+    with tws() as port:
+        play(job, port, data, lambda p: bool(p["feeds"][0]["position"]))
+        ended, told = play(again(data, job), port, data, lambda p: p["feeds"][0]["status"] == "LIVE")
+    assert not ended.picture["halted"], told
+    assert not ended.picture["reducing"], told
+
+
+# ---------------------------------------------------------------- any class
+class Plain(bt.Strategy):
+    """Buys at one close and sells at the next."""
+
+    def next(self) -> None:
+        if self.position:
+            self.close()
+        else:
+            self.buy()
+
+
+def test_a_plain_strategy_trades_too(data: Path) -> None:
+    job = draft(data)
+    job = replace(job, strategy=Plain, deployment=replace(job.deployment, params={}))
+    with tws() as port:
+        ended, told = play(job, port, data, filled(3))
+        there = books(port)
+    assert ended.code == 0, told
+    held = ledger(data, job)
+    assert {abs(s.filled) for s in standings(held) if s.filled} == {10}
+    assert sum((p.quantity for p in there.positions), Decimal(0)) == position(held)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +33,9 @@ def faults(seed: int) -> list[Fault | OrderFault]:
     return rows[: dice.randint(0, len(rows))]
 
 
-def play(folder: Path, seed: int, kills: int, wanted: str = "", *, gap_s: float = 5.0, bars: int = 1000) -> Joined:
+def play(
+    folder: Path, seed: int, kills: int, wanted: str = "", *, gap_s: float = 5.0, bars: int = 1000
+) -> Joined:
     """Trade until the deployment was killed so many times; at `wanted` only, or wherever it comes."""
     dice = random.Random(f"kills {seed}")
     joined = Joined(folder, seed, faults(seed), settings=setup(policy=Policy(gap_s=gap_s)))

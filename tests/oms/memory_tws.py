@@ -242,7 +242,9 @@ class MemoryTws:
         return self.clock.now()
 
     def utc(self) -> datetime:
-        return datetime.fromtimestamp(self.ns() // SECOND, UTC).replace(microsecond=self.ns() // 1000 % 1_000_000)
+        return datetime.fromtimestamp(self.ns() // SECOND, UTC).replace(
+            microsecond=self.ns() // 1000 % 1_000_000
+        )
 
     def after(self, delay: int, do: Callable[[], object]) -> None:
         heapq.heappush(self._due, (self.ns() + delay, next(self._count), do))

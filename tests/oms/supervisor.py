@@ -1,4 +1,4 @@
-"""Kills processes that trade over sockets, starts them again, and compares their journal with the simulated TWS's books.
+"""Kills processes that trade over sockets, starts them again, and compares their journal with TWS's books.
 
 The simulated TWS lives in this process; the deployment (tests.oms.trader) in one of its own, which the system kills.
 """
@@ -51,7 +51,7 @@ def supervise(folder: Path, seed: int, kills: int) -> Found:
     bar = 1
     with running(server) as port:
         while found.kills < kills:
-            place = dice.choice((*failpoints.NAMES, *failpoints.NAMES, *failpoints.NAMES, "", "", "", "", "", "", "", ""))
+            place = dice.choice((*3 * failpoints.NAMES, *8 * ("",)))
             bar += _life(folder, port, seed, bar, place, dice, found)
         found.book = _rest(folder, port, seed, bar)
     found.wrong += found.book["wrong"]
@@ -60,7 +60,17 @@ def supervise(folder: Path, seed: int, kills: int) -> Found:
 
 
 def _begin(folder: Path, port: int, seed: int, bar: int, bars: int, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.oms.trader", str(folder), str(port), str(seed), str(bar), str(bars), *more]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.oms.trader",
+        str(folder),
+        str(port),
+        str(seed),
+        str(bar),
+        str(bars),
+        *more,
+    ]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -72,7 +82,7 @@ def _life(folder: Path, port: int, seed: int, bar: int, place: str, dice: random
         assert process.stdout is not None
         for line in process.stdout:
             decided += "bar" in json.loads(line)
-            if not place and decided >= last or decided >= BARS:
+            if (not place and decided >= last) or decided >= BARS:
                 break
         process.kill()
         process.wait(20)

@@ -5,6 +5,7 @@ own books: Joined.check says what must hold. In CI 5 seeds a case, 50 with --ful
 test_crash.py and bench `orders` go over sockets.
 """
 
+# ruff: noqa: E501  # the cases are a table, one a line
 from __future__ import annotations
 
 import random
@@ -106,15 +107,26 @@ def at(dice: Dice, do: OrderDo, *, symbol: str = "SPY", n: int = 1, **more: Any)
 
 def refused(code: int, on: str = "place") -> Callable[[Dice], Rows]:
     do = OrderDo.REFUSE_CANCEL if on == "cancel" else OrderDo.REJECT
-    return lambda dice: [OrderFault(do, on=on, skip=dice.randint(0, 3), count=2, code=code, text=f"fault {code}")]
+    return lambda dice: [
+        OrderFault(do, on=on, skip=dice.randint(0, 3), count=2, code=code, text=f"fault {code}")
+    ]
 
 
 def warned(code: int) -> Callable[[Dice], Rows]:
-    return lambda dice: [OrderFault(OrderDo.WARN, skip=dice.randint(0, 3), count=3, code=code, text=f"fault {code}")]
+    return lambda dice: [
+        OrderFault(OrderDo.WARN, skip=dice.randint(0, 3), count=3, code=code, text=f"fault {code}")
+    ]
 
 
 def spoiled(do: Do, **more: Any) -> Callable[[Dice], Rows]:
-    names = ("OpenOrder", "OrderStatus", "ExecutionDetails", "CommissionAndFeesReport", "OpenOrdersEnd", "Position")
+    names = (
+        "OpenOrder",
+        "OrderStatus",
+        "ExecutionDetails",
+        "CommissionAndFeesReport",
+        "OpenOrdersEnd",
+        "Position",
+    )
     return lambda dice: [Fault(do, name, skip=dice.randint(0, 6), count=2, **more) for name in names]
 
 
@@ -129,7 +141,9 @@ def away(joined: Joined, dice: Dice) -> None:
             line.server.reset()
 
     joined.world.after(begin - joined.world.ns(), stop)
-    joined.world.after(begin + 60 * SECOND - joined.world.ns(), lambda: setattr(joined.world, "listening", True))
+    joined.world.after(
+        begin + 60 * SECOND - joined.world.ns(), lambda: setattr(joined.world, "listening", True)
+    )
 
 
 def another_in_our_place(joined: Joined, dice: Dice) -> None:
@@ -295,7 +309,9 @@ def test_fills_taken_from_order_status_turn_it_red(tmp_path: Path) -> None:
         def take(self, reports, now):  # type: ignore[no-untyped-def]
             made = []
             for status in [r for r in reports if isinstance(r, Status) and r.filled > 0]:
-                ref = next((o.ref for o in self.orders if self.intent(o.ref).order_id == status.order_id), None)
+                ref = next(
+                    (o.ref for o in self.orders if self.intent(o.ref).order_id == status.order_id), None
+                )
                 if ref is not None:
                     t = self.intent(ref).ticket
                     made.append(

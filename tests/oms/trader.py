@@ -68,7 +68,7 @@ def setup(**changed: Any) -> Setup:
 
 
 class WatchedOrders(Orders):
-    """quant.ib's orders, which note what goes out and check that it may: invariant (6), and the journal before the send.
+    """quant.ib's orders, which note what goes out and check that it may: the gate, and the journal before it.
 
     placed: (order id, ref) of all that went out, oldest first; wrong: what was broken.
     """
@@ -269,7 +269,9 @@ def on_disk(path: Path, ref: str) -> list[int]:
 
 
 # ---------------------------------------------------------------- a process of its own, over sockets
-def main(folder: str, port: str, seed: str, first_bar: str, bars: str, place: str = "", times: str = "1") -> None:
+def main(
+    folder: str, port: str, seed: str, first_bar: str, bars: str, place: str = "", times: str = "1"
+) -> None:
     """Trade bars first_bar, first_bar + 1, ... and print the book; bars = 0: only come to rest."""
     if place:
         failpoints.hook = dying(place, int(times))
@@ -280,7 +282,9 @@ def main(folder: str, port: str, seed: str, first_bar: str, bars: str, place: st
     def ns() -> int:
         return int(wall().timestamp() * 1_000_000) * 1000
 
-    trader = Trader(Path(folder), session, int(seed), ns, lambda: prices, settings=setup(policy=Policy(gap_s=0.5)))
+    trader = Trader(
+        Path(folder), session, int(seed), ns, lambda: prices, settings=setup(policy=Policy(gap_s=0.5))
+    )
     say({"started": len(trader.journal.load().runs)})
     while not trader.connect():
         time.sleep(0.1)
