@@ -119,6 +119,7 @@ def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job
     """Return the job of a lock file, which must be as it was. Raises ConfigError, StrategyError."""
     from quant.live import deployment as locks
     from quant.live.job import Job
+    from quant.live.lock_file import read
     from quant.strategy import parameters as all_parameters
     from quant.strategy import strategy
 
@@ -131,7 +132,7 @@ def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job
             given,
             f"no such deployment; there are {there}. Begin one: {begin}",
         )
-    found = locks.read(path)
+    found = read(path)
     if real:
         locks.check_live(found, path)
     cls = strategy(found.strategy)
@@ -149,6 +150,7 @@ def _begun(what: str, symbols: tuple[str, ...], settings: config.Settings, given
     from quant.ib.download import describe
     from quant.live import deployment as locks
     from quant.live.job import Job
+    from quant.live.lock_file import read
     from quant.strategy import parameters as all_parameters
     from quant.strategy import strategy
 
@@ -163,7 +165,7 @@ def _begun(what: str, symbols: tuple[str, ...], settings: config.Settings, given
     name = given["name"] or locks.default_name(what, symbols, bar.name)
     path = locks.lock_path(settings.data, name)
     if path.exists():
-        found = locks.read(path)
+        found = read(path)
         _as_asked(found, path, what, symbols, bar.name, given)
         locks.check_same(found, cls, params, path)
         return Job(replace(found, params=params), cls)

@@ -32,12 +32,13 @@ def _data(data: Path | None) -> Path:
 def _found(name: str, data: Path) -> Deployment:
     """Return the deployment of a name or lock file. Raises ConfigError."""
     from quant.live import deployment as locks
+    from quant.live.lock_file import read
 
     path = locks.find_lock(name, data)
     if path is None:
         there = ", ".join(locks.deployments(data)) or "none yet"
         raise ConfigError(str(data / "deployments"), name, f"no such deployment; there are {there}")
-    return locks.read(path)
+    return read(path)
 
 
 # ---------------------------------------------------------------- looking
@@ -46,11 +47,12 @@ def _found(name: str, data: Path) -> Deployment:
 def deployments(data: Path | None) -> Result:
     """List the deployments: what trades where, and whether it runs."""
     from quant.live import deployment as locks
+    from quant.live.lock_file import load
 
     folder = _data(data)
     rows, documents = [], []
     for name in locks.deployments(folder):
-        found, trouble = locks.load(locks.lock_path(folder, name))
+        found, trouble = load(locks.lock_path(folder, name))
         state = _state(locks.live_folder(folder, name))
         symbols = " ".join(c.symbol for c in found.contracts)
         documents.append(
@@ -75,12 +77,13 @@ def _state(folder: Path) -> str:
     if not control.is_running(folder):
         ended = seen.get("ended", "")
         return "not running" + (f"; ended: {ended}" if ended else "; it ended without a word" if seen else "")
-    age = clock.now().timestamp() - float(seen.get("written", 0.0)) if seen else 0.0
-    if seen and age > view.SILENT_S:
+    who = control.running(folder)
+    if not seen or who is None or seen.get("pid") != who.pid:
+        return "running, it begins"
+    age = clock.now().timestamp() - float(seen.get("written", 0.0))
+    if age > view.SILENT_S:
         return f"HANGS: process {seen.get('pid')} has said nothing for {age:.0f} s; see: quant halt"
-    return (
-        f"running, gate {seen['gate']}" if "gate" in seen and not seen.get("ended") else "running, it begins"
-    )
+    return f"running, gate {seen['gate']}"
 
 
 @command("status")

@@ -34,7 +34,7 @@ class Running:
 
     pid: int
     host: str
-    port: int
+    port: int | None
     client_id: int
     account: str
 
@@ -56,6 +56,19 @@ def put(path: Path, values: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.put(path, json.dumps({"schema": SCHEMA, **values}, indent=1, default=str).encode())
     except OSError as e:
+        raise WriteFailed(str(path), e.strerror or str(e)) from e
+
+
+def renew(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace a small file that is of no use after a power cut: without waiting for the disk. Raises WriteFailed."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps({"schema": SCHEMA, **values}, indent=1, default=str), encoding="utf-8")
+        os.replace(part, path)
+    except OSError as e:
+        if os.name == "nt" and isinstance(e, PermissionError):
+            part.unlink(missing_ok=True)  # somebody reads it; the next second comes
+            return
         raise WriteFailed(str(path), e.strerror or str(e)) from e
 
 
@@ -103,9 +116,12 @@ def last_address(folder: Path) -> Running | None:
         return None
 
 
-def announce(folder: Path, who: Running) -> None:
-    """Say who runs; only the holder of the journal may. Commands of an earlier time are void."""
-    for path in _requests(folder):
+def announce(folder: Path, who: Running, *, first: bool = False) -> None:
+    """Say who runs, at once after the journal was opened; only its holder may. pid 0: nobody any more.
+
+    first: commands of an earlier time are void.
+    """
+    for path in (folder / CONTROL).glob("*.json") if first else ():
         path.unlink(missing_ok=True)
     put(folder / RUNNER, asdict(who))
 
@@ -117,7 +133,7 @@ def end(folder: Path, wait: Callable[[float], None], patience_s: float = 3.0) ->
     """
     for how in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
         found = running(folder)
-        if found is None or found.pid == os.getpid():
+        if found is None or found.pid <= 0 or found.pid == os.getpid():  # 0 would mean us and all around us
             break
         with suppress(OSError):  # gone meanwhile, or not ours; the lock tells
             os.kill(found.pid, how)

@@ -155,7 +155,9 @@ class Keeper:
             account=Account(cash, self._values.settled_cash if cash else None), clock_offset_s=offset, free_bytes=free
         )  # fmt: skip
         if not all(feed._started and feed.live for feed in self._parts.store.feeds):
-            return known
+            # The feeds show prices of the past: what they make of a position is neither a loss nor a peak.
+            capital = self._parts.deployment.capital
+            return replace(known, equity=capital, day_start=capital, peak=capital)
         equity, session = self._parts.broker.getvalue(), self._session()
         self._marks = (
             Marks(session, equity, equity) if self._marks is None else self._marks.moved(session, equity)
@@ -269,7 +271,7 @@ class Keeper:
         seen["marks"] = None if self._marks is None else asdict(self._marks)
         seen |= {"pid": os.getpid(), "written": clock.now().timestamp(), "ended": ended}
         try:
-            control.put(parts.folder / control.STATUS, seen)
+            control.renew(parts.folder / control.STATUS, seen)
             self._cannot_write = ""
         except WriteFailed as e:  # trading does not depend on it; the disk has a brake of its own
             if not self._cannot_write:

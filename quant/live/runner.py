@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,14 +22,14 @@ from quant.core.costs import costs
 from quant.core.sizing import parse_sizing
 from quant.core.targets import StartRule
 from quant.core.version import versions_here
-from quant.errors import JournalError, QuantError
+from quant.errors import JournalError, QuantError, WriteFailed
 from quant.ib.account import account_values
 from quant.ib.download.pull import connect
 from quant.ib.states import State
 from quant.live import control
 from quant.live.broker import LiveBroker
 from quant.live.control import JOURNAL, STATUS, Running
-from quant.live.deployment import Deployment, live_folder, lock_path, write
+from quant.live.deployment import Deployment, live_folder, lock_path
 from quant.live.job import (
     Address,
     Job,
@@ -40,6 +42,7 @@ from quant.live.job import (
     with_contracts,
 )
 from quant.live.keeper import Keeper, Parts
+from quant.live.lock_file import write
 from quant.live.signals import live_decisions
 from quant.live.store import Store
 from quant.oms.desk import OrderDesk
@@ -74,10 +77,11 @@ def run(
     Raises SafetyStop where trading may not begin, BrokerError without TWS, ConfigError, DataError.
     """
     folder = live_folder(data, job.deployment.name)
+    who = Running(os.getpid(), address.host, address.port, address.client_id, job.deployment.account)
     with ExitStack() as stack:
         journal: Journal | None = None
         if job.deployment.account:  # first, so that a second runner is told before it takes the client id
-            journal = stack.enter_context(_journal(job.deployment, folder))
+            journal = stack.enter_context(_opened(job.deployment, folder, who))
         session = stack.enter_context(connect(address.host, address.port, address.client_id))
         deployment = with_account(job, session.accounts)
         if not deployment.history_start:
@@ -89,20 +93,28 @@ def run(
         found = [feed.found for feed in store.feeds]
         deployment = with_contracts(deployment, found, lock_path(data, deployment.name))
         stack.enter_context(instruments_held(deployment.account, con_ids(deployment), deployment.name))
+        who = replace(who, port=session.port, account=deployment.account)
         if journal is None:
-            journal = stack.enter_context(_journal(deployment, folder))
+            journal = stack.enter_context(_opened(deployment, folder, who))
             write(deployment, lock_path(data, deployment.name))
-        who = Running(os.getpid(), session.host, session.port, session.client_id, deployment.account)
         control.announce(folder, who)
         return _Run(job, deployment, store, journal, folder, tell, show).trade()
 
 
-def _journal(deployment: Deployment, folder: Path) -> Journal:
-    """Open the journal; a new one only where nothing ran before."""
-    return Journal.open(
+@contextmanager
+def _opened(deployment: Deployment, folder: Path, who: Running) -> Iterator[Journal]:
+    """Give the journal, and say who has it; a new one only where nothing ran before."""
+    with Journal.open(
         folder / JOURNAL, deployment=deployment.name, account=deployment.account, strategy_hash=deployment.digest,
         create=not (folder / STATUS).exists(),
-    )  # fmt: skip
+    ) as journal:  # fmt: skip
+        control.announce(folder, who, first=True)
+        try:
+            yield journal
+        finally:
+            last = control.last_address(folder)
+            with suppress(WriteFailed):
+                control.announce(folder, replace(who if last is None else last, pid=0))
 
 
 # ---------------------------------------------------------------- trading
@@ -181,12 +193,18 @@ class _Run:
             store.pump(0.1)
 
     def _raised(self, error: Exception) -> None:
-        told = str(error) if isinstance(error, QuantError) else f"{type(error).__name__}: {error}"
+        """Halt with the words of what was raised."""
         _log.exception("the run ended with an error")
-        self._desk.halt(f"{self._deployment.class_name} raised {told}", self._store.clock())
-        mend = f"mend it in a new deployment, or: quant halt {self._deployment.name} --clear --reason TEXT"
+        name, cls = self._deployment.name, self._job.strategy
+        own = any(
+            frame.filename == inspect.getfile(cls) for frame in traceback.extract_tb(error.__traceback__)
+        )
+        told = f"{cls.__name__ if own else 'the runner'} raised {type(error).__name__}: {error}"
+        told = str(error) if isinstance(error, QuantError) else told
+        self._desk.halt(told, self._store.clock())
+        mend = f"if nothing is wrong with it: quant halt {name} --clear --reason TEXT"
         self._keeper.end(
-            f"{self._deployment.class_name} raised {told}; halted. Once it is mended: {mend}", SAFETY
+            f"{told}; halted. A strategy that was mended is another deployment (--name NAME); {mend}", SAFETY
         )
 
     def _by_itself(self) -> tuple[str, int]:

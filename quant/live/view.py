@@ -82,18 +82,25 @@ def order_of(desk: OrderDesk, standing: OrderStanding) -> dict[str, Any]:
 
 
 def idle(
-    name: str, session: Session, desk: OrderDesk, feeds: Sequence[LiveFeed], wants: Mapping[int, float], now: int
+    name: str,
+    session: Session,
+    desk: OrderDesk,
+    feeds: Sequence[LiveFeed],
+    wants: Mapping[int, float],
+    now: int,
 ) -> list[str]:
     """Return why nothing happens now, what weighs most first."""
     found = []
     if desk.halted:
         found.append(f"halted: {desk.halted}. Once you have looked: quant halt {name} --clear --reason TEXT")
     elif desk.reducing:
-        found.append(f"only what reduces is sent: {desk.reducing}. Until: quant halt {name} --clear --reason TEXT")
+        found.append(
+            f"only what reduces is sent: {desk.reducing}. Until: quant halt {name} --clear --reason TEXT"
+        )
     if session.state is not State.READY:
         trouble = "" if session.trouble is None else f": {session.trouble}"
-        found.append(f"no connection to IB ({session.state.value}){trouble}")
-    elif not desk.settled or desk.gate is Gate.RECONCILING:
+        return [*found, f"no connection to IB ({session.state.value}){trouble}"]
+    if not desk.settled or desk.gate is Gate.RECONCILING:
         found.append("journal and IB's books are being compared; nothing is sent until they agree twice")
     for feed in feeds:
         found += _waits(feed, wants, now)

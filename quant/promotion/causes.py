@@ -87,7 +87,9 @@ def cause(
         return "TWS told another commission, or none" if evidence.told else UNEXPLAINED
     if what == "order" and evidence.mixed:
         return _MIXED
-    return evidence.last_told(order.decided) or UNEXPLAINED
+    filled = [] if two is None else [fill.time for fill in two.fills]
+    until = max([order.decided, *filled])
+    return evidence.last_told(until) or UNEXPLAINED
 
 
 def _of_the_order(one: OrderFact | None, two: OrderFact | None, what: str, evidence: Evidence) -> str:

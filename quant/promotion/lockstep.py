@@ -21,7 +21,7 @@ from quant.core.barsize import SECOND
 from quant.ib.wire import Closed, Inbox, Item, Wire
 from quant.tws.server import HOST, Server
 
-TURNS: Final = 3  # of the event loop: what lies in a socket is read, worked on and answered by then
+TURNS: Final = 2  # of the event loop: what lies in a socket is read, worked on and answered by then
 _TRIES: Final = 10
 _END_S: Final = 5.0  # real seconds that a reader may take to end
 

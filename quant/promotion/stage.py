@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -12,9 +12,11 @@ import numpy as np
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import SECOND
 from quant.errors import ParameterError
+from quant.ib.exchanges import STOCKS
 from quant.tws.exchange.account import Account
 from quant.tws.exchange.bar_model import BarModel
 from quant.tws.exchange.clock import Clock
+from quant.tws.exchange.history import History, LiveBar
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.market import Exchange
@@ -36,6 +38,7 @@ FOREIGN: Final = (
 )  # held of what is traded, in turn; another deployment's, or a person's
 ELSEWHERE: Final = 272093, 265598  # of these one that is not traded is held too
 _HELD: Final = Decimal(100)
+FIVE: Final = 5 * SECOND
 
 AnyFault = Fault | OrderFault
 
@@ -69,27 +72,45 @@ class Stage:
         return {con_id: quantity for con_id, quantity in found.items() if quantity}
 
 
-class _OneSeries(Tape):
-    """A tape that finds the ticks of 5 seconds at once, where a listing has one series: they lie in one bar."""
+class _Quick(History):
+    """A history that makes all 5-second bars of a stored bar at once, where a listing's trades have one series."""
 
-    def __init__(self, held: Mapping[int, Bars], seed: int) -> None:
-        super().__init__({con_id: held_bars([bars]) for con_id, bars in held.items()}, seed)
-        self._bars = held
-        self._newest: dict[
-            int, tuple[int, int, Ticks]
-        ] = {}  # by contract id: begin and end of a bar, its ticks
+    def __init__(self, tape: Tape, held: Mapping[int, Bars]) -> None:
+        super().__init__(tape)
+        self._trades, self._held = tape, held
+        self._made: dict[int, dict[int, LiveBar]] = {}  # by contract id: the newest bar's, by their ends
 
-    def ticks(self, listing: Listing, begin: int, end: int) -> Ticks:
-        """Return the ticks with begin <= time < end, UTC ns."""
-        first, last, path = self._newest.get(listing.con_id, (0, 0, None))
-        if path is None or not first <= begin < end <= last:
-            bars = self._bars.get(listing.con_id)
-            row = -1 if bars is None else int(np.searchsorted(bars.end, begin, side="right"))
-            if bars is None or row == len(bars) or bars.times.begin[row] > begin or bars.end[row] < end:
-                return super().ticks(listing, begin, end)
-            path = self._path(listing, bars, row)
-            self._newest[listing.con_id] = int(bars.times.begin[row]), int(bars.end[row]), path
-        return path.between(begin, end)
+    def live_bar(self, listing: Listing, what: str, end: int) -> LiveBar | None:
+        """Return the 5-second bar that is over at `end` (UTC ns), None where nothing traded."""
+        bars = self._held.get(listing.con_id)
+        if bars is None or what != "TRADES" or bars.what != "TRADES" or bars.bar.ns % FIVE:
+            return super().live_bar(listing, what, end)
+        made = self._made.get(listing.con_id, {})
+        if end not in made:
+            row = int(np.searchsorted(bars.end, end))
+            if row == len(bars) or bars.times.begin[row] > end - FIVE:
+                return super().live_bar(listing, what, end)
+            ticks = self._trades.ticks(listing, int(bars.times.begin[row]), int(bars.end[row]))
+            made = self._made[listing.con_id] = {one.start + FIVE: one for one in _pieces(ticks)}
+        return made.get(end)
+
+
+def _pieces(ticks: Ticks) -> Iterator[LiveBar]:
+    if not len(ticks):
+        return
+    starts = ticks.time - ticks.time % FIVE
+    first = np.flatnonzero(np.append(True, np.diff(starts) != 0))
+    last = np.append(first[1:], len(starts)) - 1
+    volume = np.add.reduceat(ticks.size, first)
+    paid = np.add.reduceat(ticks.price * ticks.size, first)
+    columns = (
+        starts[first], ticks.price[first], np.maximum.reduceat(ticks.price, first),
+        np.minimum.reduceat(ticks.price, first), ticks.price[last], volume,
+        np.where(volume > 0.0, paid / np.maximum(volume, 1e-300), ticks.price[last]),
+        np.add.reduceat((ticks.size > 0.0).astype(np.int64), first),
+    )  # fmt: skip
+    for values in zip(*(column.tolist() for column in columns), strict=True):
+        yield LiveBar(*values)
 
 
 def in_session(bars: Bars) -> Bars:
@@ -105,6 +126,7 @@ def make_stage(
     feeds: Sequence[Bars], capital: float, plan: str, faults: Iterable[AnyFault] = (), seed: int = 0
 ) -> Stage:
     """Return the stage for bars of different instruments. plan: of quant.core.costs. Raises ParameterError."""
+    feeds = [_at_ib(bars) for bars in feeds]
     catalogue = Catalogue([bars.instrument for bars in feeds])
     listings = [_listing(catalogue, bars) for bars in feeds]
     known = tuple(
@@ -120,12 +142,22 @@ def make_stage(
     account = Account(ACCOUNT, listings[0].currency, TIMES * capital)
     _hold(account, catalogue, listings, known)
     by_id = dict(zip(ids, known, strict=True))
-    tape = _OneSeries(by_id, seed)
+    tape = Tape({con_id: held_bars([bars]) for con_id, bars in by_id.items()}, seed)
     tws = Tws(catalogue, tape, Exchange(BarModel(by_id), account, plan), rate_limited=False)
+    tws.history = _Quick(tape, by_id)
     begin = min(int(bars.times.begin[0]) for bars in known) - LEAD
     server = Server(tws, Clock(lambda: begin, speed=0.0, start=begin), faults=Faults(faults, seed))
     held = {one.listing.con_id: one.quantity for one in account.holdings}
     return Stage(server, known, begin, account.cash(account.base), held)
+
+
+def _at_ib(bars: Bars) -> Bars:
+    """Return bars at an exchange of IB's, whose calendar the client knows; made-up and imported ones have none."""
+    there, calendar = bars.instrument.exchange, bars.instrument.calendar
+    if calendar is None or STOCKS.get(there) == calendar:
+        return bars
+    named = next((name for name, hours in STOCKS.items() if hours == calendar), there)
+    return replace(bars, instrument=replace(bars.instrument, exchange=named))
 
 
 def _listing(catalogue: Catalogue, bars: Bars) -> Listing:

@@ -173,6 +173,24 @@ def test_a_runner_that_hangs_is_ended_and_its_orders_cancelled(
         assert "every order of this login" in everything.stderr
 
 
+def test_once_gives_one_document(ideas: Path, quant: Quant) -> None:
+    with tws() as port:
+        done = quant(*WORDS, "--port", port, "--once", "--json")
+        found = document(done)
+        assert (found["deployment"], found["code"]) == (NAME, 0)
+        assert found["status"]["account"] == "DU1234567"
+        assert "gate open" in done.stderr
+        assert (
+            document(quant("status", NAME, "--json"))["deployments"][0]["status"]["ended"] == found["ended"]
+        )
+        halted = document(quant("halt", NAME, "--json"))
+        assert (halted["command"], halted["code"]) == ("halt", 0)
+        again = quant("paper", NAME, "--port", port, "--once")
+    assert (again.exit_code, "ended: halted" in again.stdout) == (6, True)
+    alone = quant("reduce-only", NAME)
+    assert (alone.exit_code, "reduce-only is in the journal" in alone.stderr) == (5, True)
+
+
 # ---------------------------------------------------------------- what is refused
 def test_without_tws(ideas: Path, quant: Quant) -> None:
     done = quant(*WORDS, "--port", free_port())

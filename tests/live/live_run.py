@@ -17,8 +17,9 @@ from quant.ib.contracts import ContractSpec
 from quant.ib.orders import Orders
 from quant.ib.session import Session
 from quant.live import control
-from quant.live.deployment import Deployment, code_of, live_folder, read
+from quant.live.deployment import Deployment, code_of, live_folder
 from quant.live.job import Address, Job
+from quant.live.lock_file import read
 from quant.live.runner import Ended, run
 from quant.oms.journal import Journal
 from quant.oms.ledger import Ledger
@@ -107,7 +108,7 @@ def play(
             )
 
     last = control.last_address(folder)
-    client = 7 if last is None else last.client_id
+    client = 7 + len(job.deployment.name) if last is None else last.client_id
     ended = run(job, Address("127.0.0.1", port, client), data, tell=told.append, show=show)
     return ended, told
 

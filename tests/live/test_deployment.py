@@ -24,11 +24,9 @@ from quant.live.deployment import (
     deployments,
     find_lock,
     limits_of,
-    load,
     lock_path,
-    read,
-    write,
 )
+from quant.live.lock_file import load, read, write
 from quant.strategy import parameters, strategy
 
 SPY = Traded("SPY", 756733, "STK", "ARCA", "USD")

@@ -31,7 +31,7 @@ from live_run import (
 )
 
 from quant.core.barsize import SECOND
-from quant.errors import ConfigError, JournalBusy, SafetyStop
+from quant.errors import ConfigError, InstrumentBusy, JournalBusy, SafetyStop
 from quant.live import control
 from quant.live.deployment import live_folder
 from quant.oms.outcome import Policy
@@ -75,7 +75,7 @@ def test_it_trades_and_its_books_are_those_of_tws(data: Path) -> None:
     assert {e.ref for e in there.executions} == {s.ref for s in done if s.filled}
 
 
-@pytest.mark.parametrize("place", ["before_send", "after_send", "after_commit"])
+@pytest.mark.parametrize("place", ["before_send", "after_send"])
 def test_killed_in_the_middle_of_an_order_it_ends_with_equal_books(data: Path, place: str) -> None:
     job = draft(data)
     with tws() as port:
@@ -83,7 +83,7 @@ def test_killed_in_the_middle_of_an_order_it_ends_with_equal_books(data: Path, p
         words += ["--sizing", "shares:10", "--from", "2024-05-15", "--capital", "10000"]
         env = {n: v for n, v in os.environ.items() if not n.upper().startswith("QUANT_")}
         env["XDG_STATE_HOME"] = str(data.parent / "locks")
-        code = KILLED.format(place=place, count=3 if place != "after_commit" else 9)
+        code = KILLED.format(place=place, count=3)
         process = subprocess.run(
             [sys.executable, "-c", code, *words], env=env, timeout=PATIENCE_S, capture_output=True, text=True
         )
@@ -186,6 +186,13 @@ def test_a_live_account_is_refused_whatever_the_port(data: Path) -> None:
     assert not (data / "deployments").exists()
 
 
+def test_real_money_with_its_account_typed(data: Path) -> None:
+    job = replace(draft(data), real=True, account="U7654321")
+    with tws(account="U7654321") as port:
+        ended, told = play(job, port, data, lambda p: p["settled"])
+    assert (ended.code, ended.picture["mode"], ended.picture["account"]) == (0, "live", "U7654321"), told
+
+
 @pytest.mark.parametrize(
     ("typed", "told"), [("", "is a paper account"), ("DU1", "is not that of"), ("U1", "is not that")]
 )
@@ -206,6 +213,20 @@ def test_two_runners_of_one_deployment(data: Path) -> None:
 
     with tws() as port:
         play(job, port, data, second)
+
+
+def test_two_deployments_of_one_instrument(data: Path) -> None:
+    job = draft(data)
+
+    def second(picture: dict[str, Any]) -> bool:
+        with pytest.raises(InstrumentBusy, match="traded by another deployment") as e:
+            play(draft(data, name="another"), port, data, never)
+        assert e.value.exit_code == 6
+        return True
+
+    with tws() as port:
+        play(job, port, data, second)
+    assert not (data / "deployments" / "another.lock.toml").exists()
 
 
 def test_a_disk_that_is_nearly_full_halts(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

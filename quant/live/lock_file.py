@@ -1,0 +1,123 @@
+"""Lock files of deployments: TOML, written once and whole, and refused by name where something in them cannot be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from quant.core.barsize import bar_size
+from quant.core.sizing import parse_sizing
+from quant.core.targets import START_RULES
+from quant.core.version import version
+from quant.errors import ConfigError, ParameterError, QuantError, WriteFailed
+from quant.live.deployment import Deployment, Traded, limits_of
+from quant.oms.outcome import Start
+from quant.store import atomic
+
+SCHEMA: Final = 1
+KINDS: Final = {"str": str, "str | None": str | None, "bool": bool, "float": int | float}
+WORDS: Final = {"str": "text", "str | None": "text", "bool": "true or false", "float": "a positive number"}
+
+
+def write(deployment: Deployment, path: Path) -> None:
+    """Write a lock file where there is none. Raises WriteFailed."""
+    plain = dataclasses.asdict(deployment)
+    tables = {name: plain.pop(name) for name in ("params", "sources", "limits", "versions")}
+    contracts = plain.pop("contracts")
+    lines = [
+        f"# Written by quant {version()}. It says what trades where; `quant paper` and `quant live` refuse what",
+        "# differs. A person may change limits, costs, delayed_ok and positions; for anything else begin another one.",
+        f"schema = {SCHEMA}",
+        *(f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None),
+    ]
+    for title, values in tables.items():
+        kept = {key: value for key, value in values.items() if value is not None}  # TOML has no None
+        lines += ["", f"[{title}]", *(f"{_key(key)} = {_toml(value)}" for key, value in kept.items())]
+    for one in contracts:
+        lines += ["", "[[contracts]]", *(f"{key} = {_toml(value)}" for key, value in one.items())]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.put(path, ("\n".join(lines) + "\n").encode())
+    except OSError as e:
+        raise WriteFailed(str(path), e.strerror or str(e)) from e
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace(
+            "\x7f", "\\u007f"
+        )  # all else TOML takes as JSON has it
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    raise ParameterError("value", value, "cannot stand in a lock file: numbers, text, true and false can")
+
+
+def read(path: Path) -> Deployment:
+    """Return the deployment of a lock file. Raises ConfigError, which says where and what to do."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        reason = "there is no such file; see: quant deployments"
+        raise ConfigError(str(path), "lock", reason) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise ConfigError(str(path), "lock", f"cannot be read: {e}") from None
+    schema = content.pop("schema", None)
+    if schema != SCHEMA:
+        reason = f"is {schema!r}; this version of quant reads {SCHEMA}. Use the version that wrote it"
+        raise ConfigError(str(path), "schema", reason)
+    try:
+        contracts = tuple(Traded(**one) for one in content.pop("contracts", ()))
+        found = Deployment(contracts=contracts, **content)
+        _check(found, path)
+    except TypeError as e:
+        known = ", ".join(f.name for f in dataclasses.fields(Deployment))
+        raise ConfigError(str(path), "lock", f"{e}; a lock holds {known}") from None
+    except ParameterError as e:
+        raise ConfigError(str(path), e.name, f"{e.value!r}: {e.reason}") from None
+    return found
+
+
+def _check(found: Deployment, path: Path) -> None:
+    """Raise ParameterError for a value that cannot be."""
+    for f in dataclasses.fields(Deployment):
+        value = getattr(found, f.name)
+        if not isinstance(value, KINDS.get(str(f.type), object)):
+            raise ParameterError(f.name, value, f"must be {WORDS[str(f.type)]}")
+    bar_size(found.bar)
+    parse_sizing(found.sizing, max(len(found.contracts), 1))
+    limits_of(found.limits)
+    bad = [
+        (path.name != f"{found.name}.lock.toml", "name", found.name, f"is not that of the file, {path.name}"),
+        (not found.contracts, "contracts", (), "there is none"),
+        (not (isinstance(found.capital, int | float) and 0 < found.capital < math.inf), "capital", found.capital,
+         "must be a positive number"),
+        (found.start_rule not in START_RULES, "start_rule", found.start_rule, f"one of {', '.join(START_RULES)}"),
+        (found.positions not in tuple(Start), "positions", found.positions, f"one of {', '.join(Start)}"),
+    ]  # fmt: skip
+    for wrong, name, value, reason in bad:
+        if wrong:
+            raise ParameterError(name, value, reason)
+
+
+def load(path: Path) -> tuple[Deployment, QuantError | None]:
+    """Return a deployment for showing it; one that cannot be read gives the error, with its name only."""
+    try:
+        return read(path), None
+    except QuantError as e:
+        name = path.name.removesuffix(".lock.toml")
+        return Deployment(name, "", "", {}, {}, (), "", "", 1.0, ""), e
