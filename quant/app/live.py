@@ -269,13 +269,28 @@ def _address(settings: config.Settings, name: str) -> Address:
     return Address(where.host, where.port, client_id)
 
 
+def _reasons(tell: Tell) -> Show:
+    """Return what tells why nothing happens, where that has changed."""
+    told: list[str] = []
+
+    def show(picture: dict[str, Any]) -> None:
+        nonlocal told
+        for why in picture["why"]:
+            if why not in told:
+                tell(f"{picture['time']}  why: {why}")
+        told = picture["why"]
+
+    return show
+
+
 @contextmanager
 def _screen() -> Iterator[tuple[Tell, Show]]:
     """Give what shows lines and pictures: one picture that stays on a terminal, lines elsewhere."""
     import sys
 
     if wants_json() or not sys.stdout.isatty():
-        yield output.note if wants_json() else click.echo, lambda picture: None
+        line: Tell = output.note if wants_json() else click.echo
+        yield line, _reasons(line)
         return
     from rich.live import Live
     from rich.text import Text

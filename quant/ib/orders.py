@@ -87,7 +87,7 @@ class Orders:
         )
 
     def cancel_all(self) -> None:
-        """Ask for the end of every order of the login: of all clients, and those made by hand. As `cancel` otherwise."""
+        """Ask for the end of every order of the login: of all clients, and made by hand. As `cancel` otherwise."""
         self._session.tell("the cancel of all orders", lambda c: c.reqGlobalCancel(OrderCancel()))
 
     def what_if(self, order_id: int, ticket: Ticket) -> Pending[WhatIf]:

@@ -108,7 +108,10 @@ def _opened(deployment: Deployment, folder: Path, who: Running) -> Iterator[Jour
         folder / JOURNAL, deployment=deployment.name, account=deployment.account, strategy_hash=deployment.digest,
         create=not (folder / STATUS).exists(),
     ) as journal:  # fmt: skip
-        control.announce(folder, who, first=True)
+        before = control.last_address(
+            folder
+        )  # stands until there is a connection: a wrong port proves nothing
+        control.announce(folder, who if before is None else replace(before, pid=who.pid), first=True)
         try:
             yield journal
         finally:

@@ -17,6 +17,7 @@ _MIXED: Final = (
     "a fill of the slower feed is known at once live, and booked at its bar's END in the backtest: "
     "the equity that sizes follow from differs in between"
 )
+_SHOWN: Final = 160  # characters of what was told
 _RECENT: Final = 15 * MINUTE  # what was told longer ago is no cause by itself
 
 
@@ -56,7 +57,7 @@ class Evidence:
         """Return what was told last, not long before `at`; "" for nothing."""
         near = [(t, words) for t, words in self.told if at - _RECENT <= t <= at]
         # What comes at one moment begins with its cause.
-        return next((f"{words}, {moment(t)}" for t, words in near if t == near[-1][0]), "")
+        return next((f"{words[:_SHOWN]}, {moment(t)}" for t, words in near if t == near[-1][0]), "")
 
     def slow_at(self, moment: int) -> str:
         """Return which fill was not known at a moment, though it had been made; "" for none."""

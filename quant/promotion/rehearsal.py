@@ -18,7 +18,7 @@ import numpy as np
 from quant.backtest.job import Job, make_job
 from quant.core.bars import Bars
 from quant.core.finding import Finding
-from quant.errors import ParameterError
+from quant.errors import BarsError, ParameterError
 from quant.oms.limits import Limits
 from quant.promotion.causes import UNEXPLAINED, Evidence, Slow, moment
 from quant.promotion.difference import Difference, bar_differences, bars_apart, differences, money
@@ -119,7 +119,7 @@ def lines(found: Rehearsal) -> list[str]:
 
 def _verdict(found: Rehearsal) -> str:
     if found.broken:
-        return "NOT OK: journal and TWS part"
+        return "NOT OK: an invariant is broken"
     if found.equal:
         return "equal to the cent" + " under faults" * found.faulty
     count = sum(d.cause == UNEXPLAINED for d in found.differences)
@@ -161,7 +161,11 @@ def rehearse(
         raise ParameterError(
             "strategy", whole.strategy.__name__, "is a plain bt.Strategy; a q.Strategy is rehearsed"
         )
-    stage = make_stage([in_session(b) for b in given], capital, costs, script, seed)
+    held = [in_session(b) for b in given]
+    for bars_of_one in held:
+        if not len(bars_of_one):
+            raise BarsError(bars_of_one.symbol, "there are no bars inside its sessions")
+    stage = make_stage(held, capital, costs, script, seed)
     job = make_job(
         strategy, stage.bars, params=params, cash=capital, costs=costs, sizing=sizing, start_rule=start_rule
     )[0]  # fmt: skip
@@ -227,7 +231,8 @@ def _evidence(stage: Stage, live: Traded, orders: Sequence[OrderFact], faulty: b
         for fill in order.fills:
             # At its bar's END what rested is told in time, and what was filled at the beginning is not.
             heard = live.heard.get(fill.exec_id, 0) + (order.kind == "market")
-            if heard > stage.bars[order.feed].end[fill.bar]:
+            ends = stage.bars[order.feed].end
+            if heard > ends[min(fill.bar, len(ends) - 1)]:
                 slow.append(Slow(fill.time, heard, f"{fill.quantity:+g} at {fill.price:g}"))
     return Evidence(
         symbols, frozenset((symbols.index(one.symbol), one.end) for one in live.late),

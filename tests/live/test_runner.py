@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import Any
 
 import backtrader as bt
 import pytest
+from filelock import FileLock
 from live_run import (
     ACCOUNT,
     PATIENCE_S,
@@ -31,7 +33,7 @@ from live_run import (
 )
 
 from quant.core.barsize import SECOND
-from quant.errors import ConfigError, InstrumentBusy, JournalBusy, SafetyStop
+from quant.errors import CannotConnect, ConfigError, InstrumentBusy, JournalBusy, SafetyStop
 from quant.live import control
 from quant.live.deployment import live_folder
 from quant.oms.outcome import Policy
@@ -52,13 +54,22 @@ main()
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The data folder of a project; no strategy module of one test is left for another."""
+    path, before = (
+        list(sys.path),
+        {n: m for n, m in sys.modules.items() if n.partition(".")[0] == "strategies"},
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("quant.oms.locks.lock_folder", lambda: tmp_path / "locks")
     monkeypatch.setattr("quant.live.keeper.EACH_S", 0.1)
     monkeypatch.setattr("quant.live.job.Policy", partial(Policy, gap_s=0.2))
     (tmp_path / "quant.toml").write_text("")
-    return tmp_path / "data"
+    yield tmp_path / "data"
+    sys.path[:] = path
+    for name in [n for n in sys.modules if n.partition(".")[0] == "strategies"]:
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 def test_it_trades_and_its_books_are_those_of_tws(data: Path) -> None:
@@ -282,6 +293,32 @@ def test_the_past_prices_of_a_position_are_no_loss(data: Path) -> None:
         ended, told = play(again(data, job), port, data, lambda p: p["feeds"][0]["status"] == "LIVE")
     assert not ended.picture["halted"], told
     assert not ended.picture["reducing"], told
+
+
+def test_no_process_is_ended_but_the_one_that_has_the_journal(data: Path) -> None:
+    folder = live_folder(data, "flip-spy")
+    address = control.Running(999_999_999, "127.0.0.1", 7497, 7, ACCOUNT)
+    control.announce(folder, address)
+    assert control.running(folder) is None
+    assert control.end(folder, lambda s: None)
+    with FileLock(folder / f"{control.JOURNAL}.lock", is_singleton=False):
+        for pid in (0, -1, os.getpid()):
+            control.announce(folder, replace(address, pid=pid))
+            assert not control.end(folder, lambda s: None)
+
+
+def test_an_address_that_led_nowhere_is_not_kept(data: Path) -> None:
+    job = draft(data)
+    folder = live_folder(data, job.deployment.name)
+    with tws() as port:
+        play(job, port, data, lambda p: p["settled"])
+    with pytest.raises(CannotConnect) as e:
+        play(again(data, job), 1, data, never)
+    assert e.value.exit_code == 5
+    last = control.last_address(folder)
+    assert last is not None
+    assert (last.pid, last.port) == (0, port)
+    assert not control.is_running(folder)
 
 
 # ---------------------------------------------------------------- any class

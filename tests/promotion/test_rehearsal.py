@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from quant.promotion import Rehearsal, rehearse
 from quant.promotion import rehearsal as module
 from quant.promotion.causes import UNEXPLAINED
 from quant.promotion.facts import of_live
+from quant.promotion.invariants import broken
 from quant.promotion.live import Traded
 from quant.promotion.stage import FIVE, make_stage
 from quant.tws.exchange.history import History
@@ -226,6 +228,18 @@ def test_fault_that_costs_something_is_named_and_breaks_no_invariant(name: str) 
     assert found.ok, str(found)
     assert not found.equal
     assert any(words in d.cause for d in found.differences), str(found)
+
+
+def test_books_that_part_break_an_invariant(lived: list[tuple[Any, Traded]]) -> None:
+    rehearse("macd", spy(0, 60), sizing="shares:10", start_rule="first-target")
+    stage, traded = lived[0]
+    assert list(broken(stage, traded, 100_000.0)) == []
+    traded.final_cash += 0.01
+    assert any("our cash changed by" in text for text in broken(stage, traded, 100_000.0))
+    traded.final_cash -= 0.01
+    listing = next(one for one in stage.server.tws.catalogue if one.symbol == "SPY")
+    stage.exchange.account.book(listing, Decimal(1), 0.0, 0.0)
+    assert any("beyond what was there before" in text for text in broken(stage, traded, 100_000.0))
 
 
 # ---------------------------------------------------------------- input
