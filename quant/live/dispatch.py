@@ -100,16 +100,30 @@ class Dispatch:
         now = self._now()
         self._look(now)
         cancels, self._cancels = self._cancels, []
+        guarded: set[int] = set()
         for one in cancels:
-            if one.alive:
-                self._desk.cancel(one.ref, now)
-        queue, self._queue = [group for group in self._queue if group], []
+            if one.alive and not self._desk.cancel(one.ref, now).taken:
+                # The gate is shut and it guards a position: until it may go, nothing takes its place beside it.
+                self._cancels.append(one)
+                guarded.add(con_id_of(one.order.data))
+        groups, self._queue = [group for group in self._queue if group], []
+        queue: list[list[Tracked]] = []
+        for group in groups:
+            (self._queue if self._guards(group, guarded) else queue).append(group)
         for group in queue:
             for one in group:
                 self._tracker.name(one, self._desk.next_ref(), now)
         for group in queue:
             self._submit([one for one in group if one.alive], now)  # a refusal before may have ended some
         self.poll()
+
+    def _guards(self, group: list[Tracked], guarded: set[int]) -> bool:
+        """Return whether a group would guard a position that is guarded already."""
+        con_id = con_id_of(group[0].order.data)
+        held = float(self._account.quantity(con_id))
+        return con_id in guarded and all(
+            one.order.exectype != bt.Order.Market and one.order.size * held < 0.0 for one in group
+        )
 
     def _submit(self, group: list[Tracked], now: int) -> None:
         if not group:
@@ -269,7 +283,8 @@ class Dispatch:
             return
         if one.sent:
             one.cancelled = True
-            self._desk.cancel(one.ref, now)
+            if not self._desk.cancel(one.ref, now).taken:
+                self._cancels.append(one)
         else:
             self.cancel(one)
 

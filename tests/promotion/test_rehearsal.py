@@ -260,3 +260,13 @@ def test_rehearsal_works_where_an_event_loop_runs() -> None:
         return rehearse("macd", spy(0, 40), start_rule="first-target")
 
     assert_equal(asyncio.run(notebook()))
+
+
+def test_no_second_exit_takes_its_place_beside_one_that_may_not_go_yet() -> None:
+    """An order is lost, so the gate shuts while the strategy moves its stop: the old one stays, alone."""
+    drop: list[Fault | OrderFault] = [OrderFault(OrderDo.DROP, skip=4)]
+    found = rehearse(
+        "macd_stochastic", spy(0, 100), sizing="shares:10", faults=drop, start_rule="first-target"
+    )
+    assert found.broken == ()
+    assert found.ok

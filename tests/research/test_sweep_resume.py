@@ -351,7 +351,8 @@ def test_sweep_ended_by_ctrl_c_goes_on_where_it_was(workers: int, undisturbed: b
     script = Script(tmp_path)
     code, said = script.stopped(workers, lambda process: process.send_signal(signal.SIGINT))
     assert code in (-signal.SIGINT, 130)
-    assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
+    # It may come while another exception is handled, of which Python then tells too.
+    assert said.count("Traceback") - said.count("During handling of") == said.count("KeyboardInterrupt") == 1
     held, table = script.finished("data", workers)
     assert HELD[workers] <= held < 12
     assert len(script.calls) == 12 - held
