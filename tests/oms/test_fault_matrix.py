@@ -2,7 +2,7 @@
 
 Each case trades the same kind of decisions by seed while its faults happen, comes to rest, and is compared with TWS's
 own books: Joined.check says what must hold. In CI 5 seeds a case, 50 with --full. The bytes are real, the time is not;
-test_crash.py and bench `orders` go over sockets.
+test_order_crash.py and bench `orders` go over sockets.
 """
 
 # ruff: noqa: E501  # the cases are a table, one a line
