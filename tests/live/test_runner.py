@@ -167,7 +167,10 @@ def test_a_command_by_file_is_obeyed_and_answered(data: Path, command: str) -> N
     assert answer["command"] == command
     held = ledger(data, job)
     assert (held.reducing if command == "reduce-only" else held.halted) is not None
-    assert sum((p.quantity for p in there.positions), Decimal(0)) == position(held)
+    if command == "reduce-only":  # reductions go on, and one may be on its way as the runner ends
+        assert position(held) >= sum((p.quantity for p in there.positions), Decimal(0))
+    else:
+        assert sum((p.quantity for p in there.positions), Decimal(0)) == position(held)
     if command == "flatten":
         assert position(held) == 0
 
