@@ -51,6 +51,8 @@ COMMANDS: Table = {
             "list": ("quant.app.runs:list_", "List the saved backtests."),
             "show": ("quant.app.runs:show", "Show a saved backtest."),
             "diff": ("quant.app.runs:diff", "Tell two backtests apart."),
+            "tag": ("quant.app.runs:tag", "Give a saved backtest tags."),
+            "note": ("quant.app.runs:note", "Write a note to a saved backtest."),
             "again": ("quant.app.runs:again", "Run a saved backtest again and compare."),
             "report": ("quant.app.runs:report", "Write the HTML page of a run, or of several side by side."),
             "export": ("quant.app.runs:export", "Write a run's tables as CSV."),

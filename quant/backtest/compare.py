@@ -1,4 +1,4 @@
-"""Two runs side by side: what differs in settings, code, data and results, and the first fill that differs."""
+"""Two runs side by side: what differs in settings, code, data and results, first order and fill that differ."""
 
 from __future__ import annotations
 
@@ -12,46 +12,44 @@ import pandas as pd
 from quant.backtest.folder import load_run
 from quant.backtest.result import Run
 
+Pair = tuple[int, dict[str, Any] | None, dict[str, Any] | None]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """Differences of run `a` and run `b`: by name, the value in a and in b. Empty = equal.
 
-    first_fill: the first fill that differs, as (number, row of a or None, row of b or None), else None.
+    first_order, first_fill: the first that differs, as (number, row of a or None, row of b or None), else None.
     """
 
     settings: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     code: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     data: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
-    first_fill: tuple[int, dict[str, Any] | None, dict[str, Any] | None] | None = None
+    first_order: Pair | None = None
+    first_fill: Pair | None = None
 
     @property
     def same(self) -> bool:
-        """True where fills and metrics agree to the last bit."""
+        """True where fills and metrics agree to the last bit; orders that never filled may differ."""
         return not self.metrics and self.first_fill is None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         parts = {name: {k: list(v) for k, v in getattr(self, name).items()} for name in PARTS}
-        first = None
-        if self.first_fill is not None:
-            number, *rows = self.first_fill
-            first = [number, *(None if r is None else {**r, "time": r["time"].isoformat()} for r in rows)]
-        return {"same": self.same, **parts, "first_fill": first}
+        first = {name: _plain(getattr(self, name)) for name in ("first_order", "first_fill")}
+        return {"same": self.same, **parts, **first}
 
     def __repr__(self) -> str:
         lines = ["results are equal to the last bit" if self.same else "results differ"]
         for name in PARTS:
             for key, (a, b) in getattr(self, name).items():
                 lines.append(f"  {name:<9} {key}: {a} | {b}")
-        if self.first_fill is not None:
-            number, a_fill, b_fill = self.first_fill
-            lines += [
-                f"  first fill that differs: number {number}",
-                f"    a {_fill(a_fill)}",
-                f"    b {_fill(b_fill)}",
-            ]
+        for kind, found, words in (("order", self.first_order, _order), ("fill", self.first_fill, _fill)):
+            if found is not None:
+                number, a_row, b_row = found
+                lines += [f"  first {kind} that differs: number {number}"]
+                lines += [f"    a {words(a_row)}", f"    b {words(b_row)}"]
         return "\n".join(lines)
 
 
@@ -74,7 +72,8 @@ def compare(a: Run | str | Path, b: Run | str | Path, data: str | Path | None = 
         code=code,
         data=bars,
         metrics=_differ(first.metrics, second.metrics),
-        first_fill=_first_fill(first.fills, second.fills),
+        first_order=_first(first.orders, second.orders),
+        first_fill=_first(first.fills, second.fills),
     )
 
 
@@ -92,7 +91,9 @@ def _differ(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+    if (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)) or (
+        a is pd.NaT and b is pd.NaT
+    ):
         return True
     # Saved settings are JSON: a tuple comes back as a list.
     return bool(a == b) or (
@@ -100,18 +101,43 @@ def _equal(a: Any, b: Any) -> bool:
     )
 
 
-def _first_fill(
-    a: pd.DataFrame, b: pd.DataFrame
-) -> tuple[int, dict[str, Any] | None, dict[str, Any] | None] | None:
+def _first(a: pd.DataFrame, b: pd.DataFrame) -> Pair | None:
+    """Return the first row in which two tables differ."""
     # Not by the order's number: one more order that never filled would shift all that follow.
     old, new = (
         [{str(k): v for k, v in row.items() if k != "order"} for row in f.to_dict("records")] for f in (a, b)
     )
     for i in range(max(len(old), len(new))):
         one, two = (rows[i] if i < len(rows) else None for rows in (old, new))
-        if one != two:
+        if one is None or two is None or _differ(one, two):
             return i + 1, one, two
     return None
+
+
+def _plain(found: Pair | None) -> list[Any] | None:
+    """Return a pair as JSON can hold it: times as ISO text, what is missing as None."""
+    if found is None:
+        return None
+    number, *rows = found
+    return [number, *(None if r is None else {k: _value(v) for k, v in r.items()} for r in rows)]
+
+
+def _value(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return value.isoformat() if isinstance(value, pd.Timestamp) else value
+
+
+def _order(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "no such order"
+    price, limit = row["price"], row["limit_price"]
+    words = [f"{row['time']} {row['symbol']} {row['quantity']:+g} {row['kind']}"]
+    if not math.isnan(price):
+        words.append(f"at {price!r}")
+    if not math.isnan(limit) and limit != price:
+        words.append(f"limit {limit!r}")
+    return ", ".join(text for text in (" ".join(words), row["reason"], row["status"]) if text)
 
 
 def _fill(row: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""Run folders: a run at rest, written once and never changed (DESIGN §4)."""
+"""Run folders: a run at rest, written once, sealed and never changed (DESIGN §4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from typing import Any, Final
 
 import pandas as pd
 
+from quant.backtest.notes import NAME as NOTES
+from quant.backtest.notes import Note, Notes, read_notes
 from quant.backtest.result import Run
+from quant.backtest.seal import SEAL, edited, seal
 from quant.core.finding import Finding
 from quant.errors import DamagedData, ParameterError, RunNotFound, WriteFailed
 from quant.store.folder import data_folder
@@ -81,6 +84,7 @@ def _write(run: Run, folder: Path, at: datetime) -> None:
     run.returns.to_frame().to_parquet(folder / "returns.parquet", **CHECKED)
     if run.source is not None:
         (folder / "strategy.py").write_text(run.source, encoding="utf-8")
+    seal(folder)
 
 
 def _missing(value: float) -> bool:
@@ -103,7 +107,10 @@ def _plain(value: Any) -> Any:
 
 # ---------------------------------------------------------------- reading
 def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
-    """Return the run of a folder, of a run's name, or of the start of one. Raises RunNotFound, DamagedData."""
+    """Return the run of a folder, of a run's name, or of a part of one. Raises RunNotFound, DamagedData.
+
+    A run whose files were edited since has a finding that names them.
+    """
     path = find_run(folder, data)
     facts = read_facts(path)
     try:
@@ -122,12 +129,20 @@ def load_run(folder: str | Path, data: str | Path | None = None) -> Run:
             fills=tables["fills"],
             trades=tables["trades"],
             positions=facts["positions"],
-            findings=[Finding(**f) for f in facts["findings"]],
+            findings=[*(Finding(**f) for f in facts["findings"]), *_broken_seal(path)],
             source=source.read_text(encoding="utf-8") if source.is_file() else None,
             folder=path,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise DamagedData(str(path), str(e), "Run the backtest again") from e
+
+
+def _broken_seal(folder: Path) -> list[Finding]:
+    what = edited(folder)
+    if what is None:
+        told = f"there is no {SEAL}, which runs have since 0.1: whether this one was edited is not known"
+        return [Finding("run-not-sealed", told, level="note")]
+    return [Finding("run-edited", f"edited since it was saved: {', '.join(what)}")] if what else []
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -180,40 +195,96 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def runs(data: str | Path | None = None) -> pd.DataFrame:
-    """Return a row for each saved run, oldest first: name, settings and metrics.
+def runs(
+    data: str | Path | None = None,
+    *,
+    tag: str | None = None,
+    symbol: str | None = None,
+    strategy: str | None = None,
+) -> pd.DataFrame:
+    """Return a row for each saved run, oldest first: name, settings, tags, last note, what was edited, metrics.
 
-    A folder that cannot be read gives a row whose `strategy` says so; it stops nothing.
+    Read from the folders each time. tag, symbol: only runs that have it. strategy: only those of a class or module of
+    that name. A folder that cannot be read gives a row whose `strategy` says so; it stops nothing.
     """
     rows = []
     for folder in folders(data_folder(data) / "runs"):
+        said = _said(folder)
         try:
             facts, figures = _read_json(folder / "run.json"), _read_json(folder / "metrics.json")
-            rows.append(
-                {
-                    "run": folder.name,
-                    "created": pd.Timestamp(facts["created"]),
-                    "strategy": facts["strategy"]["class"],
-                    "params": " ".join(f"{k}={v}" for k, v in facts["params"].items()),
-                    "bars": ", ".join(f"{b['instrument']['symbol']} {b['bar']}" for b in facts["bars"]),
-                    "first": facts["bars"][0]["first"],
-                    "last": facts["bars"][0]["last"],
-                    **{k: math.nan if v is None else v for k, v in figures.items()},
-                }
-            )
+            if _wanted(facts, said, tag, symbol, strategy):
+                rows.append({**_row(folder, facts), **_remarks(folder, said), **_figures(figures)})
         except (DamagedData, KeyError, TypeError, IndexError, ValueError, AttributeError):
-            rows.append({"run": folder.name, "strategy": "(damaged)"})
-    columns = ["run", "created", "strategy", "params", "bars", "first", "last"]
+            if symbol is None and strategy is None and (tag is None or tag in said.tags):
+                rows.append({"run": folder.name, "strategy": "(damaged)", **_remarks(folder, said)})
+    columns = ["run", "created", "strategy", "params", "bars", "first", "last", "tags", "note", "edited"]
     found = pd.DataFrame(rows)
     return found.reindex(columns=[*columns, *(c for c in found.columns if c not in columns)])
 
 
+def _row(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "run": folder.name,
+        "created": pd.Timestamp(facts["created"]),
+        "strategy": facts["strategy"]["class"],
+        "params": " ".join(f"{k}={v}" for k, v in facts["params"].items()),
+        "bars": ", ".join(f"{b['instrument']['symbol']} {b['bar']}" for b in facts["bars"]),
+        "first": facts["bars"][0]["first"],
+        "last": facts["bars"][0]["last"],
+    }
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {k: math.nan if v is None else v for k, v in metrics.items()}
+
+
+def _said(folder: Path) -> Notes:
+    try:
+        return read_notes(folder)
+    except DamagedData:
+        return Notes(notes=(Note("", f"({NOTES} cannot be read)"),))
+
+
+def _remarks(folder: Path, said: Notes) -> dict[str, Any]:
+    what = edited(folder, quick=True)
+    return {
+        "tags": ", ".join(said.tags),
+        "note": said.notes[-1].text if said.notes else "",
+        "edited": "" if what is None else ", ".join(what),
+    }
+
+
+def _wanted(
+    facts: dict[str, Any], said: Notes, tag: str | None, symbol: str | None, strategy: str | None
+) -> bool:
+    of, symbols = facts["strategy"], {b["instrument"]["symbol"].casefold() for b in facts["bars"]}
+    names = {of["class"].casefold(), of["module"].casefold(), of["module"].rpartition(".")[2].casefold()}
+    return (
+        (tag is None or tag in said.tags)
+        and (symbol is None or symbol.casefold() in symbols)
+        and (strategy is None or strategy.casefold() in names)
+    )
+
+
 def prune(data: Path, keep: int) -> list[Path]:
-    """Remove all but the newest `keep` runs and return what was removed."""
+    """Remove all but the newest `keep` runs and return what was removed. One with a tag stays, and is not counted."""
     if keep < 0:
         raise ParameterError("keep", keep, "must be 0 or more")
-    found = folders(data / "runs")
-    old = found[: max(len(found) - keep, 0)]
+    old = prunable(data, keep)
     for folder in old:
         shutil.rmtree(folder)
     return old
+
+
+def prunable(data: Path, keep: int) -> list[Path]:
+    """Return the runs without a tag, oldest first, that are not among the newest `keep` of these."""
+    # A damaged notes.json may have held a tag: what cannot be read is not thrown away.
+    found = [f for f in folders(data / "runs") if not _may_be_tagged(f)]
+    return found[: max(len(found) - keep, 0)]
+
+
+def _may_be_tagged(folder: Path) -> bool:
+    try:
+        return bool(read_notes(folder).tags)
+    except DamagedData:
+        return True

@@ -22,7 +22,9 @@ def source_of(strategy: type) -> str | None:
 def hashes(strategy: type) -> dict[str, str]:
     """Return the sha256 of each project-local module that the strategy's module imports, itself included.
 
-    Local is what lies in the same folder tree as the strategy's top package and in no site-packages.
+    Imports are followed through all of them, also those within a function, which are loaded only when it is called,
+    and the packages that hold them; what a name makes at run time (importlib) is not seen. Local is what lies in the
+    same folder tree as the strategy's top package and in no site-packages.
     """
     first = _file(strategy.__module__)
     if first is None:
@@ -33,7 +35,7 @@ def hashes(strategy: type) -> dict[str, str]:
     todo = [strategy.__module__]
     while todo:
         name = todo.pop()
-        path = _file(name)
+        path = _file(name) or _unloaded(name, root)
         if name in found or path is None or not path.is_relative_to(root) or "site-packages" in path.parts:
             continue
         if name.partition(".")[0] == "quant":
@@ -42,6 +44,7 @@ def hashes(strategy: type) -> dict[str, str]:
         found[name] = _sha(code)
         # Of a package's own file, "." is the package itself.
         todo += imports(code, f"{name}.__init__" if path.name == "__init__.py" else name)
+        todo += [name.rpartition(".")[0]]  # what holds it is run before it
     return dict(sorted(found.items()))
 
 
@@ -55,10 +58,22 @@ def _file(module: str) -> Path | None:
     return Path(name).resolve() if name and Path(name).is_file() and name.endswith(".py") else None
 
 
+def _unloaded(module: str, root: Path) -> Path | None:
+    """Return the file from which a module of the project would be loaded, None where there is none."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        return None
+    place = root.joinpath(*module.split("."))
+    return next((p for p in (place / "__init__.py", place.with_suffix(".py")) if p.is_file()), None)
+
+
 def imports(text: bytes, module: str) -> list[str]:
     """Return the modules that the source of `module` imports, and what could be modules among the names it takes."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(text)):
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # of one that is never loaded; it is hashed all the same
+        return []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):

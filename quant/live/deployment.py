@@ -1,7 +1,9 @@
 """A deployment: what trades where, as a lock file that nothing may differ from afterwards.
 
 `data/deployments/<name>.lock.toml` says all of it; `data/live/<name>/` holds what becomes of it. It is written once.
-A person may change its limits, costs, delayed_ok and positions; whatever else changes makes another deployment.
+A person may change its limits, costs, delayed_ok and positions; whatever else changes makes another deployment. One
+that was promoted also says which run and which bars were examined, and what each gate said; without that of the step
+to live nothing trades real money.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +38,14 @@ FREE: Final = (
     "positions",
     "limits",
     "versions",
+    "promoted",
+    "run",
+    "seal",
+    "history",
+    "gates",
 )  # no part of the journal's identity
+LIVE: Final = "live"
+PAPER_STAGE: Final = "paper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,38 @@ class Traded:
 
 
 @dataclass(frozen=True, slots=True)
+class Examined:
+    """The bars that a promotion looked at. first, last: starts of the first and last one, UTC ns."""
+
+    symbol: str
+    source: str
+    bar: str
+    first: int
+    last: int
+    rows: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What a gate said. stage: "paper" or "live". override: why it was overridden, "" = it was not."""
+
+    stage: str
+    name: str
+    outcome: str
+    sentence: str
+    threshold: float | None = None
+    value: float | None = None
+    override: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """What trades where. capital, limits: in the contracts' currency. history_start: a session date, ISO.
 
     strategy: as one names it. sources: sha256 by module. limits: as Limits, by name; what lacks has its default.
+    promoted: to which stage, "" = it was begun without; the rest of a promotion: run that was promoted, seal over all
+    that was examined, history and gates.
     """
 
     name: str
@@ -78,6 +115,11 @@ class Deployment:
     limits: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    promoted: str = ""
+    run: str = ""
+    seal: str = ""
+    history: tuple[Examined, ...] = ()
+    gates: tuple[GateResult, ...] = ()
 
     @property
     def paper(self) -> bool:
@@ -93,6 +135,17 @@ class Deployment:
         }  # as in the file
         facts["contracts"] = [dataclasses.asdict(c) for c in self.contracts]
         text = json.dumps(facts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def sealed(self) -> str:
+        """Return the seal that a promotion of this gets: over all that was examined, the account of paper apart.
+
+        That account is known when it first runs.
+        """
+        own = replace(self, account="") if self.promoted == PAPER_STAGE else self
+        history = [dataclasses.asdict(one) for one in self.history]
+        gates = [dataclasses.asdict(one) for one in self.gates]
+        text = json.dumps([own.digest, self.promoted, self.run, history, gates], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def risk(self) -> Limits:
@@ -215,9 +268,26 @@ def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[s
             )
 
 
+def check_sealed(deployment: Deployment, path: Path) -> None:
+    """Raise ConfigError for the lock of a promotion that was edited where it says what was examined."""
+    if deployment.promoted and deployment.seal != deployment.sealed():
+        told = "what was examined was edited since; only limits, costs, delayed_ok and positions may be"
+        raise ConfigError(str(path), "seal", f"{told}. Put it back, or promote again: quant promote")
+
+
 def check_live(deployment: Deployment, path: Path) -> None:
-    """Raise ConfigError for a lock that does not say all that real money needs."""
-    lacking = [name for name in MUST_SAY if name not in deployment.limits]
+    """Raise ConfigError for a lock that does not say all that real money needs, or was not promoted to it."""
+    lacking = [name for name in MUST_SAY if deployment.limits.get(name, "none") == "none"]
     if lacking:
         told = f"say {', '.join(lacking)} in [limits]: defaults are not enough for real money"
         raise ConfigError(str(path), "limits", told)
+    if not is_promoted_to_live(deployment):
+        told = f"it was not promoted to real money: quant promote {deployment.name} --to live"
+        raise ConfigError(str(path), "promoted", told)
+
+
+def is_promoted_to_live(deployment: Deployment) -> bool:
+    """Return whether each gate of the step to live was passed, or overridden with a reason."""
+    gates = [gate for gate in deployment.gates if gate.stage == LIVE]
+    passed = all(gate.outcome == "pass" or gate.override for gate in gates)
+    return deployment.promoted == LIVE and bool(gates) and passed and deployment.seal == deployment.sealed()

@@ -15,7 +15,7 @@ from quant.ib.contracts import ContractSpec
 from quant.ib.download.ask import MADE_UP
 from quant.ib.lookup import Found
 from quant.ib.session import Session
-from quant.live.deployment import PAPER, Deployment, Traded
+from quant.live.deployment import PAPER, Deployment, Traded, is_promoted_to_live
 from quant.live.incoming import Wanted
 from quant.live.past import begin
 from quant.live.store import Store
@@ -67,6 +67,8 @@ def with_account(job: Job, there: Sequence[str]) -> Deployment:
         raise SafetyStop(f"{told}. Log in to paper trading, or use: quant live LOCK --account {wanted}")
     if job.real and wanted.startswith(PAPER):
         raise SafetyStop(f"account {wanted} is a paper account; use: quant paper {deployment.name}")
+    if job.real and not is_promoted_to_live(deployment):
+        raise SafetyStop(f"{deployment.name} was not promoted to real money: quant promote NAME --to live")
     return replace(deployment, account=wanted)
 
 

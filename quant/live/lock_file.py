@@ -15,7 +15,7 @@ from quant.core.sizing import parse_sizing
 from quant.core.targets import START_RULES
 from quant.core.version import version
 from quant.errors import ConfigError, ParameterError, QuantError, WriteFailed
-from quant.live.deployment import Deployment, Traded, limits_of
+from quant.live.deployment import Deployment, Examined, GateResult, Traded, limits_of
 from quant.oms.outcome import Start
 from quant.store import atomic
 
@@ -28,7 +28,7 @@ def write(deployment: Deployment, path: Path) -> None:
     """Write a lock file where there is none. Raises WriteFailed."""
     plain = dataclasses.asdict(deployment)
     tables = {name: plain.pop(name) for name in ("params", "sources", "limits", "versions")}
-    contracts = plain.pop("contracts")
+    rows = [(name, one) for name in ("contracts", "history", "gates") for one in plain.pop(name)]
     lines = [
         f"# Written by quant {version()}. It says what trades where; `quant paper` and `quant live` refuse what",
         "# differs. A person may change limits, costs, delayed_ok and positions; for anything else begin another one.",
@@ -38,8 +38,9 @@ def write(deployment: Deployment, path: Path) -> None:
     for title, values in tables.items():
         kept = {key: value for key, value in values.items() if value is not None}  # TOML has no None
         lines += ["", f"[{title}]", *(f"{_key(key)} = {_toml(value)}" for key, value in kept.items())]
-    for one in contracts:
-        lines += ["", "[[contracts]]", *(f"{key} = {_toml(value)}" for key, value in one.items())]
+    for title, one in rows:
+        kept = {key: value for key, value in one.items() if value is not None}
+        lines += ["", f"[[{title}]]", *(f"{key} = {_toml(value)}" for key, value in kept.items())]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.put(path, ("\n".join(lines) + "\n").encode())
@@ -81,8 +82,11 @@ def read(path: Path) -> Deployment:
         reason = f"is {schema!r}; this version of quant reads {SCHEMA}. Use the version that wrote it"
         raise ConfigError(str(path), "schema", reason)
     try:
-        contracts = tuple(Traded(**one) for one in content.pop("contracts", ()))
-        found = Deployment(contracts=contracts, **content)
+        rows: dict[str, Any] = {
+            name: tuple(kind(**one) for one in content.pop(name, ()))
+            for name, kind in (("contracts", Traded), ("history", Examined), ("gates", GateResult))
+        }
+        found = Deployment(**rows, **content)
         _check(found, path)
     except TypeError as e:
         known = ", ".join(f.name for f in dataclasses.fields(Deployment))

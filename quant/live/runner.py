@@ -218,7 +218,10 @@ class _Run:
         return why, BROKER
 
     def _leave(self) -> None:
-        """Cancel entries, unless they are meant to stay, and take the answers. Protective orders stay."""
+        """Cancel entries, unless they are meant to stay, and take the answers. Protective orders stay.
+
+        What closes a position is not cancelled, but waited for: its fill belongs into the books before they close.
+        """
         desk, session = self._desk, self._store.session
         self._store.stop()
         if not self._job.once:
@@ -227,10 +230,10 @@ class _Run:
         until = session.timer.now() + LEAVE_S
         while session.state is not State.CLOSED and session.timer.now() < until:
             self._broker.poll()
-            if self._job.once or not self._entries():
+            if self._job.once or not self._on_its_way():
                 break
             session.poll(0.1)
-        for ref in () if self._job.once else self._entries():
+        for ref in () if self._job.once else self._on_its_way():
             self._keeper.tell(
                 f"{ref} is not confirmed to be over: it may still fill. The next start finds out"
             )
@@ -238,6 +241,11 @@ class _Run:
     def _entries(self) -> list[str]:
         """Return entries that may still fill."""
         return [ref for ref in self._desk.unsettled_orders if self._desk.purpose(ref) is Purpose.ENTRY]
+
+    def _on_its_way(self) -> list[str]:
+        """Return all that may still fill and does not wait for a price far away."""
+        desk = self._desk
+        return [ref for ref in desk.unsettled_orders if desk.purpose(ref) is not Purpose.PROTECTION]
 
 
 def _rule(name: str) -> StartRule:

@@ -92,11 +92,14 @@ class Floor:
 
     # ---------------------------------------------------------------- orders
     def cancel(self, ref: str, now: int, why: str) -> None:
-        """Ask for an order's end, or never send it."""
+        """Ask for an order's end, or never send it; one that is over stays as it is."""
+        if ref in self.outbox.queued or not self.record.standings[ref].is_final:
+            self.end(ref, now, why)
+
+    def end(self, ref: str, now: int, why: str) -> None:
+        """Do the same even where the journal has it over: the broker's books may show it working again (row O6)."""
         if ref in self.outbox.queued:
             self.outbox.drop(ref, why or "cancelled before it was sent", now)
-            return
-        if self.record.standings[ref].is_final:
             return
         self.record.mark(ref, What.CANCEL_ASKED, now, why)
         if self.link and cancels(self.gate):
@@ -146,9 +149,9 @@ class Floor:
         for ref in out[:1]:
             self.cancel(ref, now, f"{refused}, which was to protect it, was not sent")
 
-    def send(self, ref: str, now: int, why: str) -> Sent:
-        """Send a journalled order; says what that was for the rates, the gate and a person."""
-        sent = self.outbox.send(ref, now, why)
+    def send(self, ref: str, now: int, why: str, *, again: bool = False) -> Sent:
+        """Send a journalled order; says what that was for the rates, the gate and a person. again: as Outbox.send."""
+        sent = self.outbox.send(ref, now, why, again=again)
         if sent in (Sent.OUT, Sent.UNKNOWN):
             self.counter.sent(ref, now)
         if sent in (Sent.NO_LINK, Sent.UNKNOWN):

@@ -63,7 +63,7 @@ def compare_order(
             and now is not None
             and now.status not in ("Inactive", "PendingCancel")
         ):
-            yield from _contradiction(order, now, books)
+            yield from _contradiction(order, now, books, first, policy)
     elif order.trail.last >= first.asked_at:
         return  # sent since: nothing follows if they lack it
     elif before is not None and now is not None:
@@ -78,11 +78,30 @@ def _notice(order: Order, what: Noticed, text: str) -> Notice:
     return Notice(what, text, order.ref, order.intent.ticket.con_id)
 
 
-def _contradiction(order: Order, echo: Echo, books: Books) -> Iterator[Item]:
+def _contradiction(
+    order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy
+) -> Iterator[Item]:
+    """Judge an order that is over by the broker's word and works all the same (row O6): nobody counts on it any more."""
     text = f"order {order.ref} was told {order.standing.state}, and two snapshots show it {echo.status}"
     yield _notice(order, Noticed.ODD, text)
+    asked = order.trail.cancelled
+    if not _alone_protects(order, books) and (
+        asked is None or asked + policy.cancel_s * SECOND <= first.asked_at
+    ):
+        yield Cancel(order.ref, f"order {order.ref} was over, and works again")
     if text not in books.halted_for:
         yield HaltAll(text)
+
+
+def _alone_protects(order: Order, books: Books) -> bool:
+    """Return whether it is the only order that protects what is held: then it stays, as in any halt."""
+    con_id = order.intent.ticket.con_id
+    if order.purpose is not Purpose.PROTECTION or not closes(order.standing.remaining, books.position(con_id)):
+        return False
+    return not any(
+        other.purpose is Purpose.PROTECTION and other.intent.ticket.con_id == con_id and not other.standing.is_final
+        for other in books.orders
+    )
 
 
 # ---------------------------------------------------------------- the broker has it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from enum import Enum
 
 from quant.core.orders import Ticket
@@ -88,9 +89,14 @@ class Outbox:
         if self._trial is None:
             self._trial = frozenset(group)
 
-    def send(self, ref: str, now: int, why: str = "") -> Sent:
-        """Send a journalled order, and note it."""
+    def send(self, ref: str, now: int, why: str = "", *, again: bool = False) -> Sent:
+        """Send a journalled order, and note it. again: it was sent before, with all that belongs to it.
+
+        No later order of its bracket comes to transmit it then: alone it would rest in TWS for ever, unseen.
+        """
         ticket = self._record.ticket(ref)
+        if again:
+            ticket = replace(ticket, transmit=True)
         reach("before_send")
         try:
             self._broker.place(self._record.order_id(ref), ticket, self._parent_id(ticket))

@@ -110,12 +110,12 @@ class Recovery:
                 floor.record.mark(ref, what, now, why)
             case Resend(ref, why):
                 if floor.link and recovers(floor.gate):
-                    floor.send(ref, now, "")
+                    floor.send(ref, now, "", again=True)
             case Repair(ref, why):
                 if floor.link and recovers(floor.gate):
-                    floor.send(ref, now, why)
+                    floor.send(ref, now, why, again=True)
             case Cancel(ref, why):
-                floor.cancel(ref, now, why)
+                floor.end(ref, now, why)
             case Hold(source, con_id, symbol, quantity, cost, why):
                 price = floor.counter.price(con_id, cost)
                 floor.record.hold(source, con_id, symbol, quantity, price, now, why)

@@ -141,8 +141,9 @@ class Lockstep:
 
 
 class _Line:
-    """The client's socket; it knows whether all that came has been taken and worked on by the reader.
+    """The client's socket. Its reader reads only while the thread of the rehearsal waits for it, in `settle`.
 
+    Were both to run at once they would wait for each other at every packet, as one interpreter runs one of them.
     unread: something was sent that the server has not read. over: nothing more comes.
     """
 
@@ -152,37 +153,39 @@ class _Line:
         self._sock = sock
         self._turn = turn
         self._owner = threading.get_ident()
-        self._calm = threading.Condition()
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # the reader is done, and asks for more
+        self._may: queue.SimpleQueue[None] = queue.SimpleQueue()  # it may read
         self._busy = True  # until the reader asks for the first time
 
     def settle(self) -> None:
-        """Wait until the reader waits, and there is nothing for it to read."""
-        with self._calm:
-            while not self.over and (self._busy or self._readable(0.0)):
-                self._calm.wait(1.0)
+        """Let the reader take and work on all that came; return when it waits and there is nothing to read."""
+        while not self.over:
+            if self._busy:
+                self._asked.get()
+                self._busy = False
+            elif self._readable():
+                self._busy = True
+                self._may.put(None)
+            else:
+                break
 
-    def _readable(self, timeout_s: float | None) -> bool:
-        return bool(select.select([self._sock], [], [], timeout_s)[0])
+    def _readable(self) -> bool:
+        return bool(select.select([self._sock], [], [], 0.0)[0])
 
     # ------------------------------------------------------------ as a socket
     def recv(self, size: int) -> bytes:
         """Return what came; while it waits in the thread of the rehearsal, the server works."""
         if threading.get_ident() == self._owner:
             for _ in range(_TRIES):
-                if self._readable(0.0):
+                if self._readable():
                     return self._sock.recv(size)
                 self._turn()
             raise TimeoutError  # the server has said all that it ever will
-        with self._calm:
-            self._busy = False
-            self._calm.notify_all()
+        self._asked.put(None)
+        self._may.get()
         try:
-            while not self._readable(1.0):
-                pass
-            with self._calm:
-                self._busy = True
-                data = self._sock.recv(size)
-        except (OSError, ValueError):
+            data = self._sock.recv(size)
+        except OSError:
             self._end()
             raise
         if not data:
@@ -190,9 +193,8 @@ class _Line:
         return data
 
     def _end(self) -> None:
-        with self._calm:
-            self.over = True
-            self._calm.notify_all()
+        self.over = True
+        self._asked.put(None)
 
     def sendall(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -208,8 +210,11 @@ class _Line:
         self._sock.setsockopt(*args)
 
     def shutdown(self, how: int) -> None:
-        """End it for both sides."""
+        """End it for both sides; the reader is to see that."""
         self._sock.shutdown(how)
+        if threading.get_ident() == self._owner:
+            self._busy = True
+            self._may.put(None)
 
     def close(self) -> None:
         """Give it back."""

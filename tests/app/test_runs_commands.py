@@ -1,4 +1,4 @@
-"""quant runs list, show, diff, prune."""
+"""quant runs list, show, diff, tag, note, prune."""
 
 from __future__ import annotations
 
@@ -91,3 +91,63 @@ def test_prune_asks_first_and_keeps_the_newest(two: tuple[str, str], quant: Quan
     assert [r["run"] for r in document(quant("runs", "list", "--json"))["runs"]] == names[1:]
     assert quant("runs", "prune", "--keep", "1").exit_code == 0  # nothing to ask about
     assert quant("runs", "prune", "--keep", "-1", "--yes").exit_code == 2
+
+
+# ---------------------------------------------------------------- tags, notes, what was edited
+def test_tags_and_notes_are_listed_and_shown(two: tuple[str, str], quant: Quant) -> None:
+    said = document(quant("runs", "tag", two[1], "candidate", "v2", "--json"))
+    assert (said["run"], said["tags"], said["notes"]) == (two[1], ["candidate", "v2"], [])
+    assert quant("runs", "note", two[1], "stops look [tight]").exit_code == 0
+    notes = document(quant("runs", "note", two[1], "--json"))["notes"]
+    assert [n["text"] for n in notes] == ["stops look [tight]"]
+    rows = document(quant("runs", "list", "--tag", "v2", "--json"))["runs"]
+    assert [(r["run"], r["tags"], r["note"]) for r in rows] == [
+        (two[1], ["candidate", "v2"], "stops look [tight]")
+    ]
+    text = quant("runs", "list").stdout
+    assert "candidate, v2" in text
+    assert "stops look [tight]" in text
+    shown = quant("runs", "show", two[1])
+    assert "  tags        candidate, v2\n  note        stops look [tight]  (" in shown.stdout
+    assert document(quant("runs", "show", two[1], "--json"))["edited"] == []
+    assert document(quant("runs", "tag", two[1], "v2", "--remove", "--json"))["tags"] == ["candidate"]
+    assert document(quant("runs", "note", two[1], "--remove", "--json"))["notes"] == []
+    assert quant("runs", "note", two[1], "x", "--remove").exit_code == 2
+    assert quant("runs", "tag", two[1]).exit_code == 2
+    assert "no tag of" in quant("runs", "tag", two[1], "v3", "--remove").stderr
+
+
+def test_list_is_filtered(two: tuple[str, str], quant: Quant) -> None:
+    other = document(quant("backtest", "rsi", "MSFT", "--json"))["run"]
+    for words, wanted in (
+        (("--symbol", "msft"), {other}),
+        (("--strategy", "rsi"), {other}),
+        (("--strategy", "MacdCross"), set(two)),
+        (("--symbol", "MSFT", "--strategy", "macd"), set()),
+    ):
+        rows = document(quant("runs", "list", *words, "--json"))["runs"]
+        assert {r["run"] for r in rows} == wanted
+    assert quant("runs", "list", "--tag", "none").stdout == "No run is like that.\n"
+
+
+def test_an_edited_run_is_said_by_name_everywhere(two: tuple[str, str], project: Path, quant: Quant) -> None:
+    path = project / "data" / "runs" / two[0] / "metrics.json"
+    path.write_text(path.read_text().replace('"trades": ', '"trades": 1'))
+    assert f"edited since it was saved: {two[0]}: metrics.json has changed" in quant("runs", "list").stdout
+    assert "edited since it was saved: metrics.json has changed" in quant("runs", "show", two[0]).stdout
+    said = document(quant("runs", "diff", *two, "--json"))
+    assert said["edited"] == {two[0]: ["metrics.json has changed"]}
+    assert f"  edited    {two[0]}: metrics.json has changed" in quant("runs", "diff", *two).stdout
+
+
+def test_diff_tells_the_first_order_that_differs(two: tuple[str, str], quant: Quant) -> None:
+    number, of_a, of_b = document(quant("runs", "diff", *two, "--json"))["first_order"]
+    text = quant("runs", "diff", *two).stdout
+    assert f"first order that differs: number {number}" in text
+    assert of_a["time"] != of_b["time"]
+
+
+def test_prune_leaves_a_tagged_run_alone(two: tuple[str, str], quant: Quant) -> None:
+    oldest, newest = [r["run"] for r in document(quant("runs", "list", "--json"))["runs"]]
+    quant("runs", "tag", oldest, "kept")
+    assert document(quant("runs", "prune", "--keep", "0", "--yes", "--json"))["removed"] == [newest]

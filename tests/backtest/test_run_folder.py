@@ -77,8 +77,8 @@ def test_backtest_saves_unless_told_not_to(daily: q.Bars, tmp_path: Path) -> Non
     assert run.folder is not None
     assert run.folder.parent == tmp_path / "runs"
     assert sorted(f.name for f in run.folder.iterdir()) == [
-        "equity.parquet", "fills.parquet", "metrics.json", "orders.parquet", "returns.parquet", "run.json",
-        "strategy.py", "trades.parquet",
+        "equity.parquet", "fills.parquet", "manifest.json", "metrics.json", "orders.parquet", "returns.parquet",
+        "run.json", "strategy.py", "trades.parquet",
     ]  # fmt: skip
     assert f"saved       {run.folder}" in repr(run)
     facts = json.loads((run.folder / "run.json").read_text())
@@ -238,7 +238,8 @@ def test_prune_keeps_the_newest(run: q.Run, tmp_path: Path) -> None:
 def test_compare_says_what_differs(daily: q.Bars, other: q.Bars) -> None:
     one = q.backtest(Up, daily, save=False)
     assert q.compare(one, q.backtest(Up, daily, save=False)).to_dict() == {
-        "same": True, "settings": {}, "code": {}, "data": {}, "metrics": {}, "first_fill": None,
+        "same": True, "settings": {}, "code": {}, "data": {}, "metrics": {}, "first_order": None,
+        "first_fill": None,
     }  # fmt: skip
     costly = q.compare(one, q.backtest(Up, daily, costs="percent:0.2", params={"wide": 0.7}, save=False))
     assert set(costly.settings) == {"costs", "params.wide"}

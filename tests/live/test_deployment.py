@@ -16,9 +16,12 @@ from quant.core.version import versions_here
 from quant.errors import ConfigError, ParameterError, QuantError
 from quant.live.deployment import (
     Deployment,
+    Examined,
+    GateResult,
     Traded,
     check_live,
     check_same,
+    check_sealed,
     code_of,
     default_name,
     deployments,
@@ -207,7 +210,66 @@ def test_what_has_changed_is_named() -> None:
 def test_real_money_needs_its_limits_said() -> None:
     with pytest.raises(ConfigError, match="max_gross, daily_loss"):
         check_live(made(), Path("a.lock.toml"))
-    check_live(made(limits={"max_notional": 1e4, "max_gross": 1e4, "daily_loss": 0.01}), Path("a.lock.toml"))
+    with pytest.raises(ConfigError, match="say daily_loss"):
+        check_live(for_real(limits={**SAID, "daily_loss": "none"}), Path("a.lock.toml"))
+    check_live(for_real(), Path("a.lock.toml"))
+
+
+PASSED = GateResult("live", "parity", "pass", "20 sessions")
+HELD = GateResult("live", "halt", "held", "there is one")
+SAID = {"max_notional": 1e4, "max_gross": 1e4, "daily_loss": 0.01}
+
+
+def sealed(deployment: Deployment) -> Deployment:
+    return replace(deployment, seal=deployment.sealed())
+
+
+def for_real(**changes: Any) -> Deployment:
+    return sealed(made(**{"account": "U1", "promoted": "live", "gates": (PASSED,), "limits": SAID, **changes}))
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        made(account="U1", limits=SAID),
+        for_real(promoted="paper"),
+        for_real(gates=()),
+        for_real(gates=(replace(PASSED, stage="paper"),)),
+        for_real(gates=(PASSED, HELD)),
+        replace(for_real(), seal=""),
+        replace(for_real(), capital=1.0),
+        replace(for_real(), account="U2"),
+        replace(for_real(gates=(PASSED, HELD)), gates=(PASSED,)),
+    ],
+)
+def test_real_money_needs_a_promotion(deployment: Deployment) -> None:
+    with pytest.raises(ConfigError, match="was not promoted to real money: quant promote macd-spy --to live"):
+        check_live(deployment, Path("a.lock.toml"))
+
+
+def test_a_gate_that_held_may_be_overridden_with_a_reason() -> None:
+    check_live(for_real(gates=(PASSED, replace(HELD, override="seen"))), Path("a.lock.toml"))
+
+
+def test_a_promotion_is_sealed_at_rest_but_for_what_a_person_may_change(tmp_path: Path) -> None:
+    bars = Examined("SPY", "ib", "1m", 1, 2**62, 3, "ab")
+    gates = (replace(PASSED, stage="paper", threshold=20.0, value=0.1), replace(HELD, override='a "reason"'))
+    before = sealed(made(promoted="paper", run="a-run", account="", history=(bars,), gates=gates))
+    path = lock_path(tmp_path, "macd-spy")
+    write(before, path)
+    after = read(path)
+    assert (after.history, after.gates, after.seal) == ((bars,), gates, before.seal)
+    check_sealed(after, path)
+    for old, new in (("max_notional = 50000.0", "max_notional = 1.0"), ('account = ""', 'account = "DU5"')):
+        changed(path, old, new)
+        check_sealed(read(path), path)
+    for old, new in (("capital = 50000.0", "capital = 60000.0"), ('outcome = "held"', 'outcome = "pass"'),
+                     ("rows = 3", "rows = 4"), ('promoted = "paper"', 'promoted = "live"')):  # fmt: skip
+        changed(path, old, new)
+        with pytest.raises(ConfigError, match="was edited since"):
+            check_sealed(read(path), path)
+        changed(path, new, old)
+    check_sealed(made(), path)
 
 
 def test_a_parameter_that_no_lock_can_hold(tmp_path: Path) -> None:

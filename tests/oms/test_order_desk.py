@@ -299,6 +299,22 @@ def test_order_of_another_client_id_is_left_to_a_person(world: World) -> None:
     assert "client 7 sent it" in world.desk.halted
 
 
+def test_order_that_ended_and_works_again_is_cancelled_and_halts(world: World) -> None:
+    """Row O6: completed as Inactive by TWS's books, and later it works."""
+    world.broker.instant = False
+    ref = world.send(10, kind=Kind.LIMIT, limit=90.0)
+    booked = world.run(2).broker.orders[7, 1]
+    world.broker.end(booked, "Inactive")
+    world.until(lambda: world.state(ref) == "rejected")
+    booked.status = "Submitted"
+    world.until(lambda: not booked.is_open, 200)
+    assert booked.status == "Cancelled"
+    assert world.desk.gate is Gate.HALTED
+    assert "works again" in world.journal.load().marks[-1].why
+    world.desk.clear("Ada", "looked", world.now)
+    world.opened().check()
+
+
 # ---------------------------------------------------------------- what was there, and what others do
 @pytest.mark.parametrize(("start", "ours"), [(Start.BASELINE, 0), (Start.ADOPT, 50), (Start.FLATTEN, 0)])
 def test_position_found_at_start(tmp_path: Path, start: Start, ours: int) -> None:
@@ -705,7 +721,7 @@ def test_killed_between_an_early_send_and_the_commit_an_order_is_lost(tmp_path: 
 def test_new_id_on_resend_doubles_an_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     send = Outbox.send
 
-    def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "") -> Sent:
+    def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "", *, again: bool = False) -> Sent:
         if self._record.trail(ref).sends == 0:
             return send(self, ref, now, why)
         self._broker.place(self._record._journal.next_order_id(), self._record.ticket(ref))

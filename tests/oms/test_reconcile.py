@@ -291,9 +291,26 @@ def test_cancel_that_was_lost_is_asked_for_again() -> None:
 def test_end_that_the_books_contradict_halts() -> None:
     over = order(ticket(), facts=[echo(ticket(), "Cancelled")])
     outcome = compare(books(over), echoes=[echo(ticket())])
-    assert kinds(outcome) == [HaltAll]
+    assert kinds(outcome) == [Cancel, HaltAll]
     just_now = replace(over, since=T0 + 2 * SECOND)  # it ended while they were read
     assert compare(books(just_now), echoes=[echo(ticket())]).agreed
+
+
+@pytest.mark.parametrize(("asked_s", "again"), [(-2, False), (-20, True)])
+def test_cancel_of_an_order_that_works_again_is_repeated_until_it_is_gone(asked_s: int, again: bool) -> None:
+    """Row O6."""
+    over = order(ticket(), facts=[echo(ticket(), "Cancelled")], marks=[(What.CANCEL_ASKED, asked_s)])
+    outcome = compare(books(over), echoes=[echo(ticket())])
+    assert kinds(outcome) == ([Cancel] if again else []) + [HaltAll]
+
+
+def test_only_protective_order_that_works_again_stays_and_one_beside_another_goes() -> None:
+    back = order(STOP, Purpose.PROTECTION, facts=[echo(STOP, "Cancelled")])
+    assert kinds(compare(books(bought(), back), **CONTENT, echoes=[echo(STOP)])) == [HaltAll]
+    other = ticket(-10, 3, kind=Kind.STOP, stop=95.0, tif=TimeInForce.GTC)
+    placed_since = order(other, Purpose.PROTECTION, facts=[echo(other)])
+    outcome = compare(books(bought(), back, placed_since), **CONTENT, echoes=[echo(STOP), echo(other)])
+    assert kinds(outcome) == [Cancel, HaltAll]
 
 
 # ---------------------------------------------------------------- the echo

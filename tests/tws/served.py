@@ -46,6 +46,14 @@ class App(EWrapper, EClient):  # type: ignore[misc]
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.news = threading.Condition()
 
+    def run(self) -> None:
+        """Run ibapi's message loop. What is still queued when another thread disconnects is dropped."""
+        try:
+            super().run()
+        except TypeError:  # ibapi 10.50 goes on through its queue after disconnect(), which forgets the version
+            if self.isConnected():
+                raise
+
     def wait(
         self, name: str, choose: Callable[..., bool] = lambda *_: True, since: int = 0
     ) -> tuple[Any, ...]:

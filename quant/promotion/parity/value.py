@@ -1,0 +1,191 @@
+"""What parity says of one day of a deployment. Values only; nothing here computes more than counts and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from quant.promotion.causes import UNEXPLAINED, moment
+from quant.promotion.difference import CENT, Difference
+
+PARTS: Final = (
+    "price", "commission", "timing", "missed", "extra", "revised data", "carried", "interaction",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BarRow:
+    """A bar that live had otherwise. at: END, UTC ns. state: revised, missing (live never had it in time), extra."""
+
+    at: int
+    symbol: str
+    state: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarCount:
+    """How the day's bars compare, and those that are not equal, by time."""
+
+    equal: int
+    revised: int
+    missing: int
+    extra: int
+    rows: tuple[BarRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A change of target. at: END of its bar, UTC ns. model, live: the new target, None where it did not change.
+
+    same: both wanted the same. why: what became of it, or why they differ, "" where there is nothing to say.
+    """
+
+    at: int
+    symbol: str
+    model: float | None
+    live: float | None
+    same: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order of both. at: END of the bar it was decided on. model, live: in words, "" for none. ref: live's."""
+
+    at: int
+    symbol: str
+    reason: str
+    model: str
+    live: str
+    same: bool
+    why: str = ""
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FillRow:
+    """Fills of one order. at: as its order's. Quantities are signed, prices means; None for no fill.
+
+    difference: by how much live's cash is better for it, at equal marks and with commissions. time: of live's last
+    fill, UTC ns, else 0.
+    """
+
+    at: int
+    symbol: str
+    reason: str
+    model_quantity: float | None
+    model_price: float | None
+    model_commission: float | None
+    live_quantity: float | None
+    live_price: float | None
+    live_commission: float | None
+    difference: float
+    why: str = ""
+    time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the difference of profits. amount: live better by it. words: what it holds."""
+
+    name: str
+    amount: float
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slippage:
+    """What own market fills cost against the model's price, in 1/10,000 of it; above 0 is worse. n: fills."""
+
+    median_bps: float
+    mean_bps: float
+    n: int
+
+    @property
+    def setting(self) -> str:
+        """The slippage to give to the next backtest."""
+        return f"percent:{max(self.mean_bps, 0.0) / 100.0:.4f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """A day beside its model. day: session date, ISO.
+
+    pnl: (model, live), of the day, positions at the same closes. split: what the difference is made of, in the order
+    of PARTS. unexplained: what is left, 0.00 where every fill of live's is accounted for. differences: with a cause
+    each. slippage: None without a market fill of both. notes: what live said of itself, (UTC ns, words). findings:
+    what a reader must know of the figures.
+    """
+
+    deployment: str
+    strategy: str
+    symbols: tuple[str, ...]
+    day: str
+    bars: BarCount
+    decisions: tuple[DecisionRow, ...]
+    orders: tuple[OrderRow, ...]
+    fills: tuple[FillRow, ...]
+    pnl: tuple[float, float]
+    split: tuple[Part, ...]
+    unexplained: float
+    differences: tuple[Difference, ...]
+    slippage: Slippage | None = None
+    notes: tuple[tuple[int, str], ...] = ()
+    findings: tuple[str, ...] = ()
+
+    @property
+    def diverged(self) -> int:
+        """How many decisions differ."""
+        return sum(not row.same for row in self.decisions)
+
+    @property
+    def without_cause(self) -> int:
+        """How many differences nobody knows a cause for."""
+        return sum(d.cause == UNEXPLAINED for d in self.differences)
+
+    @property
+    def ok(self) -> bool:
+        """True where all decisions are the model's, every cent is accounted for, and every difference has a cause."""
+        return not self.diverged and abs(self.unexplained) < CENT and not self.without_cause
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The day in the running record, which the step to live asks for."""
+        return {
+            "day": self.day, "decisions": len(self.decisions), "decisions_diverged": self.diverged,
+            "differences": len(self.differences), "without_cause": self.without_cause,
+            "unexplained": round(self.unexplained, 2) + 0.0, "ok": self.ok, "pnl_live": round(self.pnl[1], 2) + 0.0,
+            "pnl_model": round(self.pnl[0], 2) + 0.0,
+            "slippage_bps": None if self.slippage is None else self.slippage.mean_bps,
+        }  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; times as UTC text."""
+        slippage = self.slippage
+        learnt = None if slippage is None else {**asdict(slippage), "setting": slippage.setting}
+        bars = {name: getattr(self.bars, name) for name in ("equal", "revised", "missing", "extra")}
+        return {
+            "deployment": self.deployment, "strategy": self.strategy, "symbols": list(self.symbols), "day": self.day,
+            "ok": self.ok, "diverged": self.diverged, "bars": {**bars, "rows": [_plain(r) for r in self.bars.rows]},
+            "decisions": [_plain(r) for r in self.decisions], "orders": [_plain(r) for r in self.orders],
+            "fills": [_plain(r) for r in self.fills], "pnl": dict(zip(("model", "live"), self.pnl, strict=True)),
+            "split": [asdict(p) for p in self.split], "unexplained": self.unexplained,
+            "differences": [d.to_dict() for d in self.differences], "slippage": learnt,
+            "notes": [{"at": moment(at), "words": words} for at, words in self.notes],
+            "findings": list(self.findings), "record": self.line,
+        }  # fmt: skip
+
+    def part(self, name: str) -> float:
+        """Return the amount of one of PARTS."""
+        return next(part.amount for part in self.split if part.name == name)
+
+
+def _plain(row: BarRow | DecisionRow | OrderRow | FillRow) -> Mapping[str, Any]:
+    """Return a row with its times as text; 0 is none."""
+    values = asdict(row)
+    for name in ("at", "time"):
+        if name in values:
+            values[name] = moment(values[name]) if values[name] else None
+    return values
