@@ -118,6 +118,7 @@ def _only_with_symbols(given: dict[str, Any]) -> None:
 def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job:
     """Return the job of a lock file, which must be as it was. Raises ConfigError, StrategyError."""
     from quant.live import deployment as locks
+    from quant.live.examined import check_history
     from quant.live.job import Job
     from quant.live.lock_file import read
     from quant.strategy import parameters as all_parameters
@@ -133,8 +134,10 @@ def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job
             f"no such deployment; there are {there}. Begin one: {begin}",
         )
     found = read(path)
+    locks.check_sealed(found, path)
     if real:
         locks.check_live(found, path)
+    check_history(found, settings.data, path)
     cls = strategy(found.strategy)
     try:
         params = all_parameters(cls, found.params)
@@ -149,6 +152,7 @@ def _begun(what: str, symbols: tuple[str, ...], settings: config.Settings, given
     from quant.core.barsize import bar_size
     from quant.ib.download import describe
     from quant.live import deployment as locks
+    from quant.live.examined import check_history
     from quant.live.job import Job
     from quant.live.lock_file import read
     from quant.strategy import parameters as all_parameters
@@ -166,6 +170,8 @@ def _begun(what: str, symbols: tuple[str, ...], settings: config.Settings, given
     path = locks.lock_path(settings.data, name)
     if path.exists():
         found = read(path)
+        locks.check_sealed(found, path)
+        check_history(found, settings.data, path)
         _as_asked(found, path, what, symbols, bar.name, given)
         locks.check_same(found, cls, params, path)
         return Job(replace(found, params=params), cls)

@@ -135,13 +135,54 @@ class Commission(bt.CommInfoBase):  # type: ignore[misc]  # backtrader has no ty
         return amount
 
 
+class Magnified(Commission):
+    """The same where prices are in 1/magnifier of the currency: London's pence. Money is in the currency.
+
+    Every price is divided before it meets a quantity, in stock's order of operations otherwise.
+    """
+
+    params = (("magnifier", 100),)
+
+    def getsize(self, price: float, cash: float) -> int:
+        """Return how many units so much cash buys."""
+        return int(super().getsize(price / self.p.magnifier, cash))
+
+    def getoperationcost(self, size: float, price: float) -> float:
+        """Return what `size` units cost, unsigned."""
+        return float(super().getoperationcost(size, price / self.p.magnifier))
+
+    def getvaluesize(self, size: float, price: float) -> float:
+        """Return what `size` units are worth, signed."""
+        return float(super().getvaluesize(size, price / self.p.magnifier))
+
+    def getvalue(self, position: bt.Position, price: float) -> float:
+        """Return what a position is worth where shorts bring no cash."""
+        return float(super().getvalue(position, price) / self.p.magnifier)
+
+    def profitandloss(self, size: float, price: float, newprice: float) -> float:
+        """Return the profit of `size` units between two prices."""
+        return float(super().profitandloss(size, price / self.p.magnifier, newprice / self.p.magnifier))
+
+    def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
+        return super()._getcommission(size, price / self.p.magnifier, pseudoexec)
+
+    def _get_credit_interest(self, data: Any, size: float, price: float, *args: Any) -> float:
+        return float(super()._get_credit_interest(data, size, price / self.p.magnifier, *args))
+
+
 CostFunction = Callable[[float, float], float]
 
 
 def commission(
-    costs: Costs | bt.CommInfoBase | CostFunction, borrow: float | None, charged: Callable[[float], None]
+    costs: Costs | bt.CommInfoBase | CostFunction,
+    borrow: float | None,
+    charged: Callable[[float], None],
+    magnifier: int = 1,
 ) -> bt.CommInfoBase:
-    """Return the commission scheme for `costs`. Raises ParameterError where borrow cannot be added."""
+    """Return the commission scheme for `costs` on an instrument of this price magnifier; an own one as it is.
+
+    Raises ParameterError where borrow cannot be added.
+    """
     if isinstance(costs, bt.CommInfoBase):
         if borrow is not None:
             reason = "give it as interest= of your own commission scheme"
@@ -149,6 +190,8 @@ def commission(
         return costs
     function = costs.commission if isinstance(costs, Costs) else _checked(costs)
     rate = 0.0 if borrow is None else borrow
+    if magnifier != 1:
+        return Magnified(commission_of=function, charged=charged, interest=rate, magnifier=magnifier)
     return Commission(commission_of=function, charged=charged, interest=rate)
 
 

@@ -34,7 +34,7 @@ def run(job: Job, engine: str) -> Record:
 
         return compiled.run(job)
     recorder = Recorder(job.bars)
-    skips = engine == "fast" and not_covered(job.strategy, job.costs, job.borrow) is None
+    skips = engine == "fast" and not_covered(job.strategy, job.costs, job.borrow, job.bars) is None
     broker = (QuietBroker if skips else Broker if job.plans is None else TargetBroker)(recorder=recorder)
     broker.setcash(job.cash)
     _slip(broker, job)
@@ -71,7 +71,10 @@ def _arguments(job: Job) -> dict[str, Any]:
         reason = "its __init__ must pass `decisions` on: def __init__(self, decisions): super().__init__(decisions)"
         raise StrategyError(job.strategy.__name__, reason)
     sizing = parse_sizing(None, len(job.bars)) if job.sizing is None else job.sizing
-    decisions = Decisions(job.bars, job.plans, sizing, job.rules, job.start_rule, job.limit_first)
+    decisions = Decisions(
+        job.bars, job.plans, sizing, job.rules, job.start_rule, job.limit_first,
+        own_money=isinstance(job.costs, bt.CommInfoBase),
+    )  # fmt: skip
     return {**job.params, "decisions": decisions}
 
 
@@ -123,7 +126,8 @@ def _charge(broker: bt.brokers.BackBroker, recorder: Recorder, job: Job, feeds: 
         def charged(amount: float, number: int = number, data: BarsFeed = data) -> None:
             recorder.record.borrowed.append((number, len(data) - 1, amount))
 
-        broker.addcommissioninfo(commission(job.costs, job.borrow, charged), name=data._name)
+        magnifier = job.bars[number].instrument.price_magnifier
+        broker.addcommissioninfo(commission(job.costs, job.borrow, charged, magnifier), name=data._name)
 
 
 def _take_unbooked_interest(

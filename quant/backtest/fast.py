@@ -15,6 +15,7 @@ import numpy as np
 
 from quant.backtest.broker import CostFunction, TargetBroker
 from quant.backtest.recorder import Record
+from quant.core.bars import Bars
 from quant.core.calendar import Ints
 from quant.core.costs import Costs
 from quant.core.targets import acting_rows
@@ -32,7 +33,10 @@ FIRST_SEARCH: Final = (
 
 
 def not_covered(
-    strategy: type[bt.Strategy], costs: Costs | bt.CommInfoBase | CostFunction, borrow: float | None
+    strategy: type[bt.Strategy],
+    costs: Costs | bt.CommInfoBase | CostFunction,
+    borrow: float | None,
+    bars: Sequence[Bars],
 ) -> str | None:
     """Return why a job must visit every bar, None where this loop gives the same bits."""
     if not issubclass(strategy, Strategy):
@@ -41,8 +45,20 @@ def not_covered(
         return "it has a commission scheme of its own"
     if borrow is not None:
         return "a borrow rate is charged day by day"
+    if magnified(bars) is not None:
+        return magnified(bars)
     written = overridden(strategy)
     return f"{strategy.__name__} overrides {', '.join(written)}" if written else None
+
+
+def magnified(bars: Sequence[Bars]) -> str | None:
+    """Return which instrument's prices are not in its currency, in words; None if all are."""
+    found = next((b.instrument for b in bars if b.instrument.price_magnifier != 1), None)
+    return (
+        None
+        if found is None
+        else f"prices of {found.symbol} are in 1/{found.price_magnifier} {found.currency}"
+    )
 
 
 def overridden(strategy: type[Strategy]) -> list[str]:

@@ -50,11 +50,32 @@ def before(job: Job, first_costs_day: Costs | None) -> list[Finding]:
     if first_costs_day is not None and first_costs_day.before_first:
         message = f"{first_costs_day.name} rates are those of {first_costs_day.valid_from}; earlier bars use them too"
         found.append(Finding("costs-before-table", message, level="note"))
+    if isinstance(job.costs, Costs) and job.costs.market is not None:
+        found += _table(job.costs, job.bars)
     invented = sorted({b.symbol for b in job.bars if b.source == SIMULATED})
     if invented:
         message = f"bars of {', '.join(invented)} come from a simulated TWS, which makes up what it lacks"
         found.append(Finding("made-up-bars", message, len(invented), "note"))
     return found
+
+
+def _table(costs: Costs, bars: tuple[Bars, ...]) -> Iterator[Finding]:
+    """Yield what a commission table is not."""
+    if costs.second_hand:
+        message = (
+            f"{costs.name} rates of {costs.market} are as others quote them; compare them with your own bills"
+        )
+        yield Finding("costs-second-hand", message, level="note")
+    if costs.left_out:
+        yield Finding(
+            "tax-left-out", f"{costs.name} leaves out {costs.left_out}; see docs/costs.md", level="note"
+        )
+    elsewhere = sorted({b.symbol for b in bars if b.instrument.elsewhere})
+    if elsewhere:
+        message = (
+            f"{', '.join(elsewhere)} trade on another exchange than those of the table of {costs.market}"
+        )
+        yield Finding("costs-of-another-exchange", message, len(elsewhere), "note")
 
 
 def after(job: Job, record: Record) -> list[Finding]:
@@ -117,7 +138,7 @@ def _exits(job: Job, record: Record) -> Iterator[Finding]:
 
 
 def _positions(job: Job, record: Record) -> Iterator[Finding]:
-    per_order = isinstance(job.costs, Costs) and job.costs.kind == "per-order"
+    per_order = isinstance(job.costs, Costs) and job.costs.kind in ("per-order", "percent-per-order")
     fills = [f.order for f in record.fills]
     held = record.positions()
     if per_order and job.plans is None:

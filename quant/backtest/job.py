@@ -145,25 +145,25 @@ def _costs(
     if isinstance(given, bt.CommInfoBase):
         return given, None
     for b in feeds:
-        if b.instrument.multiplier != 1.0 or b.instrument.price_magnifier != 1:
+        if b.instrument.multiplier != 1.0:
             reason = (
-                f"{b.symbol} has multiplier {b.instrument.multiplier:g} and price magnifier "
-                f"{b.instrument.price_magnifier}; give a bt.CommissionInfo(commission=, margin=, mult=) for it"
+                f"{b.symbol} has multiplier {b.instrument.multiplier:g}; "
+                "give a bt.CommissionInfo(commission=, margin=, mult=) for it"
             )
             raise ParameterError("costs", given, reason)
     if callable(given):
         return given, None
-    market = feeds[0].instrument.market
+    market, currency = feeds[0].instrument.market, feeds[0].instrument.currency
     first: date = min(b.session[0] for b in feeds).item()
     last: date = max(b.session[-1] for b in feeds).item()
-    resolved = cost_tables.costs(given, market, last)
+    resolved = cost_tables.costs(given, market, last, currency=currency)
     other = next((b.instrument for b in feeds if b.instrument.sec_type != "STK"), None)
-    if resolved.kind == "per-order" and other is not None:
+    if resolved.market is not None and other is not None:
         reason = (
             f"its table is for stocks and {other.symbol} is {other.sec_type}; give percent:x or a function"
         )
         raise ParameterError("costs", given, reason)
-    return resolved, cost_tables.costs(given, market, first)
+    return resolved, cost_tables.costs(given, market, first, currency=currency)
 
 
 def _sizing(cls: type[bt.Strategy], text: str | None, feeds: tuple[Bars, ...]) -> Sizing | None:

@@ -88,15 +88,16 @@ def case(seed: int) -> Job:
     wishes = Signals(target, *_exits(rng, bars, seed))
     pick = (
         ["percent:95", "shares:137", "cash:50000", "risk:1"],
-        ["ib-fixed", "none", "percent:0.05", "ib-tiered"],
+        ["ib-fixed", "none", "percent:0.05", "ib-tiered", "DE"],
     )
-    sizing, cost = (names[(seed // (k * 3 + 1)) % 4] for k, names in enumerate(pick))
+    sizing, cost = (names[(seed // (k * 3 + 1)) % len(names)] for k, names in enumerate(pick))
+    charged = costs("ib-tiered", "DE") if cost == "DE" else costs(cost)  # percent with a least and a most
     if wishes.stop is None and sizing.startswith("risk"):
         sizing = "percent:30"
     rules = {"no_entry_last": "30m", "flat_before_close": "10m"} if not daily and seed % 2 else {}
     return Job(
         strategy=Strategy, params={}, bars=(bars,), plans=(plan("case", bars, wishes),),
-        cash=12_000.0 if seed % 4 == 1 else 100_000.0, costs=costs(cost), sizing=parse_sizing(sizing),
+        cash=12_000.0 if seed % 4 == 1 else 100_000.0, costs=charged, sizing=parse_sizing(sizing),
         slippage=parse_slippage([None, "percent:0.02"][seed % 2]),
         borrow=0.03 if seed % 5 == 0 else None, rules=session_rules(rules),
         start_rule="next-change" if seed % 7 == 0 else "first-target",

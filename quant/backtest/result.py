@@ -181,9 +181,10 @@ def _last_closes(record: Record) -> list[float]:
 
 
 def multiplier_of(job: Job, feed: int) -> float:
-    """Currency units per price unit: of the user's own commission scheme, else the instrument's (1)."""
+    """Currency units per price unit: of the user's own commission scheme, else the instrument's (1; pence: 0.01)."""
     own = getattr(getattr(job.costs, "p", None), "mult", None)
-    return float(own) if own is not None else job.bars[feed].instrument.multiplier
+    instrument = job.bars[feed].instrument
+    return float(own) if own is not None else instrument.multiplier / instrument.price_magnifier
 
 
 def _figures(

@@ -24,33 +24,38 @@ TABLE: Final = "commission_tables.toml"
 class Costs:
     """What one order costs in commission.
 
-    kind: "none"; "percent" of the order's value; "per-order", by share with a least and a most an order.
-    rate: fraction of the value (percent only). per_share, minimum: in `currency`. cap: fraction of the value.
+    kind: "none"; "percent" of the order's value; "per-order", by share with a least and a most an order;
+    "percent-per-order", percent of the value with a least and a most an order.
+    rate: fraction of the value (percent kinds). per_share, minimum, maximum: in `currency`. cap: fraction of the value.
     market, currency, valid_from, retrieved, source: of the table's row; None where no table is used.
     before_first: the date asked for lies before the table's first row, whose rates are used all the same.
+    second_hand: the rates are as others quote them, not as read from IB. left_out: a tax that IB passes on, "" = none.
 
-    Exchange, clearing, regulatory and pass-through fees are not in these formulas: `ib-tiered` passes all
-    of them on and `ib-fixed` the regulatory ones, so both understate what IB bills. Whole shares only
+    Exchange, clearing, regulatory and pass-through fees and taxes are not in these formulas: `ib-tiered` passes all
+    of them on and `ib-fixed` the regulatory ones and taxes, so both understate what IB bills. Whole shares only
     (IB's minimum for fractional ones differs).
     """
 
     name: str
-    kind: Literal["none", "percent", "per-order"]
+    kind: Literal["none", "percent", "per-order", "percent-per-order"]
     rate: float = 0.0
     per_share: float = 0.0
     minimum: float = 0.0
     cap: float = 0.0
+    maximum: float = math.inf
     market: str | None = None
     currency: str | None = None
     valid_from: date | None = None
     retrieved: date | None = None
     source: str = "given by the caller"
     before_first: bool = False
+    second_hand: bool = False
+    left_out: str = ""
 
     def commission(self, quantity: float, price: float) -> float:
         """Return the commission of one order, not rounded, in its currency.
 
-        quantity: of the whole order, in units, either sign. price: of one unit.
+        quantity: of the whole order, in units, either sign. price: of one unit, in the currency (pounds, not pence).
         Source: IB's page, named in `source`; operation order of backtrader's commission info for percent.
         """
         size = abs(quantity)
@@ -58,6 +63,8 @@ class Costs:
             return 0.0
         if self.kind == "percent":
             return (size * self.rate) * price
+        if self.kind == "percent-per-order":
+            return min(max(self.minimum, (size * self.rate) * price), self.maximum) if size else 0.0
         return min(max(self.minimum, size * self.per_share), (size * price) * self.cap)
 
 
@@ -80,15 +87,20 @@ class Slippage:
 
 # ---------------------------------------------------------------- by name
 def costs(
-    name: str, market: str = "US", on: date | None = None, monthly_volume: float | None = None
+    name: str,
+    market: str = "US",
+    on: date | None = None,
+    monthly_volume: float | None = None,
+    currency: str | None = None,
 ) -> Costs:
     """Return the costs that `name` stands for.
 
     name: "none", "percent:0.05" (of the order's value), or a plan of the tables: "ib-fixed", "ib-tiered".
-    market, on, monthly_volume: for plans only. on: the table row in force that day, None = the newest; before
-    the first row it is the first, with `before_first` set. monthly_volume: shares a month, picks the tier of
-    a tiered plan, None = the first.
-    Raises ParameterError for an unknown name or market and for a number that cannot be used.
+    The others are for plans only. market: "US", "GB", "DE", "JP", "HK". currency: of the instrument, refused
+    where the market's table is in another one; None = the table's. on: the table row in force that day, None = the
+    newest; before the first row it is the first, with `before_first` set. monthly_volume: shares a month in the US,
+    elsewhere the value traded in a month; picks the tier of a tiered plan, None = the first.
+    Raises ParameterError for an unknown name, market or currency and for a number that cannot be used.
     """
     plan, colon, text = _split("costs", name)
     if plan == "none" and not colon:
@@ -99,7 +111,7 @@ def costs(
     if plan not in plans or colon:
         known = ", ".join(["none", "percent:0.05", *sorted(plans)])
         raise ParameterError("costs", name, f"unknown; known are {known}")
-    return _from_table(plan, market, on, monthly_volume)
+    return _from_table(plan, market, on, monthly_volume, currency)
 
 
 def parse_slippage(name: str | None) -> Slippage | None:
@@ -141,38 +153,52 @@ def _rows() -> tuple[Mapping[str, Any], ...]:
     return tuple(sorted(tomllib.loads(text)["row"], key=lambda row: row["valid_from"]))
 
 
-def _from_table(plan: str, market: str, on: date | None, monthly_volume: float | None) -> Costs:
+def _from_table(
+    plan: str, market: str, on: date | None, monthly_volume: float | None, currency: str | None
+) -> Costs:
     rows = [row for row in _rows() if row["plan"] == plan and row["market"] == market]
     if not rows:
         known = ", ".join(sorted({row["market"] for row in _rows() if row["plan"] == plan}))
-        reason = f'no commission table of {plan}; known are {known}. Give "percent:x" instead'
+        others = sorted({row["plan"] for row in _rows() if row["market"] == market})
+        instead = "".join(f'"{other}", which has one, or ' for other in others)
+        reason = f'no commission table of {plan}; known are {known}. Give {instead}"percent:x" instead'
         raise ParameterError("market", market, reason)
     if on is not None and type(on) is not date:  # a datetime has a zone to settle first
         raise ParameterError("on", on, "must be a datetime.date")
     in_force = [row for row in rows if on is None or row["valid_from"] <= on]
     row = in_force[-1] if in_force else rows[0]
+    if currency is not None and currency != row["currency"]:
+        reason = f'the table of {plan} for {market} is in {row["currency"]}. Give "percent:x" instead'
+        raise ParameterError("currency", currency, reason)
+    tier = _tier(row["tiers"], monthly_volume)
+    by_share = "per_share" in tier
     return Costs(
         name=plan,
-        kind="per-order",
-        per_share=_tier(row["tiers"], monthly_volume),
-        minimum=row["minimum"],
-        cap=row["cap"],
+        kind="per-order" if by_share else "percent-per-order",
+        rate=0.0 if by_share else tier["rate"],
+        per_share=tier["per_share"] if by_share else 0.0,
+        minimum=tier.get("minimum", row.get("minimum")),
+        cap=row.get("cap", 0.0),
+        maximum=row.get("maximum", math.inf),
         market=market,
         currency=row["currency"],
         valid_from=row["valid_from"],
         retrieved=row["retrieved"],
         source=row["source"],
         before_first=not in_force,
+        second_hand=row.get("second_hand", False),
+        left_out=row.get("left_out", ""),
     )
 
 
-def _tier(tiers: list[dict[str, float]], monthly_volume: float | None) -> float:
-    """Return the rate per share of the tier that holds the volume.
+def _tier(tiers: list[dict[str, float]], monthly_volume: float | None) -> dict[str, float]:
+    """Return the tier that holds the volume.
 
-    IB bills the shares of a month tier by tier; an order is billed here by the one tier of the volume named.
+    IB bills the shares, or the value, of a month tier by tier; an order is billed here by the one tier of the volume
+    named.
     """
     if monthly_volume is None:
-        return tiers[0]["per_share"]
+        return tiers[0]
     if not monthly_volume >= 0.0:  # so that NaN is refused too
-        raise ParameterError("monthly_volume", monthly_volume, "must be a number of shares, 0 or more")
-    return next(t["per_share"] for t in tiers if monthly_volume <= t.get("up_to", math.inf))
+        raise ParameterError("monthly_volume", monthly_volume, "must be a number, 0 or more")
+    return next(t for t in tiers if monthly_volume <= t.get("up_to", math.inf))

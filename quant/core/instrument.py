@@ -12,6 +12,8 @@ from quant.errors import ParameterError
 
 # Currency -> market of the commission tables (core/costs), for stocks.
 MARKETS = {"USD": "US", "EUR": "DE", "GBP": "GB", "JPY": "JP", "HKD": "HK"}
+# Market -> calendars of the exchanges that its table is for. Of the US none is ruled out but those of the others.
+HOMES = {"DE": ("XETR", "XFRA"), "GB": ("XLON",), "JP": ("XTKS",), "HK": ("XHKG",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,14 @@ class Instrument:
     def market(self) -> str:
         """The market whose commission table applies to it ("US" for USD), else the currency itself."""
         return MARKETS.get(self.currency, self.currency)
+
+    @property
+    def elsewhere(self) -> bool:
+        """True where it is known to trade on an exchange that its market's commission table is not for."""
+        home, here = HOMES.get(self.market), self.calendar
+        if here is None:
+            return False
+        return here not in home if home is not None else any(here in other for other in HOMES.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -57,7 +57,9 @@ def synthetic(
         dates = sessions.dates[(sessions.dates >= first) & (sessions.dates <= last)]
         starts = _labels(dates, size.unit)
     a_year = len(starts) / max(float((last - first).astype(int) + 1) / 365.25, 1e-9)
-    columns: dict[str, Any] = _walk(len(starts), seed, price, volatility / np.sqrt(a_year) if len(starts) else 0.0)
+    columns: dict[str, Any] = _walk(
+        len(starts), seed, price, volatility / np.sqrt(a_year) if len(starts) else 0.0
+    )
     instrument = Instrument(symbol, exchange=SOURCE, tick=TICK, calendar=name, timezone=sessions.timezone)
     return Bars(instrument, size, starts, **columns, source=SOURCE, adjusted="none")
 

@@ -6,7 +6,16 @@ import platform
 from functools import cache
 from importlib import metadata
 
-LIBRARIES = ("backtrader", "TA-Lib", "numpy", "pandas", "pyarrow", "numba", "exchange_calendars", "ibapi-stable")
+LIBRARIES = (
+    "backtrader",
+    "TA-Lib",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "numba",
+    "exchange_calendars",
+    "ibapi-stable",
+)
 
 
 def version() -> str:

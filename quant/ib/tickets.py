@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from ibapi.contract import Contract as IbContract
@@ -29,18 +29,20 @@ _STOPPED: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT})
 
 
 def quantised(ticket: Ticket, found: Found) -> Ticket:
-    """Return the ticket as it will stand at IB: each price on the nearest step of the contract, ties to the even one.
+    """Return the ticket as it will stand at IB: each price on a step of the contract, on the side that waits.
 
-    The step of a trailing distance is that at its first stop price, without one the contract's least. Quantities are
-    never changed. Raises ParameterError for a ticket that cannot be sent, naming its field.
+    A limit never becomes a worse fill than asked, a stop is touched no earlier; a trailing distance takes the nearest
+    step, ties the even one: of those at its first stop price, without one the contract's least. Quantities are never
+    changed. Raises ParameterError for a ticket that cannot be sent, naming its field.
     """
     _check(ticket, found)
     near = found.facts.min_tick if ticket.stop is None else found.tick(ticket.stop)
+    buys = ticket.quantity > 0
     return replace(
         ticket,
-        limit=None if ticket.limit is None else _on_step("limit", ticket.limit, found.tick(ticket.limit)),
-        stop=None if ticket.stop is None else _on_step("stop", ticket.stop, near),
-        trail=None if ticket.trail is None else _on_step("trail", ticket.trail, near),
+        limit=_price("limit", ticket.limit, found, up=not buys),
+        stop=_price("stop", ticket.stop, found, up=buys),
+        trail=None if ticket.trail is None else _distance(ticket.trail, near),
     )
 
 
@@ -76,6 +78,16 @@ def on_step(price: float, step: float) -> float:
     """Return the multiple of `step` that is nearest to `price`, as the float of its shortest decimal text."""
     size = Decimal(repr(step))
     count = (Decimal(repr(float(price))) / size).quantize(Decimal(1), ROUND_HALF_EVEN)
+    return float(count * size)
+
+
+def waiting(price: float, step: float, *, up: bool) -> float:
+    """Return the multiple of `step` at `price`, or the next one above it (`up`) or below it.
+
+    Twelve digits of the price count: 100.1 may have come as 100.10000000000001, and must not go a whole step away.
+    """
+    size = Decimal(repr(step))
+    count = (Decimal(f"{float(price):.12g}") / size).quantize(Decimal(1), ROUND_CEILING if up else ROUND_FLOOR)
     return float(count * size)
 
 
@@ -132,10 +144,19 @@ def _check_prices(ticket: Ticket) -> None:
         raise ParameterError("trail", ticket.trail, "the distance must be above 0")
 
 
-def _on_step(name: str, price: float, step: float) -> float:
-    found = on_step(price, step)
-    if found == 0 and price != 0:
-        raise ParameterError(name, price, f"less than half of the price step {step:g}")
+def _price(name: str, price: float | None, found: Found, *, up: bool) -> float | None:
+    if price is None:
+        return None
+    at = waiting(price, found.tick(price), up=up)
+    if at == 0 and price != 0:
+        raise ParameterError(name, price, f"is less than one price step of {found.tick(price):g} from 0")
+    return at
+
+
+def _distance(trail: float, step: float) -> float:
+    found = on_step(trail, step)
+    if found == 0:
+        raise ParameterError("trail", trail, f"less than half of the price step {step:g}")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 SIZINGS: Final = ("shares", "percent", "cash", "risk")
-COSTS: Final = ("none", "percent", "per-order")
+COSTS: Final = ("none", "percent", "per-order", "percent-per-order")
 SLIPPAGES: Final = ("none", "percent", "ticks")
 KINDS: Final = ("market", "stop", "limit")
 REASONS: Final = ("entry", "reduce", "close", "stop", "limit")
@@ -24,10 +24,11 @@ SETTINGS: Final = np.dtype(
         ("amount", np.float64),  # of the sizing
         ("cap", np.float64),  # most that `risk` may buy, fraction of the equity
         ("costs", np.int64),
-        ("rate", np.float64),  # percent costs, fraction
+        ("rate", np.float64),  # costs in percent, fraction
         ("per_share", np.float64),
         ("minimum", np.float64),
         ("fee_cap", np.float64),  # fraction of the order's value
+        ("maximum", np.float64),  # of an order
         ("slippage", np.int64),
         ("slip", np.float64),  # fraction of the price, or price units
         ("borrow_a_day", np.float64),  # fraction of a short's value at its average price; 0: no charge

@@ -14,7 +14,7 @@ from quant.kernel.compiling import inline
 
 NAN = np.nan
 SHARES, PERCENT, CASH, RISK = range(4)  # layout.SIZINGS
-NO_COSTS, PERCENT_COSTS, PER_ORDER = range(3)  # layout.COSTS
+NO_COSTS, PERCENT_COSTS, PER_ORDER, PERCENT_PER_ORDER = range(4)  # layout.COSTS
 NO_SLIPPAGE, PERCENT_SLIPPAGE, TICKS = range(3)  # layout.SLIPPAGES
 
 
@@ -26,6 +26,8 @@ def commission(s: Any, quantity: float, price: float) -> float:
         return (size * s.rate) * price
     if s.costs == PER_ORDER:
         return min(max(s.minimum, size * s.per_share), (size * price) * s.fee_cap)
+    if s.costs == PERCENT_PER_ORDER and size != 0.0:
+        return min(max(s.minimum, (size * s.rate) * price), s.maximum)
     return 0.0
 
 

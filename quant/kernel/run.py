@@ -62,6 +62,7 @@ class Feed:
         s["sizing"], s["amount"], s["cap"] = layout.SIZINGS.index(sizing.kind), sizing.amount, sizing.cap
         s["costs"], s["rate"] = layout.COSTS.index(costs.kind), costs.rate
         s["per_share"], s["minimum"], s["fee_cap"] = costs.per_share, costs.minimum, costs.cap
+        s["maximum"] = costs.maximum
         if slippage is not None:
             s["slippage"] = layout.SLIPPAGES.index(slippage.kind)
             s["slip"] = slippage.rate if slippage.kind == "percent" else _ticks(bars, slippage)

@@ -27,6 +27,7 @@ from quant.live.control import Order
 from quant.live.deployment import Deployment
 from quant.live.moments import last_close
 from quant.live.store import Store
+from quant.live.tape import Tape
 from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
 from quant.oms.limits import Account
@@ -50,6 +51,7 @@ class Parts:
     desk: OrderDesk
     broker: LiveBroker
     simulated: bool
+    tape: Tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,7 @@ class Keeper:
     def tell(self, text: str, *, loud: bool = True) -> None:
         """Put a line into the log, and where a person sees it."""
         line = f"{view.moment(self._parts.store.clock())}  {text}"
+        self._parts.tape.note(text)
         if loud:
             self.notes.append(line)
             self._say(line)

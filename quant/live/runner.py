@@ -45,6 +45,7 @@ from quant.live.keeper import Keeper, Parts
 from quant.live.lock_file import write
 from quant.live.signals import live_decisions
 from quant.live.store import Store
+from quant.live.tape import Tape, Taping
 from quant.oms.desk import OrderDesk
 from quant.oms.gate import Purpose
 from quant.oms.journal import Journal
@@ -137,8 +138,9 @@ class _Run:
         self._broker = LiveBroker(
             self._desk, journal, store.orders, capital=deployment.capital, now=store.clock
         )
+        self._tape = Tape(folder, self._began, store.clock)
         simulated = is_made_up([feed.found for feed in store.feeds])
-        parts = Parts(deployment, folder, store, self._desk, self._broker, simulated)
+        parts = Parts(deployment, folder, store, self._desk, self._broker, simulated, self._tape)
         values = store.session.ask(account_values(deployment.account))
         self._cerebro = self._made()
         self._keeper = Keeper(self._cerebro, parts, values, tell=tell, show=show, once=job.once)
@@ -164,6 +166,9 @@ class _Run:
             stake = int(parse_sizing(deployment.sizing, len(self._store.feeds)).amount)
             cerebro.addsizer(bt.sizers.FixedSize, stake=stake)
         cerebro.addstrategy(cls, **params)
+        cerebro.addanalyzer(
+            Taping, tape=self._tape, feeds=self._store.feeds, tell=lambda text: self._keeper.tell(text)
+        )
         return cerebro
 
     def trade(self) -> Ended:

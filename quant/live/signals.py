@@ -15,7 +15,7 @@ import numpy as np
 
 from quant.core.bars import Bars
 from quant.core.sizing import parse_sizing
-from quant.core.targets import SessionRules, StartRule, session_rules
+from quant.core.targets import LastTarget, SessionRules, StartRule, session_rules
 from quant.errors import ParameterError
 from quant.live.moments import instrument_of, is_live, root
 from quant.strategy import Decisions, Plan, Strategy, plans
@@ -44,6 +44,8 @@ class LivePlans:
         self._row: dict[int, int] = {}  # by number of the feed: the first row that was not decided upon
         self._acted: set[int] = set()  # feeds whose target has changed since `began`
         self.late: list[Late] = []
+        # By number of the feed: its count of bars when it decided last, and what it had decided before that.
+        self.before: dict[int, tuple[int, LastTarget]] = {}
 
     def __call__(self, strategy: Strategy, new: Sequence[Any]) -> Sequence[Any]:
         """Return those feeds with a new bar that may trade on it, all feeds with their plans made anew."""
@@ -58,6 +60,7 @@ class LivePlans:
                 self._begin(strategy, feed)
         for feed in due:
             self._catch_up(feed)
+            self.before[feed.number] = len(feed.data), replace(feed.target)
             self._pursue(strategy, feed)
         return due
 

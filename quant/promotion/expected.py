@@ -14,7 +14,7 @@ from quant.backtest.job import Job
 from quant.backtest.recorder import Record
 from quant.core.finding import Finding
 from quant.ib.lookup import Found
-from quant.ib.tickets import on_step
+from quant.ib.tickets import waiting
 from quant.strategy import Strategy
 
 
@@ -44,14 +44,15 @@ def expected(job: Job, found: Mapping[str, Found]) -> Expected:
 def _on_steps(strategy: type[Strategy], found: Mapping[str, Found]) -> type[Strategy]:
     """Return the strategy with its exits on price steps."""
 
-    def stepped(symbol: str, price: float) -> float:
-        return price if math.isnan(price) else on_step(price, found[symbol].tick(price))
+    def stepped(symbol: str, price: float, up: bool) -> float:
+        return price if math.isnan(price) else waiting(price, found[symbol].tick(price), up=up)
 
     def market(self: Any, feed: Any, size: int, reason: str, **kwargs: Any) -> bt.Order:
-        symbol = feed.bars.symbol
+        symbol, buys = feed.bars.symbol, size > 0
         if "price" in kwargs:
-            kwargs["price"] = stepped(symbol, kwargs["price"])
-            kwargs["pair"] = tuple(stepped(symbol, price) for price in kwargs["pair"])
+            kwargs["price"] = stepped(symbol, kwargs["price"], buys if reason == "stop" else not buys)
+            stop, limit = kwargs["pair"]
+            kwargs["pair"] = stepped(symbol, stop, buys), stepped(symbol, limit, not buys)
         return Strategy._market(self, feed, size, reason, **kwargs)
 
     made: type[Strategy] = type(

@@ -22,6 +22,7 @@ from quant.live.broker import LiveBroker
 from quant.live.feed import LiveFeed
 from quant.live.signals import Late, live_decisions
 from quant.live.store import Store
+from quant.live.tape import Tape, Taping
 from quant.oms.gate import Gate
 from quant.oms.journal import Journal
 from quant.oms.limits import Limits
@@ -79,6 +80,7 @@ class Replay(Store):
         super().__init__(clock=lambda: lockstep.moment, **options)
         self.notes: list[tuple[int, str]] = []
         self.desk: JudgedDesk | None = None
+        self.tape: Tape | None = None
         self._lockstep, self._stage = lockstep, stage
         self._idle = 0
         self._gate: Gate | None = None
@@ -103,6 +105,8 @@ class Replay(Store):
         """Keep what was said."""
         words = [str(getattr(a, "text", a)) for a in args if str(a)]
         self.notes.append((self._lockstep.moment, ": ".join([msg, *words])))
+        if self.tape is not None:
+            self.tape.note(self.notes[-1][1])
 
     def _look(self) -> None:
         if self.desk is not None and self.desk.gate is not self._gate:
@@ -183,6 +187,7 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
             create=True,
         ) as journal:
             journal.begin_run({}, lockstep.moment, client_id=CLIENT)
+            store.tape = Tape(folder, stage.begin, lambda: lockstep.moment)
             return _run(lockstep, store, stage, job, limits, journal, check_s)
 
 
@@ -205,6 +210,7 @@ def _run(
     traded = Traded(desk, journal, tuple(feed.found for feed in store.feeds), tuple(store.feeds))
     traded.notes = store.notes
     cerebro = _cerebro(job, store.feeds, broker, stage.begin, lockstep, traded)
+    cerebro.addanalyzer(Taping, tape=store.tape, feeds=store.feeds, tell=store.put_notification)
     began = clock.monotonic()
     try:
         cerebro.run()

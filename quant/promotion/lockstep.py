@@ -211,8 +211,9 @@ class _Line:
 
     def shutdown(self, how: int) -> None:
         """End it for both sides; the reader is to see that."""
-        self._sock.shutdown(how)
-        if threading.get_ident() == self._owner:
+        try:
+            self._sock.shutdown(how)
+        finally:
             self._busy = True
             self._may.put(None)
 

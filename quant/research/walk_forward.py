@@ -459,7 +459,6 @@ def _test(
 
 def _close(job: Job, record: Record) -> bool:
     """Close what is held at the end of a record, cancel what waits; True where something was held."""
-    scheme = commission(job.costs, None, lambda _: None)
     last = int(record.end[-1])
     for order in record.orders:
         if order.status == "open":
@@ -473,6 +472,7 @@ def _close(job: Job, record: Record) -> bool:
         quantity = -float(units[bar])
         close = float(bars.close[bar])
         price = _slipped(job, bars, bar, quantity)
+        scheme = commission(job.costs, None, lambda _: None, bars.instrument.price_magnifier)
         fee, worse = float(scheme.getcommission(quantity, price)), abs(price - close)
         number = len(record.orders) + 1
         record.orders.append(

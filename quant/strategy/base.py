@@ -28,6 +28,8 @@ class Decisions:
     limit_first: of an ambiguous bar's two exits the limit fills (only to show the other outcome).
     refresh: where bars grow, called with the feeds that have a new bar; it gives all feeds their bars and plans of
     now, and returns the feeds that decide.
+    own_money: cash is kept by a commission scheme of the user's, in units of its own; else it is in the currency,
+    whatever prices are in.
     """
 
     bars: Sequence[Bars]
@@ -37,6 +39,7 @@ class Decisions:
     start_rule: StartRule = "first-target"
     limit_first: bool = False
     refresh: Callable[[Strategy, Sequence[Any]], Sequence[Any]] | None = None
+    own_money: bool = False
 
 
 class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
@@ -74,7 +77,8 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     def entry_size(self, data: Any, target: float, equity: float, close: float, stop: float) -> int:
         """Return the unsigned units of an entry; override it for a sizing of your own.
 
-        data: backtrader's feed. equity: account value at this close, at least 0. stop: NaN = none.
+        data: backtrader's feed. equity: account value at this close, at least 0. close, stop: of one unit, in the
+        currency of the equity (pounds where prices are in pence). stop: NaN = none.
         """
         return self._decisions.sizing.entry(target, equity, close, stop)
 
@@ -86,7 +90,7 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         self._decisions = decisions
         waiting = decisions.start_rule == "next-change"
         self._feeds = [
-            _Feed(n, data, bars, plan, LastTarget(decisions.rules, waiting))
+            _Feed(n, data, bars, plan, LastTarget(decisions.rules, waiting), decisions.own_money)
             for n, (data, bars, plan) in enumerate(
                 zip(self.datas, decisions.bars, decisions.plans, strict=True)
             )
@@ -129,11 +133,12 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         return reduce, 0 if rules.closed_to_entries(left) else enter
 
     def _sizes(self, feed: _Feed, target: float, equity: float) -> tuple[int, int]:
-        position, close = self.getposition(feed.data).size, feed.data.close[0]
+        position, close = self.getposition(feed.data).size, feed.data.close[0] / feed.magnifier
         if target == 0.0:
             return -position, 0
         if position == 0 or position * target < 0:  # from flat, or a reversal: close, then open
-            size = int(self.entry_size(feed.data, target, equity, close, feed.stop()))
+            stop = feed.stop() / feed.magnifier
+            size = int(self.entry_size(feed.data, target, equity, close, stop))
             if size < 0:
                 reason = f"entry_size gave {size} for {feed.bars.symbol}; it is without sign, 0 or more"
                 raise StrategyError(type(self).__name__, reason)
@@ -198,8 +203,13 @@ def _same(a: float, b: float) -> bool:
 class _Feed:
     """One feed of a running strategy: its bars and plan, its last target and its living exits."""
 
-    def __init__(self, number: int, data: Any, bars: Bars, plan: Plan, target: LastTarget) -> None:
+    def __init__(
+        self, number: int, data: Any, bars: Bars, plan: Plan, target: LastTarget, own_money: bool
+    ) -> None:
         self.number, self.data, self.bars, self.plan, self.target = number, data, bars, plan, target
+        self.magnifier = (
+            1 if own_money else bars.instrument.price_magnifier
+        )  # prices are in 1/magnifier of the money
         self.seen = 0
         self.pair: list[bt.Order] = []
         self.prices = (math.nan, math.nan)  # stop and limit of the living exits

@@ -254,7 +254,7 @@ def test_what_changed_since_is_refused_by_name(ideas: Path, quant: Quant) -> Non
         assert (real.exit_code, "daily_loss" in real.stderr) == (3, True)
         lock.write_text(lock.read_text().replace("[limits]", "[limits]\ndaily_loss = 0.01"))
         real = quant("live", NAME, "--account", "DU1234567", "--port", port)
-        assert (real.exit_code, "is a paper account" in real.stderr) == (6, True)
+        assert (real.exit_code, "was not promoted to real money" in real.stderr) == (3, True)
         (ideas / "strategies" / "flip.py").write_text(FLIP + "\n")
         done = quant("paper", NAME, "--port", port)
         assert (done.exit_code, "sources.strategies.flip" in done.stderr) == (3, True), done.stderr

@@ -320,14 +320,7 @@ class Joined:
                   if str(o.state) == "not sent" and not o.reason]  # fmt: skip
         # What was never transmitted rests in TWS, is told to no client and cannot fill: PendingSubmit.
         live = [v for v in self.world.tws.exchange.open_orders if v.status not in DONE]
-        # One that comes to life after TWS listed it as over is halted for and told; a person cancels it in TWS.
-        texts = [*self.alarms, *(a.text for a in self.trader.alarms)]
-        told = {
-            v.request.reference
-            for v in live
-            if any(v.request.reference in t and "two snapshots show it" in t for t in texts)
-        }
-        live = [] if doubled_by_tws else [v for v in live if v.request.reference not in told]
+        live = [] if doubled_by_tws else live
         return wrong + [
             f"{v.request.reference} still works" for v in live if v.request.reference.startswith("q1:")
         ]

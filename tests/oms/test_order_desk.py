@@ -302,7 +302,7 @@ def test_order_of_another_client_id_is_left_to_a_person(world: World) -> None:
 def test_order_that_ended_and_works_again_is_cancelled_and_halts(world: World) -> None:
     """Row O6: completed as Inactive by TWS's books, and later it works."""
     world.broker.instant = False
-    ref = world.send(10, kind=Kind.LIMIT, limit=90.0)
+    ref = world.send(10, kind=Kind.LIMIT, limit=99.0)
     booked = world.run(2).broker.orders[7, 1]
     world.broker.end(booked, "Inactive")
     world.until(lambda: world.state(ref) == "rejected")

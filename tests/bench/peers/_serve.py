@@ -1,4 +1,4 @@
-"""How a peer talks to the bench: a grid as JSON on stdin, CPU seconds and trades as JSON on stdout, until stdin ends.
+"""How a peer talks to the bench: a grid as JSON on stdin, CPU and wall seconds and trades as JSON on stdout, until stdin ends.
 
 Runs inside the peers' own venv, where the project is not installed.
 """
@@ -24,13 +24,13 @@ def frame() -> pd.DataFrame:
 
 
 def serve(sweep: Callable[[dict[str, list[int]]], Any], told: Callable[[Any], dict[str, Any]]) -> None:
-    """Answer each grid: the CPU seconds of `sweep`, and what `told` says of its result, untimed."""
+    """Answer each grid: the seconds of `sweep`, and what `told` says of its result, untimed."""
     for line in sys.stdin:
         grid = json.loads(line)
         gc.collect()
-        began = time.process_time()
+        began = time.process_time(), time.perf_counter()
         result = sweep(grid)
-        answer = {"cpu_s": time.process_time() - began}
+        answer = {"cpu_s": time.process_time() - began[0], "wall_s": time.perf_counter() - began[1]}
         sys.stdout.write(json.dumps(answer | told(result)) + "\n")
         sys.stdout.flush()
         del result  # before the next one is made

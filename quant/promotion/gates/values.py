@@ -1,0 +1,150 @@
+"""What the gates are about, as values: thresholds, verdicts, and the evidence for paper and for real money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Outcome = Literal["pass", "held", "not run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where the gates stand; quant.toml sets them under [promote].
+
+    missing: share of the calendar's bars that may lack. out_of_sample: least Sharpe ratio a year on data that no
+    choice has seen. trades: least number of closed ones. deflated_sharpe: least probability that the Sharpe ratio is
+    more than luck gives to the best of all trials. rejected: share of orders that must not be reached.
+    rehearsal_bars: how many of the last bars are rehearsed. sessions: of paper, one after the other with parity.
+    """
+
+    missing: float = 0.001
+    out_of_sample: float = 0.3
+    trades: int = 30
+    deflated_sharpe: float = 0.95
+    rejected: float = 0.05
+    rehearsal_bars: int = 500
+    sessions: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a gate says. threshold, value: what was asked for and what there is, None where it is no number."""
+
+    name: str
+    outcome: Outcome
+    sentence: str
+    threshold: float | None = None
+    value: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+# ---------------------------------------------------------------- evidence
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A part of q.check. verdict: "ok", "note", "failed" or "not applicable"."""
+
+    verdict: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """Bars of a symbol. missing: those that its calendar has and the data lack; None without a calendar."""
+
+    symbol: str
+    held: int
+    missing: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfSample:
+    """A result on data that no choice of parameters had seen. kind: what it is. name: where it is kept."""
+
+    kind: str
+    name: str
+    sharpe: float
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A rehearsal. ok: of one under faults, that each difference is explained. refused: orders against the limits.
+
+    failed: why there was none, "" = there was one.
+    """
+
+    bars: int = 0
+    fills: int = 0
+    ok: bool = False
+    differences: int = 0
+    refused: int = 0
+    first_refused: str = ""
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a symbol's bars came from. con_id: IB's contract they are traded as, None = nobody knows."""
+
+    symbol: str
+    source: str
+    con_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the gates to paper look at.
+
+    checks: parts of q.check, by name. warmup: bars until signals forget where the history began; None: never.
+    ahead: bars that live's history holds. whole: it begins where the backtest did. outside: None = there is none.
+    deflated: probability, NaN where it cannot be had. slippage: None = not stated. limits: as the lock has them.
+    """
+
+    checks: Mapping[str, Checked]
+    warmup: int | None
+    ahead: int
+    whole: bool
+    bars: tuple[Completeness, ...]
+    outside: OutOfSample | None
+    how_outside: str
+    trades: int
+    orders: int
+    rejected: int
+    deflated: float
+    trials: int
+    costs: str
+    slippage: str | None
+    rehearsal: Rehearsed
+    faults: Rehearsed
+    capital: float
+    limits: Mapping[str, Any]
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A day of paper as parity found it."""
+
+    day: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PaperEvidence:
+    """All that the gates to real money look at.
+
+    gates: outcome of each gate to paper, and why it was overridden. sessions: by day. halted: the open halt, "" = none;
+    ran: there is a journal. said: limits that a person said for real money.
+    """
+
+    gates: tuple[tuple[str, str, str], ...]
+    sessions: tuple[Session, ...]
+    halted: str
+    ran: bool
+    said: Mapping[str, Any]
