@@ -74,6 +74,7 @@ COMMANDS: Table = {
     "walkforward": ("quant.app.walkforward:walkforward", "Choose on the past, trade what follows."),
     "check": ("quant.app.check:check", "Check a strategy for look-ahead and other faults."),
     "rehearse": ("quant.app.rehearse:rehearse", "Trade stored bars as live, and compare with the backtest."),
+    "promote": ("quant.app.promote:promote", "Ask the gates, and let a strategy trade on paper or for real."),
     "tws": ("quant.app.tws:tws", "Serve a simulated TWS on this machine."),
     "paper": ("quant.app.live:paper", "Trade on a paper account, or on the simulated TWS."),
     "live": ("quant.app.live:live", "Trade real money with a deployment."),

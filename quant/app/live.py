@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from quant.live.job import Address, Job
 
 FIRST_CLIENT: Final = 100  # client ids of deployments, by their names; below are those that a person gives
-ROOM: Final = (
-    1.5  # of a draft's limits, in its capital: profits and a reversal must fit, a slip of a digit must not
-)
 LOW: Final = 4  # characters of a bar in a name
 
 Tell = Callable[[str], None]
@@ -35,7 +32,11 @@ Show = Callable[[dict[str, Any]], None]
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `paper` and `live` share."""
     once = "Decide on the newest bar, send, take the answers, end: for cron and daily strategies."
-    return click.option("--once", is_flag=True, help=once)(address_options(data_option(function)))
+    shadow = (
+        "Live bars and the same decisions, kept on the tape, and no order; may run beside the deployment."
+    )
+    function = click.option("--shadow", is_flag=True, help=shadow)(address_options(data_option(function)))
+    return click.option("--once", is_flag=True, help=once)(function)
 
 
 @command("paper")
@@ -68,7 +69,9 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--delayed-ok", is_flag=True, help="Trade on delayed data too; only to try it out.")
 @contract_options
 @_options
-def paper(what_: str, symbols: tuple[str, ...], once: bool, data: Path | None, **given: Any) -> Result:
+def paper(
+    what_: str, symbols: tuple[str, ...], once: bool, shadow: bool, data: Path | None, **given: Any
+) -> Result:  # fmt: skip
     """Trade on a paper account, or on the simulated TWS, until Ctrl-C.
 
     STRATEGY SYMBOL... begins a deployment and writes its lock file; called again, or with LOCK (its name or file), it
@@ -85,18 +88,21 @@ def paper(what_: str, symbols: tuple[str, ...], once: bool, data: Path | None, *
     else:
         _only_with_symbols(given)
         job = _locked(what_, settings)
-    return _run(replace(job, once=once, account=given["account"]), settings)
+    return _run(replace(job, once=once, account=given["account"], shadow=shadow), settings)
 
 
 @command("live")
 @click.argument("lock", metavar="LOCK")
 @click.option("--account", required=True, metavar="U...", help="The account, typed exactly.")
 @_options
-def live(lock: str, account: str, once: bool, data: Path | None, **given: Any) -> Result:
-    """Trade REAL MONEY with a deployment whose lock file names this account and its limits, until Ctrl-C."""
+def live(lock: str, account: str, once: bool, shadow: bool, data: Path | None, **given: Any) -> Result:
+    """Trade REAL MONEY with a deployment whose lock file names this account and its limits, until Ctrl-C.
+
+    With --shadow it only watches: any deployment may, on a live account, before it was promoted to it.
+    """
     settings = _settings(given, data)
-    job = _locked(lock, settings, real=True)
-    return _run(replace(job, once=once, account=account, real=True), settings)
+    job = _locked(lock, settings, real=not shadow)
+    return _run(replace(job, once=once, account=account, real=True, shadow=shadow), settings)
 
 
 # ---------------------------------------------------------------- what is meant
@@ -201,9 +207,9 @@ def _draft(
     charged = given["costs"] or settings["backtest.costs"]
     costs(charged)
     limits = {
-        "max_notional": ROOM * capital,
-        "max_gross": ROOM * capital,
-        **dict(_limit(text) for text in given["limits"]),
+        "max_notional": locks.ROOM * capital,
+        "max_gross": locks.ROOM * capital,
+        **dict(limit(text) for text in given["limits"]),
     }
     locks.limits_of(limits)
     return locks.Deployment(
@@ -214,7 +220,7 @@ def _draft(
     )  # fmt: skip
 
 
-def _limit(text: str) -> tuple[str, Any]:
+def limit(text: str) -> tuple[str, Any]:
     """Return name and value of a limit, as TOML would have it."""
     name, value = pair(text)
     if value.lower() in ("true", "false", "none"):
@@ -256,7 +262,7 @@ def _run(job: Job, settings: config.Settings) -> Result:
 
     name = job.deployment.name
     with _screen() as (tell, show):
-        ended = run(job, _address(settings, name), settings.data, tell=tell, show=show)
+        ended = run(job, _address(settings, job.folder_name), settings.data, tell=tell, show=show)
     document = {"deployment": name, "ended": ended.why, "code": ended.code, "status": dict(ended.picture)}
     return Result(document, [f"ended: {ended.why}"], ended.code)
 

@@ -6,6 +6,7 @@ import getpass
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,11 +30,17 @@ def _data(data: Path | None) -> Path:
     return config.load({"project.data": None if data is None else str(data)}).data
 
 
-def _found(name: str, data: Path) -> Deployment:
-    """Return the deployment of a name or lock file. Raises ConfigError."""
+def _found(name: str, data: Path, *, shadow: bool = False) -> Deployment:
+    """Return the deployment of a name or lock file. Raises ConfigError.
+
+    shadow: NAME.shadow is taken too; it is the deployment's shadow, under that name.
+    """
     from quant.live import deployment as locks
     from quant.live.lock_file import read
+    from quant.live.shadow import SUFFIX
 
+    if shadow and name.endswith(SUFFIX):
+        return replace(_found(name.removesuffix(SUFFIX), data), name=name)
     path = locks.find_lock(name, data)
     if path is None:
         there = ", ".join(locks.deployments(data)) or "none yet"
@@ -92,16 +99,23 @@ def _state(folder: Path) -> str:
 @data_option
 def status(name: str | None, watch: bool, data: Path | None) -> Result:
     """Show what a deployment does, and why nothing happens: NAME, or all that have run."""
-    from quant.live import deployment as locks
-
     folder = _data(data)
-    names = locks.deployments(folder) if name is None else [_found(name, folder).name]
+    names = _names(folder) if name is None else [_found(name, folder, shadow=True).name]
     if watch:
         _watch(lambda: _shown(names, folder)[1])
     documents, lines = _shown(names, folder)
     return Result(
         {"deployments": documents}, lines or ["there is none; begin one: quant paper macd SPY --bar 1m"]
     )
+
+
+def _names(data: Path) -> list[str]:
+    """Return the names of all deployments, and of those shadows that have run."""
+    from quant.live import deployment as locks
+    from quant.live.shadow import SUFFIX
+
+    found = [[name, f"{name}{SUFFIX}"] for name in locks.deployments(data)]
+    return [n for pair in found for n in pair if n == pair[0] or locks.live_folder(data, n).is_dir()]
 
 
 def _shown(names: list[str], data: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -153,7 +167,7 @@ def stop(name: str, reason: str, data: Path | None) -> Result:
     from quant.live.deployment import live_folder
 
     folder = _data(data)
-    found = _found(name, folder)
+    found = _found(name, folder, shadow=True)
     where = live_folder(folder, found.name)
     if not control.is_running(where):
         return _result(found.name, "stop", f"{found.name} is not running")

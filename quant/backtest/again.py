@@ -47,7 +47,7 @@ def again(run: Run, data: str | Path | None = None, *, costs: AnyCosts | None = 
         folder = save_run(run, Path(temporary), clock.now()) if run.folder is None else run.folder
         old = load_run(folder)
         new = backtest(
-            cls, _bars(run, folder, data), params=_params(cls, run.settings["params"]), costs=_costs(run, costs),
+            cls, bars_of(run, folder, data), params=_params(cls, run.settings["params"]), costs=_costs(run, costs),
             **{name: old.settings[name] for name in _KEPT}, save=False,
         )  # fmt: skip
         if known is not None:
@@ -83,7 +83,11 @@ def _costs(run: Run, given: AnyCosts | None) -> AnyCosts:
 
 
 # ---------------------------------------------------------------- bars
-def _bars(run: Run, folder: Path, data: str | Path | None) -> tuple[Bars, ...]:
+def bars_of(run: Run, folder: Path, data: str | Path | None) -> tuple[Bars, ...]:
+    """Return the bars of a run, as the store knew them when it was saved, or the nearest to these.
+
+    folder: of the run. data: data folder, by default the one that `folder` lies in. Raises DataError.
+    """
     if run.bars is not None:
         return run.bars
     facts = read_facts(folder)

@@ -116,7 +116,7 @@ class Commission(bt.CommInfoBase):  # type: ignore[misc]  # backtrader has no ty
     borrow: yearly rate on shorts. charged: called with the amount of each charge.
     """
 
-    params = (
+    params: tuple[tuple[str, Any], ...] = (
         ("stocklike", True),
         ("commtype", bt.CommInfoBase.COMM_FIXED),
         ("commission_of", None),
@@ -141,7 +141,7 @@ class Magnified(Commission):
     Every price is divided before it meets a quantity, in stock's order of operations otherwise.
     """
 
-    params = (("magnifier", 100),)
+    params: tuple[tuple[str, Any], ...] = (("magnifier", 100),)
 
     def getsize(self, price: float, cash: float) -> int:
         """Return how many units so much cash buys."""

@@ -91,9 +91,7 @@ def _differ(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    if (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)) or (
-        a is pd.NaT and b is pd.NaT
-    ):
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
         return True
     # Saved settings are JSON: a tuple comes back as a list.
     return bool(a == b) or (

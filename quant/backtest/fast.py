@@ -36,7 +36,7 @@ def not_covered(
     strategy: type[bt.Strategy],
     costs: Costs | bt.CommInfoBase | CostFunction,
     borrow: float | None,
-    bars: Sequence[Bars],
+    bars: Sequence[Bars] = (),
 ) -> str | None:
     """Return why a job must visit every bar, None where this loop gives the same bits."""
     if not issubclass(strategy, Strategy):

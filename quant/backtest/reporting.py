@@ -236,8 +236,8 @@ def _fills(run: Run, bars: Sequence[Bars], end: Ints, zone: str) -> dict[str, np
     f = run.fills
     symbol = f["symbol"].to_numpy(dtype=object)
     times = f["time"].array.as_unit("ns").asi8
-    multiplier = {b["name"]: b["instrument"]["multiplier"] for b in run.settings["bars"]}
-    by = np.array([multiplier[s] for s in symbol], dtype=np.float64)
+    units = {b["name"]: b["instrument"] for b in run.settings["bars"]}
+    by = np.array([units[s]["multiplier"] / units[s]["price_magnifier"] for s in symbol], dtype=np.float64)
     columns = ("quantity", "price", "commission", "slippage", "order", "ambiguous")
     return {
         "step": _steps(times, symbol, run, bars, end)[1], "symbol": symbol, **{c: f[c].to_numpy() for c in columns},

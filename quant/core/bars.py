@@ -67,7 +67,7 @@ class Bars:
     def trusted(cls, **fields: Any) -> Self:
         """Return bars of arrays that were checked before (the store's, whose files carry a checksum)."""
         bars = object.__new__(cls)
-        bars.__dict__.update({f.name: f.default for f in dataclasses.fields(cls)}, **fields)
+        bars.__dict__.update(_DEFAULTS, **fields)
         for name in ("start", *COLUMNS):
             bars.__dict__[name] = bars.__dict__[name].view()
             bars.__dict__[name].flags.writeable = False
@@ -81,8 +81,10 @@ class Bars:
         """Return consecutive bars; `rows` is a slice with step 1."""
         if not isinstance(rows, slice) or rows.step not in (None, 1):
             raise ParameterError("rows", rows, "bars are cut by a slice without a step, e.g. bars[:100]")
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        part = Bars.trusted(**{k: v[rows] if isinstance(v, np.ndarray) else v for k, v in fields.items()})
+        part = object.__new__(Bars)
+        for name in _DEFAULTS:  # a slice of what is read-only is read-only too
+            value = self.__dict__[name]
+            part.__dict__[name] = value[rows] if isinstance(value, np.ndarray) else value
         if "times" in self.__dict__:
             t = self.times
             part.__dict__["times"] = Times(
@@ -257,6 +259,9 @@ class Bars:
 
         rows = self.frame() if len(self) <= 6 else pd.concat([self[:3].frame(), self[-3:].frame()])
         return f"<b>{html.escape(repr(self)[5:-1])}</b>{rows.to_html(border=0)}"
+
+
+_DEFAULTS: Final = {field.name: field.default for field in dataclasses.fields(Bars)}
 
 
 def check(bars: Bars) -> None:

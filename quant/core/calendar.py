@@ -83,6 +83,7 @@ def calendar(name: str, first_year: int, last_year: int) -> Calendar:
     return _load(check_name(name), (first_year - 1) // 10 * 10, (last_year + 1) // 10 * 10 + 9)
 
 
+@lru_cache(maxsize=64)  # it makes a set of all names each time, and is asked several times a bar
 def check_name(name: str) -> str:
     """Return exchange_calendars' own name for `name`. Raises ParameterError if it knows none."""
     import exchange_calendars as xc

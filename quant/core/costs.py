@@ -177,7 +177,7 @@ def _from_table(
         kind="per-order" if by_share else "percent-per-order",
         rate=0.0 if by_share else tier["rate"],
         per_share=tier["per_share"] if by_share else 0.0,
-        minimum=tier.get("minimum", row.get("minimum")),
+        minimum=tier.get("minimum", row.get("minimum", 0.0)),
         cap=row.get("cap", 0.0),
         maximum=row.get("maximum", math.inf),
         market=market,

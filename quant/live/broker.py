@@ -5,7 +5,7 @@ Source of the contract that it keeps: backtrader 1.9.78.123, broker.py and broke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -28,15 +28,17 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
     """The broker of a deployment. One position an instrument, whatever the number of its feeds.
 
     desk, journal: after `begin_run`. capital: in the instruments' currency. now: UTC ns.
-    Orders go out by `flush`, which the store calls as soon as the strategy is done with a bar (cerebro asks it for
-    notifications then); `next` does it too.
+    withhold: why no order is to go out at all, "" = they go. Orders go out by `flush`, which the store calls as soon
+    as the strategy is done with a bar (cerebro asks it for notifications then); `next` does it too.
     """
 
     def __init__(
-        self, desk: OrderDesk, journal: Journal, wire: Wire, *, capital: float, now: Callable[[], int]
-    ) -> None:
+        self, desk: OrderDesk, journal: Journal, wire: Wire, *, capital: float, now: Callable[[], int],
+        withhold: str = "",
+    ) -> None:  # fmt: skip
         super().__init__()
         self._desk = desk
+        self._withhold = withhold
         self.startingcash = self.startingvalue = float(capital)
         self.account = Account(capital)
         self.positions = _Positions(self)
@@ -62,6 +64,14 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
             self.getposition(data)
         self._earlier = reopen(self._desk, self._tracker, self.account, feeds, self.getcommissioninfo)
         self._dispatch.begin()
+
+    def charge(self, scheme: Callable[[int], bt.CommInfoBase], feeds: Iterable[Any]) -> None:
+        """Charge orders by a scheme until the broker tells. scheme: of a price magnifier, 1 unless in pence."""
+        self.addcommissioninfo(scheme(1))
+        for feed in feeds:
+            magnifier = instrument_of(feed).price_magnifier
+            if magnifier != 1:
+                self.addcommissioninfo(scheme(magnifier), name=feed._name)
 
     def _scale(self, data: Any) -> None:
         """Let the units of the instrument count where the user named no scheme for it."""
@@ -155,6 +165,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
             return str(e)
         if not is_live(data):
             return "the feed is not live"
+        if self._withhold:
+            return self._withhold
         if order.parent is not None and not order.parent.alive():
             return "its parent is over"
         adds = self._adds(order)

@@ -31,6 +31,8 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,25}")  # it stands in every orde
 DECIDE: Final = ("backtrader", "TA-Lib", "numpy")  # libraries whose version a signal depends on
 # What a limit for real money must say; defaults are not enough there.
 MUST_SAY: Final = ("max_notional", "max_gross", "daily_loss")
+# Of a draft's limits, in its capital: profits and a reversal must fit, a slip of a digit must not.
+ROOM: Final = 1.5
 FREE: Final = (
     "created",
     "costs",

@@ -5,7 +5,7 @@ A bar is (start, end) in UTC ns as DESIGN §5.1 has them; daily and longer ones 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +42,8 @@ class Expected:
         self._calendar = calendar if calendar is not None and len(calendar.dates) else None
         self._rth = rth
         self.known = self._calendar is not None and (rth or not size.intraday)
+        broken = self._calendar is not None and np.any(self._calendar.break_start != NO_BREAK)
+        self._unbroken = not broken  # a bar after a break may begin with the clock or with the trading
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._from = self._to = 0  # the list holds all starts in [from, to)
@@ -74,6 +76,9 @@ class Expected:
 
     def of(self, moment: int) -> Span | None:
         """Return the intraday bar that a trade at `moment` belongs to; None outside of what is wanted."""
+        row = bisect_right(self._starts, moment) - 1
+        if self._unbroken and row >= 0 and moment < self._ends[row]:
+            return Span(self._starts[row], self._ends[row])
         at = np.array([moment])
         found = times(at, self.size, self._zone, self._calendar)
         if self._rth and not found.in_session[0]:

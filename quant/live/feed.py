@@ -37,6 +37,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         self._given = 0
         self._due = False  # the store has let go the next bar
         self._seen: Bars | None = None
+        self._instrument: Instrument | None = None
         self.is_newest = False  # the bar that came last was live, and no closed one waited behind it
 
     # ------------------------------------------------------------ what a program may read
@@ -55,7 +56,9 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
     @property
     def instrument(self) -> Instrument:
         """Its units."""
-        return self.found.instrument
+        if self._instrument is None:
+            self._instrument = self.found.instrument
+        return self._instrument
 
     @property
     def con_id(self) -> int:
@@ -94,6 +97,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
     def begin(self, incoming: Incoming) -> None:
         """Take what brings the bars."""
         self._incoming, self._given, self._due, self._seen = incoming, 0, False, None
+        self._instrument = None
 
     @property
     def next_end(self) -> int | None:

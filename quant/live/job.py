@@ -18,6 +18,7 @@ from quant.ib.session import Session
 from quant.live.deployment import PAPER, Deployment, Traded, is_promoted_to_live
 from quant.live.incoming import Wanted
 from quant.live.past import begin
+from quant.live.shadow import SUFFIX
 from quant.live.store import Store
 from quant.oms.outcome import Policy, Start
 from quant.oms.setup import Setup
@@ -37,6 +38,7 @@ class Job:
     """What is to run. deployment: one without account is a draft, which becomes a lock file here.
 
     specs: of a draft's contracts. account: typed, "" = the deployment's, or the only one of the login. real: for money.
+    shadow: decide, and send nothing; then the account need not be the deployment's.
     """
 
     deployment: Deployment
@@ -45,12 +47,18 @@ class Job:
     account: str = ""
     real: bool = False
     once: bool = False
+    shadow: bool = False
+
+    @property
+    def folder_name(self) -> str:
+        """Of the folder of its journal, status, log and commands."""
+        return self.deployment.name + (SUFFIX if self.shadow else "")
 
 
 def with_account(job: Job, there: Sequence[str]) -> Deployment:
     """Return the deployment with its account, which must be one of the login, and of the kind that was asked for."""
     deployment = job.deployment
-    wanted = deployment.account or job.account
+    wanted = (job.shadow and job.account) or deployment.account or job.account
     listed = ", ".join(there)
     if not wanted:
         if len(there) != 1:
@@ -67,7 +75,7 @@ def with_account(job: Job, there: Sequence[str]) -> Deployment:
         raise SafetyStop(f"{told}. Log in to paper trading, or use: quant live LOCK --account {wanted}")
     if job.real and wanted.startswith(PAPER):
         raise SafetyStop(f"account {wanted} is a paper account; use: quant paper {deployment.name}")
-    if job.real and not is_promoted_to_live(deployment):
+    if job.real and not job.shadow and not is_promoted_to_live(deployment):
         raise SafetyStop(f"{deployment.name} was not promoted to real money: quant promote NAME --to live")
     return replace(deployment, account=wanted)
 
@@ -106,6 +114,11 @@ def with_contracts(deployment: Deployment, found: Sequence[Found], path: Path) -
     return deployment
 
 
+def mode_of(job: Job) -> str:
+    """Return what a run is, in a word."""
+    return "shadow" if job.shadow else "live" if job.real else "paper"
+
+
 def con_ids(deployment: Deployment) -> frozenset[int]:
     """Return IB's ids of its contracts."""
     return frozenset(c.con_id for c in deployment.contracts)
@@ -121,7 +134,7 @@ def spec_of(one: Traded) -> ContractSpec:
     return ContractSpec(sec_type=one.sec_type, exchange=one.exchange, con_id=one.con_id)
 
 
-def setup_of(deployment: Deployment, client_id: int) -> Setup:
-    """Return the settings of the deployment's order desk."""
-    policy = Policy(start=Start(deployment.positions))
+def setup_of(deployment: Deployment, client_id: int, *, shadow: bool = False) -> Setup:
+    """Return the settings of the deployment's order desk. shadow: what the account holds is left alone."""
+    policy = Policy(start=Start.BASELINE if shadow else Start(deployment.positions))
     return Setup(client_id, con_ids(deployment), deployment.capital, deployment.risk(), policy)

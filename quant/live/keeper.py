@@ -43,7 +43,7 @@ _ON_ITS_WAY: Final = (OrderState.DECIDED, OrderState.SENT, OrderState.CANCELLING
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The parts of a run. simulated: TWS is one of ours, whose clock is its own."""
+    """The parts of a run. simulated: TWS is one of ours, whose clock is its own. mode: paper, live or shadow."""
 
     deployment: Deployment
     folder: Path
@@ -52,6 +52,7 @@ class Parts:
     broker: LiveBroker
     simulated: bool
     tape: Tape
+    mode: str = "paper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,7 @@ class Keeper:
             parts.deployment, parts.store.session, parts.desk, parts.broker, parts.store.feeds, self._wants(),
             parts.store.clock(), self.notes,
         )  # fmt: skip
+        seen["mode"] = parts.mode
         seen["why"] = [*self._clock_trouble(), *seen["why"]]
         seen["marks"] = None if self._marks is None else asdict(self._marks)
         seen |= {"pid": os.getpid(), "written": clock.now().timestamp(), "ended": ended}

@@ -73,7 +73,7 @@ def end_of(data: Any) -> int:
     feed = root(data)
     bars = feed.bars
     if data is feed and not feed._filters and 0 < len(data) <= len(bars):
-        return int(bars[len(data) - 1 : len(data)].end[0])
+        return int(bars.end[len(data) - 1])
     return moment(data, data.datetime[0])
 
 
@@ -106,7 +106,10 @@ def calendar_at(instrument: Instrument, now: int) -> Calendar | None:
 def is_open(instrument: Instrument, now: int) -> bool:
     """Return whether a session is on; True without a calendar."""
     sessions = calendar_at(instrument, now)
-    return sessions is None or int(sessions.index_at(np.array([now]))[0]) >= 0
+    if sessions is None:
+        return True
+    at = int(np.searchsorted(sessions.close, now, side="right"))
+    return at < len(sessions.close) and int(sessions.open[at]) <= now
 
 
 def last_close(instrument: Instrument, now: int) -> int | None:

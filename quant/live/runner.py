@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -36,6 +37,7 @@ from quant.live.job import (
     con_ids,
     first_day,
     is_made_up,
+    mode_of,
     setup_of,
     store_of,
     with_account,
@@ -43,6 +45,7 @@ from quant.live.job import (
 )
 from quant.live.keeper import Keeper, Parts
 from quant.live.lock_file import write
+from quant.live.shadow import WITHHELD, Silent
 from quant.live.signals import live_decisions
 from quant.live.store import Store
 from quant.live.tape import Tape, Taping
@@ -77,7 +80,9 @@ def run(
 
     Raises SafetyStop where trading may not begin, BrokerError without TWS, ConfigError, DataError.
     """
-    folder = live_folder(data, job.deployment.name)
+    if job.shadow and job.account:
+        job = replace(job, deployment=replace(job.deployment, account=job.account))
+    folder = live_folder(data, job.folder_name)
     who = Running(os.getpid(), address.host, address.port, address.client_id, job.deployment.account)
     with ExitStack() as stack:
         journal: Journal | None = None
@@ -93,11 +98,13 @@ def run(
         store.start()
         found = [feed.found for feed in store.feeds]
         deployment = with_contracts(deployment, found, lock_path(data, deployment.name))
-        stack.enter_context(instruments_held(deployment.account, con_ids(deployment), deployment.name))
+        if not job.shadow:
+            stack.enter_context(instruments_held(deployment.account, con_ids(deployment), deployment.name))
         who = replace(who, port=session.port, account=deployment.account)
         if journal is None:
             journal = stack.enter_context(_opened(deployment, folder, who))
-            write(deployment, lock_path(data, deployment.name))
+            if not (job.shadow and lock_path(data, deployment.name).exists()):
+                write(deployment, lock_path(data, deployment.name))
         control.announce(folder, who)
         return _Run(job, deployment, store, journal, folder, tell, show).trade()
 
@@ -131,16 +138,21 @@ class _Run:
     ) -> None:  # fmt: skip
         self._job, self._deployment, self._store = job, deployment, store
         now = store.clock()
-        facts = {**versions_here(), "lock": deployment.digest, "mode": "live" if job.real else "paper"}
+        facts = {**versions_here(), "lock": deployment.digest, "mode": mode_of(job)}
         journal.begin_run(facts, now, client_id=store.session.client_id)
         self._began = journal.load().runs[0].at
-        self._desk = OrderDesk(journal, store.orders, setup_of(deployment, store.session.client_id), now)
+        wire = Silent(store.orders) if job.shadow else store.orders
+        setup = setup_of(deployment, store.session.client_id, shadow=job.shadow)
+        self._desk = OrderDesk(journal, wire, setup, now)
         self._broker = LiveBroker(
-            self._desk, journal, store.orders, capital=deployment.capital, now=store.clock
-        )
+            self._desk, journal, wire, capital=deployment.capital, now=store.clock,
+            withhold=WITHHELD if job.shadow else "",
+        )  # fmt: skip
         self._tape = Tape(folder, self._began, store.clock)
         simulated = is_made_up([feed.found for feed in store.feeds])
-        parts = Parts(deployment, folder, store, self._desk, self._broker, simulated, self._tape)
+        parts = Parts(
+            deployment, folder, store, self._desk, self._broker, simulated, self._tape, mode_of(job)
+        )
         values = store.session.ask(account_values(deployment.account))
         self._cerebro = self._made()
         self._keeper = Keeper(self._cerebro, parts, values, tell=tell, show=show, once=job.once)
@@ -152,10 +164,11 @@ class _Run:
         deployment, cls = self._deployment, self._job.strategy
         cerebro = bt.Cerebro(stdstats=False)
         cerebro.setbroker(self._broker)
-        charged = costs(deployment.costs, self._store.feeds[0].instrument.market)
+        traded = self._store.feeds[0].instrument
+        charged = costs(deployment.costs, traded.market, currency=traded.currency)
         for feed in self._store.feeds:
             cerebro.adddata(feed)
-        self._broker.addcommissioninfo(commission(charged, None, lambda amount: None))
+        self._broker.charge(partial(commission, charged, None, lambda amount: None), self._store.feeds)
         params = dict(deployment.params)
         if issubclass(cls, Strategy):
             params["decisions"] = live_decisions(
@@ -190,6 +203,7 @@ class _Run:
         with suppress(KeyboardInterrupt):
             self._leave()
         keeper.tell(f"ended: {keeper.wanted}")
+        self._tape.close()
         keeper.status(keeper.wanted)
         return Ended(keeper.code, keeper.wanted, control.get(keeper.folder / STATUS))
 

@@ -52,7 +52,7 @@ class LivePlans:
         due = [feed for feed in new if self._tradable(feed)]
         if not due or any(not len(feed.data) for feed in strategy._feeds):
             return ()
-        bars = [root(feed.data).bars[: len(feed.data)] for feed in strategy._feeds]
+        bars = [_upto(root(feed.data).bars, len(feed.data)) for feed in strategy._feeds]
         made = plans(self._strategy, bars, self._params)
         for feed, own, plan in zip(strategy._feeds, bars, made, strict=True):
             feed.bars, feed.plan = own, plan
@@ -70,7 +70,7 @@ class LivePlans:
         row = len(feed.data)
         if not is_live(feed.data) or row != len(bars):
             return False
-        end = int(bars[row - 1 :].end[0])
+        end = int(bars.end[row - 1])
         return end > self._began and self._now() < end + bars.bar.ns
 
     def _begin(self, strategy: Strategy, feed: Any) -> None:
@@ -85,24 +85,23 @@ class LivePlans:
     def _catch_up(self, feed: Any) -> None:
         """Let the last target go through the bars that could not be traded."""
         newest = len(feed.data) - 1
-        missed = feed.bars[self._row[feed.number] : newest]
-        for row, tail in enumerate(range(len(missed)), self._row[feed.number]):
-            target = self._decide(feed, feed.target, row, missed, tail)
+        for row in range(self._row[feed.number], newest):
+            target = self._decide(feed, feed.target, row)
             if target is not None:
                 self._acted.add(feed.number)
-                self.late.append(Late(feed.bars.symbol, int(missed.end[tail]), target))
+                self.late.append(Late(feed.bars.symbol, int(feed.bars.end[row]), target))
         self._row[feed.number] = newest + 1
 
     @staticmethod
-    def _decide(feed: Any, target: Any, row: int, bars: Bars, at: int) -> float | None:
-        left = float(bars.minutes_to_close[at]) if target.rules.any else np.inf
-        found: float | None = target.decide(float(feed.plan.target[row]), left, bars.bar.minutes)
+    def _decide(feed: Any, target: Any, row: int) -> float | None:
+        left = float(feed.bars.minutes_to_close[row]) if target.rules.any else np.inf
+        found: float | None = target.decide(float(feed.plan.target[row]), left, feed.bars.bar.minutes)
         return found
 
     def _pursue(self, strategy: Strategy, feed: Any) -> None:
         """Close what the last target does not want any more: an exit that was missed, or that did not fill."""
         row = len(feed.data) - 1
-        if self._decide(feed, replace(feed.target), row, feed.bars[row:], 0) is not None:
+        if self._decide(feed, replace(feed.target), row) is not None:
             self._acted.add(feed.number)
             return  # this bar decides itself
         held = strategy.getposition(feed.data).size
@@ -110,6 +109,10 @@ class LivePlans:
         if unwanted and not strategy.broker.leaving(feed.data):
             strategy._cancel_pair(feed)
             strategy._market(feed, -held, "close")
+
+
+def _upto(bars: Bars, n: int) -> Bars:
+    return bars if len(bars) == n else bars[:n]
 
 
 def live_decisions(

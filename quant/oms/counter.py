@@ -44,14 +44,13 @@ def groups_of(tickets: Sequence[Ticket]) -> tuple[tuple[Ticket, ...], ...]:
 class Counter:
     """What an order is judged by. around: as last observed. floor: the broker's next order id, as far as known.
 
-    halted: instruments in which nothing new is begun. symbols: of instruments, where an order or position named one.
+    symbols: of instruments, where an order or position named one.
     """
 
     def __init__(self, record: Record, setup: Setup) -> None:
         self._record = record
         self._setup = setup
         self.around = Surroundings()
-        self.halted: dict[int, str] = {}
         self.floor = 1
         self.symbols: dict[int, str] = {}
         self._entries: deque[int] = deque()
@@ -133,7 +132,7 @@ class Counter:
         return Context(
             now=now, gate=gate, account=around.account, allowed=self._setup.instruments,
             markets=dict(around.markets), positions=record.positions, working=self._working(without),
-            halted=self.halted, bar=bar, decided=self._decided,
+            halted=record.halted_instruments, bar=bar, decided=self._decided,
             entries_minute=self._sent_since(now - MINUTE), entries_day=self._sent_since(now - DAY),
             clock_offset_s=around.clock_offset_s, traded=ticket.con_id in self._traded,
             what_if=around.what_ifs.get(ticket.con_id), parent=record.ticket(ticket.parent) if known else None,

@@ -13,6 +13,7 @@ from decimal import Decimal
 from quant.core.orders import Echo, Execution, Report, Ticket
 from quant.errors import BrokerError, ParameterError
 from quant.oms.brakes import brakes
+from quant.oms.closing import Closing
 from quant.oms.counter import groups_of
 from quant.oms.failpoints import reach
 from quant.oms.floor import Floor
@@ -35,6 +36,7 @@ class OrderDesk:
     def __init__(self, journal: Journal, broker: Broker, setup: Setup, now: int) -> None:
         self._floor = floor = Floor(journal, broker, setup)
         self._recovery = Recovery(floor)
+        self._closing = Closing(floor)
         with floor.writing(now):
             books = floor.record.books(frozenset(), True)
             for action in odd_halts(books):  # the last process may have been killed before it halted
@@ -53,6 +55,11 @@ class OrderDesk:
         return self._floor.link and self._floor.watch.settled
 
     @property
+    def _certain(self) -> bool:
+        """Whether it is known what there is to close, and it may be."""
+        return self.settled and passes(self._floor.gate, Purpose.FLATTEN)
+
+    @property
     def halted(self) -> str:
         """Why it is halted, "" if it is not."""
         return self._floor.broken or self._floor.record.halted
@@ -65,7 +72,7 @@ class OrderDesk:
     @property
     def halted_instruments(self) -> dict[int, str]:
         """Instruments in which nothing new is begun, with the reason; until a person clears it."""
-        return dict(self._floor.counter.halted)
+        return dict(self._floor.record.halted_instruments)
 
     @property
     def positions(self) -> dict[int, Decimal]:
@@ -210,6 +217,8 @@ class OrderDesk:
             for brake in brakes(self._floor.counter.health(now), self._floor.setup.limits):
                 self._floor.stop(brake.reason, now, Stop.HALT if brake.halts else Stop.REDUCE)
             self._floor.settle_news(now)
+            if self._certain:
+                self._closing.go_on(now)
             self._floor.release(now)
 
     # ---------------------------------------------------------------- a person
@@ -229,7 +238,6 @@ class OrderDesk:
         """End all halts, also those of instruments. who: the person. The gate opens once two snapshots agree."""
         with self._floor.writing(now):
             self._floor.record.clear(who, reason, now)
-            self._floor.counter.halted.clear()
             self._floor.shown.clear()
             self._recovery.unexplained = None
             if self._floor.gate is Gate.HALTED:
@@ -252,21 +260,17 @@ class OrderDesk:
     def flatten(self, who: str, now: int) -> tuple[Answer, ...]:
         """Close all that is ours at the market, also while halted; protective orders go once it is flat.
 
-        Refused while journal and broker's books do not agree: then nobody knows what there is to close.
+        Not yet while journal and broker's books do not agree: then nobody knows what there is to close. The command is
+        journalled first, and carried out when they do, in this process or the next, until a person clears it.
         """
-        if not self.settled or not passes(self._floor.gate, Purpose.FLATTEN):
+        refs: tuple[str, ...] = ()
+        with self._floor.writing(now):
+            self._closing.ask(f"{who} closes all positions", now)
+            if self._certain:
+                refs = self._closing.go_on(now)
+                self._floor.settle_news(now)
+                self._floor.release(now)
+        if self._floor.broken or not (refs or self._certain):
             text = f"the gate is {self._floor.gate}, and what is held is not certain; wait until it is"
-            return (Answer("", (Refusal("not-settled", text),)),)
-        floor, answers, why = self._floor, [], f"{who} closes all positions"
-        with floor.writing(now):
-            for group in floor.outbox.groups:
-                floor.outbox.drop(group[0], why, now)
-            floor.cancel_entries(now, why, None)
-            for con_id, quantity in floor.record.positions.items():
-                left = quantity + floor.counter.leaving(con_id)
-                if left * quantity > 0:
-                    answers.append(Answer(floor.close(con_id, -left, why, now)))
-                floor.flattening.add(con_id)
-            floor.settle_news(now)
-            floor.release(now)
-        return tuple(answers)
+            return (Answer("", (Refusal("not-settled", self._floor.broken or text),)),)
+        return tuple(Answer(ref) for ref in refs)

@@ -31,7 +31,7 @@ SILENT = (OrderState.DECIDED, OrderState.SENT)
 class Floor:
     """The state of a desk. link: IB can be reached. broken: why the journal takes nothing more, "" while it does.
 
-    flattening: instruments being closed by a person's command. news: not yet taken. shown: alarms told so far.
+    flattening: instruments being closed by orders of this process. news: not yet taken. shown: alarms told so far.
     """
 
     def __init__(self, journal: Journal, broker: Broker, setup: Setup) -> None:
@@ -57,6 +57,8 @@ class Floor:
         self.link = there
         self.turn(Turn.LINKED if there else Turn.LOST)
         self.watch.linked(now)
+        if there:
+            self._resume_stops(now)
 
     def doubt(self, now: int) -> None:
         """Close the gate until two snapshots agree again."""
@@ -74,6 +76,14 @@ class Floor:
         self.alarm(reason, now, stops=True)
         self.cancel_entries(now, reason, None)
 
+    def _resume_stops(self, now: int) -> None:
+        """Cancel what stops in the journal are to have cancelled: the last process may have been killed between."""
+        reason = self.record.halted or self.record.reducing
+        if reason:
+            self.cancel_entries(now, reason, None)
+        for con_id, why in self.record.halted_instruments.items():
+            self.cancel_entries(now, why, con_id)
+
     def cancel_entries(self, now: int, why: str, con_id: int | None) -> None:
         """Cancel entries, of one instrument or all; protective orders and reductions stay."""
         for standing in self.record.open:
@@ -85,8 +95,8 @@ class Floor:
 
     def halt_instrument(self, con_id: int, why: str, now: int) -> None:
         """Begin nothing new in one instrument."""
-        if con_id not in self.counter.halted:
-            self.counter.halted[con_id] = why
+        if con_id not in self.record.halted_instruments:
+            self.record.halt_instrument(con_id, why, now)
             self.alarm(why, now, stops=True, con_id=con_id)
             self.cancel_entries(now, why, con_id)
 
@@ -202,6 +212,8 @@ class Floor:
         """Cancel what can only open a position again: protective orders; by a person's command all orders."""
         every = con_id in self.flattening
         self.flattening.discard(con_id)
+        for asked in [c for c in self.record.flattening if c in (0, con_id) and self.is_flat(c)]:
+            self.record.flat(asked, now)
         for standing in self.record.open:
             ticket = self.record.ticket(standing.ref)
             waits = (
@@ -214,6 +226,10 @@ class Floor:
                 and self.record.trail(standing.ref).cancelled is None
             ):
                 self.cancel(standing.ref, now, f"no {ticket.symbol} is held any more")
+
+    def is_flat(self, con_id: int) -> bool:
+        """Return whether nothing is held of an instrument, or of any (0)."""
+        return not self.record.positions if con_id == 0 else self.record.position(con_id) == 0
 
     def _turned_over(self, before: OrderStanding | None, after: OrderStanding, con_id: int) -> bool:
         """Return whether a correction turned a position to the other side."""

@@ -222,20 +222,21 @@ class Journal:
             write("holding", at, body)
         return holding
 
-    def halt(self, reason: str, at: int, stop: Stop = Stop.HALT) -> Halt:
-        """Record a stop; it holds until a person clears it, through restarts."""
-        return self._add_halt(Stop(stop), reason, at, "")
+    def halt(self, reason: str, at: int, stop: Stop = Stop.HALT, *, con_id: int = 0) -> Halt:
+        """Record a stop; it holds until a person clears it, through restarts. con_id: of one instrument, 0 = all."""
+        return self._add_halt(Stop(stop), reason, at, "", con_id)
 
-    def clear_halt(self, who: str, reason: str, at: int, stop: Stop = Stop.HALT) -> Halt:
+    def clear_halt(self, who: str, reason: str, at: int, stop: Stop = Stop.HALT, *, con_id: int = 0) -> Halt:
         """Record that a person ends all stops of this kind so far. Raises ParameterError without a name."""
         if not who.strip():
             raise ParameterError("who", who, "must name the person who clears it")
-        return self._add_halt(Stop(stop), reason, at, who)
+        return self._add_halt(Stop(stop), reason, at, who, con_id)
 
-    def _add_halt(self, stop: Stop, reason: str, at: int, who: str) -> Halt:
+    def _add_halt(self, stop: Stop, reason: str, at: int, who: str, con_id: int) -> Halt:
+        body = {"stop": stop.value, "reason": reason, "who": who, "con_id": con_id}
         with self._writing() as write:
-            number = write("halt", at, {"stop": stop.value, "reason": reason, "who": who})
-        return Halt(number, at, stop, reason, who)
+            number = write("halt", at, body)
+        return Halt(number, at, stop, reason, who, con_id)
 
     # ---------------------------------------------------------------- reading
     def load(self) -> Ledger:

@@ -115,7 +115,8 @@ def _snapshot(number: int, at: int, body: str) -> SnapshotRecord:
 
 def _halt(number: int, at: int, body: str) -> Halt:
     has = json.loads(body)
-    return Halt(number, at, Stop(has["stop"]), has["reason"], has["who"])
+    con_id = has.get("con_id", 0)  # halts of instruments came later
+    return Halt(number, at, Stop(has["stop"]), has["reason"], has["who"], con_id)
 
 
 MAKE: Final[dict[str, Callable[[int, int, str], Record]]] = {

@@ -115,17 +115,22 @@ class Stop(StrEnum):
 
     HALT = "halt"  # cancels and reads only
     REDUCE = "reduce"  # orders that make positions smaller
+    INSTRUMENT = "instrument"  # all but what begins something new in one instrument
+    FLATTEN = (
+        "flatten"  # no stop, but of the same kind: all, or one instrument, is to be closed until it is flat
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A stop of trading, or its end. who: who ended it, "" for a stop."""
+    """A stop of trading, or its end. who: who ended it, "" for a stop. con_id: of one instrument, 0 = all."""
 
     number: int
     at: int
     stop: Stop
     reason: str
     who: str = ""
+    con_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,20 @@ class Ledger:
     def reducing(self) -> Halt | None:
         """The same for the order to reduce only."""
         return self._stopped(Stop.REDUCE)
+
+    def by_instrument(self, stop: Stop) -> dict[int, str]:
+        """Return the instruments of which a stop of this kind was not ended since, with its reason; 0 = all."""
+        found: dict[int, str] = {}
+        for halt in self.halts:
+            if halt.stop is not stop:
+                continue
+            if not halt.who:
+                found.setdefault(halt.con_id, halt.reason)
+            elif halt.con_id == 0:
+                found.clear()
+            else:
+                found.pop(halt.con_id, None)
+        return found
 
     def _stopped(self, stop: Stop) -> Halt | None:
         first: Halt | None = None

@@ -78,10 +78,8 @@ def _notice(order: Order, what: Noticed, text: str) -> Notice:
     return Notice(what, text, order.ref, order.intent.ticket.con_id)
 
 
-def _contradiction(
-    order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy
-) -> Iterator[Item]:
-    """Judge an order that is over by the broker's word and works all the same (row O6): nobody counts on it any more."""
+def _contradiction(order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy) -> Iterator[Item]:
+    """Judge an order that is over by the broker's word and works all the same (row O6); nobody counts on it."""
     text = f"order {order.ref} was told {order.standing.state}, and two snapshots show it {echo.status}"
     yield _notice(order, Noticed.ODD, text)
     asked = order.trail.cancelled
@@ -96,10 +94,14 @@ def _contradiction(
 def _alone_protects(order: Order, books: Books) -> bool:
     """Return whether it is the only order that protects what is held: then it stays, as in any halt."""
     con_id = order.intent.ticket.con_id
-    if order.purpose is not Purpose.PROTECTION or not closes(order.standing.remaining, books.position(con_id)):
+    if order.purpose is not Purpose.PROTECTION or not closes(
+        order.standing.remaining, books.position(con_id)
+    ):
         return False
     return not any(
-        other.purpose is Purpose.PROTECTION and other.intent.ticket.con_id == con_id and not other.standing.is_final
+        other.purpose is Purpose.PROTECTION
+        and other.intent.ticket.con_id == con_id
+        and not other.standing.is_final
         for other in books.orders
     )
 
@@ -262,4 +264,6 @@ def needed(order: Order, books: Books) -> bool:
     ticket = order.intent.ticket
     if order.trail.cancelled is not None or order.purpose is Purpose.ENTRY:
         return False
+    if books.flattening & {0, ticket.con_id} and order.purpose is not Purpose.FLATTEN:
+        return False  # an order that closes it all takes its place
     return closes(ticket.quantity, books.position(ticket.con_id))

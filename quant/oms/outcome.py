@@ -116,6 +116,7 @@ class Books:
 
     instruments: of the deployment. queued: refs that this process has not sent yet. halted_for: reasons of all halts
     so far. agreed_at: when the first two snapshots ever agreed, None = never. starting: none agreed in this run.
+    flattening: instruments that are to be closed, 0 = all.
     """
 
     deployment: str
@@ -128,6 +129,7 @@ class Books:
     halted_for: frozenset[str] = frozenset()
     agreed_at: int | None = None
     starting: bool = False
+    flattening: frozenset[int] = frozenset()
 
     @property
     def con_ids(self) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from quant.oms.setup import Change, Setup
 from quant.oms.standings import Standings
 from quant.oms.state import OrderStanding
 
+FLAT = "all is closed"  # who ends the intent to close, where it is done
 AGREED = "agreed"  # how the record of a snapshot begins with which the books agreed
 
 
@@ -36,7 +37,9 @@ class Record:
         self._holdings = list(ledger.holdings)
         self.halted = "" if ledger.halted is None else ledger.halted.reason
         self.reducing = "" if ledger.reducing is None else ledger.reducing.reason
-        self.halted_for = {halt.reason for halt in ledger.halts if not halt.who}
+        self.halted_for = {h.reason for h in ledger.halts if not h.who and h.stop in (Stop.HALT, Stop.REDUCE)}
+        self.halted_instruments = ledger.by_instrument(Stop.INSTRUMENT)
+        self.flattening = ledger.by_instrument(Stop.FLATTEN)
         self.agreed_at = next((s.answered_at for s in ledger.snapshots if s.found.startswith(AGREED)), None)
         self.changes: list[Change] = []  # until the desk takes them
         self._told = {standing.ref: standing for standing in self.standings}  # as last told
@@ -99,6 +102,7 @@ class Record:
             deployment=self._journal.deployment, account=self._journal.account, client_id=self._setup.client_id,
             instruments=self._setup.instruments, orders=orders, holdings=tuple(self._holdings), queued=queued,
             halted_for=frozenset(self.halted_for), agreed_at=self.agreed_at, starting=starting,
+            flattening=frozenset(self.flattening),
         )  # fmt: skip
 
     # ---------------------------------------------------------------- writing
@@ -162,6 +166,23 @@ class Record:
         for stop in Stop:
             self._journal.clear_halt(who, reason, now, stop)
         self.halted = self.reducing = ""
+        self.halted_instruments.clear()
+        self.flattening.clear()
+
+    def halt_instrument(self, con_id: int, reason: str, now: int) -> None:
+        """Write down that nothing new is begun in an instrument; it outlasts this process."""
+        self._journal.halt(reason, now, Stop.INSTRUMENT, con_id=con_id)
+        self.halted_instruments[con_id] = reason
+
+    def flatten(self, con_id: int, reason: str, now: int) -> None:
+        """Write down that an instrument, or all of them (0), is to be closed; it outlasts this process."""
+        if con_id not in self.flattening:
+            self._journal.halt(reason, now, Stop.FLATTEN, con_id=con_id)
+            self.flattening[con_id] = reason
+
+    def flat(self, con_id: int, now: int) -> None:
+        """Write down that what was to be closed is."""
+        self._journal.clear_halt(FLAT, self.flattening.pop(con_id), now, Stop.FLATTEN, con_id=con_id)
 
     def _changed(self, after: OrderStanding, now: int) -> None:
         before = self._told[after.ref]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quant.core.orders import Snapshot
 from quant.oms.failpoints import reach
 from quant.oms.floor import Floor
-from quant.oms.gate import Turn, recovers
+from quant.oms.gate import Turn, passes, recovers
 from quant.oms.limits import SECOND
 from quant.oms.outcome import (
     Action,
@@ -100,6 +100,9 @@ class Recovery:
         for notice in outcome.notices:
             floor.alarm(notice.text, now, ref=notice.ref, con_id=notice.con_id)
         for action in outcome.actions:
+            if isinstance(action, Flatten):  # before it counts as ours, or a kill between would leave it so
+                floor.record.flatten(action.con_id, action.why, now)
+        for action in outcome.actions:
             self._do(action, now)
         floor.settle_news(now)
 
@@ -109,7 +112,7 @@ class Recovery:
             case Conclude(ref, what, why):
                 floor.record.mark(ref, what, now, why)
             case Resend(ref, why):
-                if floor.link and recovers(floor.gate):
+                if floor.link and (recovers(floor.gate) or passes(floor.gate, floor.record.purpose(ref))):
                     floor.send(ref, now, "", again=True)
             case Repair(ref, why):
                 if floor.link and recovers(floor.gate):

@@ -1,15 +1,19 @@
-"""Why live did otherwise than its backtest: the nearest cause that the run's own records show. Pure."""
+"""Why live did otherwise than its backtest: the nearest cause that the run's own records show. Pure.
+
+RULES is the table of causes: asked in its order, the first that has words for a difference names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from quant.core.barsize import MINUTE, SECOND
-from quant.promotion.facts import OrderFact
+from quant.promotion.facts import FillFact, OrderFact
 
 UNEXPLAINED: Final = "unexplained"
 _CASH: Final = "the backtest's account has too little cash for it; the live account is larger, and pays"
@@ -43,6 +47,10 @@ class Evidence:
     bars that came otherwise or never. slow: fills that were told late. told: what the live path said of its link and
     its data, (UTC ns, words), in order. whole_from: END of the first step at which every feed has a bar. mixed: feeds
     of bars of different lengths.
+    market: prices and commissions are a market's, not those of the stored bars and the table. data: (feed, END) of
+    decisions that follow from bars which live had otherwise. carried: refs of live orders of an earlier day.
+    restarts: begin of each process after the first, UTC ns. delayed: (feed, END) of bars that came as delayed data.
+    ticks: price step of each feed, 0 = unknown.
     """
 
     symbols: Sequence[str]
@@ -52,6 +60,12 @@ class Evidence:
     told: Sequence[tuple[int, str]] = ()
     whole_from: int = 0
     mixed: bool = False
+    market: bool = False
+    data: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    carried: frozenset[str] = frozenset()
+    restarts: Sequence[int] = ()
+    delayed: frozenset[tuple[int, int]] = frozenset()
+    ticks: Sequence[float] = ()
 
     def last_told(self, at: int) -> str:
         """Return what was told last, not long before `at`; "" for nothing."""
@@ -67,62 +81,243 @@ class Evidence:
         return f"the fill of {found.words} was told {(found.told - found.at) / SECOND:.0f} s late"
 
 
-def cause(
-    one: OrderFact | None, two: OrderFact | None, what: str, evidence: Evidence, parted: int | None
-) -> str:
-    """Return why an order of the backtest (`one`) and of live (`two`) differ in `what`; UNEXPLAINED where nobody knows.
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A difference: an order of the backtest (`one`) and of live (`two`), never both None, that differ in `what`.
 
-    parted: since when the two have been apart, UTC ns.
+    parted: since when the two have been apart; richer: since when their accounts have, where only that; UTC ns.
     """
-    found = _of_the_order(one, two, what, evidence)
-    if found:
+
+    one: OrderFact | None
+    two: OrderFact | None
+    what: str
+    evidence: Evidence
+    parted: int | None = None
+    richer: int | None = None
+
+    @property
+    def order(self) -> OrderFact:
+        """The one that there is."""
+        found = self.one if self.one is not None else self.two
+        assert found is not None  # noqa: S101  # for mypy
         return found
-    order = one if one is not None else two
-    assert order is not None  # noqa: S101  # for mypy: never both None
-    slow = evidence.slow_at(order.decided)
-    if slow:
-        return slow
-    if parted is not None:
-        return f"follows from what was different at {moment(parted)}"
-    if what == "commission":
-        return "TWS told another commission, or none" if evidence.told else UNEXPLAINED
-    if what == "order" and evidence.mixed:
-        return _MIXED
-    filled = [] if two is None else [fill.time for fill in two.fills]
-    until = max([order.decided, *filled])
-    return evidence.last_told(until) or UNEXPLAINED
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Feed and END of the bar that was decided on."""
+        return self.order.feed, self.order.decided
+
+    @property
+    def fills(self) -> tuple[Sequence[FillFact], Sequence[FillFact]]:
+        """The fills of both."""
+        return (
+            () if self.one is None else self.one.fills,
+            () if self.two is None else self.two.fills,
+        )
 
 
-def _of_the_order(one: OrderFact | None, two: OrderFact | None, what: str, evidence: Evidence) -> str:
-    """Return a cause that lies in the order or its bar, "" for none."""
-    if one is not None and one.status == "rejected" and (two is None or two.status != "rejected"):
-        return _CASH
-    if two is None:
-        return "" if one is None else _not_made(one, evidence)
-    if two.status in ("not sent", "rejected", "unknown"):
+def explain(case: Case) -> tuple[str, str]:
+    """Return the rule that has a cause and its words; ("", UNEXPLAINED) where nobody knows."""
+    for name, rule in RULES.items():
+        words = rule(case)
+        if words:
+            return name, words
+    return "", UNEXPLAINED
+
+
+# ---------------------------------------------------------------- the order and its bar
+def _cash(case: Case) -> str:
+    one, two = case.one, case.two
+    short = one is not None and one.status == "rejected" and (two is None or two.status != "rejected")
+    return _CASH if short else ""
+
+
+def _carried(case: Case) -> str:
+    two = case.two
+    if two is not None and case.one is None and two.ref in case.evidence.carried:
+        return f"decided on an earlier day, at {moment(two.decided)}"
+    return ""
+
+
+def _data(case: Case) -> str:
+    return case.evidence.data.get(case.at, "") if case.what in ("order", "end") else ""
+
+
+def _bar(case: Case) -> str:
+    """A bar that came otherwise, or never."""
+    words = case.evidence.missing.get(case.at, "")
+    sized = case.one is not None and case.two is not None and case.what == "order" and case.evidence.market
+    return words if case.two is None or sized else ""
+
+
+def _began(case: Case) -> str:
+    early = case.two is None and case.order.decided < case.evidence.whole_from
+    return "live begins to trade once every feed has a bar" if early else ""
+
+
+def _delayed(case: Case) -> str:
+    came = case.two is None and case.at in case.evidence.delayed
+    return "IB sent delayed data, and nothing trades on those" if came else ""
+
+
+def _restart(case: Case) -> str:
+    if case.two is not None or case.at not in case.evidence.late:
+        return ""
+    end = case.order.decided
+    began = next((at for at in case.evidence.restarts if end <= at), None)
+    # The bar came to a process that began after its END.
+    known = began is not None and not any(end < at < began for at, _ in case.evidence.told)
+    return f"nothing ran at its bar's END; the runner began anew at {moment(began or 0)}" if known else ""
+
+
+def _late(case: Case) -> str:
+    if case.two is not None or case.at not in case.evidence.late:
+        return ""
+    why = case.evidence.last_told(case.order.decided + MINUTE)
+    return f"its bar could not be traded in time{': ' * bool(why)}{why}"
+
+
+def _ended_as(*states: str) -> Callable[[Case], str]:
+    """Return the rule of orders that ended so; it gives the reason that was told."""
+
+    def rule(case: Case) -> str:
+        two = case.two
+        if two is None or two.status not in states:
+            return ""
         return f"{two.status}: {two.why or 'TWS gave no reason'}"
-    if two.status == "partly filled":
-        return "TWS filled a part of it, and the rest was cancelled"
-    if one is not None and one.status != two.status and two.why and not two.why.startswith("Order Canceled"):
-        return two.why
-    if what == "fill" and any(fill.corrected for fill in two.fills):
-        return "TWS corrected the fill"
-    if one is None and two.reason == "close":
-        before = [end for feed, end in evidence.late if feed == two.feed and end < two.decided]
-        return f"closes what was not wanted any more since {moment(max(before))}" if before else ""
-    if two.sent >= two.decided + SECOND and what in ("fill", "end"):
-        why = evidence.last_told(two.sent)
-        return f"sent {(two.sent - two.decided) / SECOND:.0f} s after its bar's END{': ' * bool(why)}{why}"
-    return ""
+
+    return rule
 
 
-def _not_made(one: OrderFact, evidence: Evidence) -> str:
-    at = one.feed, one.decided
-    if at in evidence.missing:
-        return evidence.missing[at]
-    if one.decided < evidence.whole_from:
-        return "live begins to trade once every feed has a bar"
-    if at in evidence.late:
-        why = evidence.last_told(one.decided + MINUTE)
-        return f"its bar could not be traded in time{': ' * bool(why)}{why}"
-    return ""
+def _part(case: Case) -> str:
+    partly = case.two is not None and case.two.status == "partly filled"
+    return "TWS filled a part of it, and the rest was cancelled" if partly else ""
+
+
+def _other_end(case: Case) -> str:
+    one, two = case.one, case.two
+    if one is None or two is None or one.status == two.status or not two.why:
+        return ""
+    return "" if two.why.startswith("Order Canceled") else two.why
+
+
+def _corrected(case: Case) -> str:
+    came = case.what == "fill" and any(fill.corrected for fill in case.fills[1])
+    return "TWS corrected the fill" if came else ""
+
+
+def _unwanted(case: Case) -> str:
+    two = case.two
+    if case.one is not None or two is None or two.reason != "close":
+        return ""
+    before = [end for feed, end in case.evidence.late if feed == two.feed and end < two.decided]
+    return f"closes what was not wanted any more since {moment(max(before))}" if before else ""
+
+
+def _sent_late(case: Case) -> str:
+    two = case.two
+    if two is None or two.sent < two.decided + SECOND or case.what not in ("fill", "end"):
+        return ""
+    if two.reason == "close" and case.one is None:
+        return ""
+    why = case.evidence.last_told(two.sent)
+    return f"sent {(two.sent - two.decided) / SECOND:.0f} s after its bar's END{': ' * bool(why)}{why}"
+
+
+# ---------------------------------------------------------------- a market
+def _later(case: Case) -> str:
+    old, new = case.fills
+    if not (case.evidence.market and case.what == "fill" and old and new) or new[-1].bar == old[-1].bar:
+        return ""
+    return f"filled at {moment(new[-1].time)}, {new[-1].bar - old[-1].bar:+d} bars from the model's"
+
+
+def _slipped(case: Case) -> str:
+    old, new = case.fills
+    if not (case.evidence.market and case.what == "fill" and old and new) or new[-1].bar != old[-1].bar:
+        return ""
+    bought, sold = (math.fsum(f.quantity for f in fills) for fills in (old, new))
+    prices = [math.fsum(f.price * f.quantity for f in fills) for fills in (old, new)]
+    if bought != sold or not bought:
+        return ""
+    worse = (prices[1] - prices[0]) / abs(prices[0]) * 1e4
+    return f"slippage: {worse:+.2f} bps of its price; the market is not the bar's open"
+
+
+def _billed(case: Case) -> str:
+    if not (case.evidence.market and case.what == "commission"):
+        return ""
+    if any(math.isnan(fill.commission) for fill in case.fills[1]):
+        return "TWS has not told its commission yet"
+    return "TWS billed another commission than the deployment's table of costs has"
+
+
+def _step(case: Case) -> str:
+    one, two, ticks = case.one, case.two, case.evidence.ticks
+    if not (case.evidence.market and case.what == "order" and one is not None and two is not None):
+        return ""
+    tick = ticks[one.feed] if ticks else 0.0
+    if (one.kind, one.quantity) != (two.kind, two.quantity) or not abs(one.price - two.price) <= 1.001 * tick:
+        return ""
+    return f"the price at TWS stands on another step of {tick:g}"
+
+
+# ---------------------------------------------------------------- what came before
+def _slow(case: Case) -> str:
+    return case.evidence.slow_at(case.order.decided)
+
+
+def _follows(case: Case) -> str:
+    return "" if case.parted is None else f"follows from what was different at {moment(case.parted)}"
+
+
+def _sized(case: Case) -> str:
+    one, two = case.one, case.two
+    if case.richer is None or one is None or two is None or one.quantity * two.quantity <= 0.0:
+        return ""
+    words = f"sizes follow from the account's value, which has been different since {moment(case.richer)}"
+    return words if one.quantity != two.quantity else ""
+
+
+def _untold(case: Case) -> str:
+    told = case.what == "commission" and bool(case.evidence.told)
+    return "TWS told another commission, or none" if told else ""
+
+
+def _mixed(case: Case) -> str:
+    return _MIXED if case.what == "order" and case.evidence.mixed else ""
+
+
+def _told(case: Case) -> str:
+    filled = [fill.time for fill in case.fills[1]]
+    return "" if case.what == "commission" else case.evidence.last_told(max([case.order.decided, *filled]))
+
+
+RULES: Final[dict[str, Callable[[Case], str]]] = {
+    "cash": _cash,
+    "carried": _carried,
+    "data": _data,
+    "bar": _bar,
+    "began": _began,
+    "delayed": _delayed,
+    "restart": _restart,
+    "late": _late,
+    "not sent": _ended_as("not sent"),
+    "rejected": _ended_as("rejected"),
+    "unknown": _ended_as("unknown"),
+    "part": _part,
+    "other end": _other_end,
+    "corrected": _corrected,
+    "unwanted": _unwanted,
+    "sent late": _sent_late,
+    "later": _later,
+    "slippage": _slipped,
+    "commission": _billed,
+    "price step": _step,
+    "told late": _slow,
+    "follows": _follows,
+    "sized": _sized,
+    "untold": _untold,
+    "mixed": _mixed,
+    "told": _told,
+}

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from quant.core.bars import COLUMNS, Bars
-from quant.promotion.causes import UNEXPLAINED, Evidence, cause, moment
+from quant.promotion.causes import UNEXPLAINED, Case, Evidence, explain, moment
 from quant.promotion.facts import FillFact, OrderFact
 
 CENT: Final = 0.005  # money nearer than this is the same to the cent
@@ -39,21 +39,83 @@ class Difference:
         return f"{moment(self.at)} {self.symbol} {self.what}: {both}; {self.cause}"
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An order of the backtest (`one`) and its other half live (`two`), and in what they differ.
+
+    found: what, in words of each, the rule of causes.RULES that names the cause, the cause.
+    """
+
+    one: OrderFact | None
+    two: OrderFact | None
+    found: tuple[tuple[str, str, str, str, str], ...] = ()
+
+    @property
+    def order(self) -> OrderFact:
+        """The one that there is."""
+        order = self.one if self.one is not None else self.two
+        assert order is not None  # noqa: S101  # for mypy: a pair is never of nothing
+        return order
+
+
+def compared(wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Evidence) -> list[Pair]:
+    """Return the orders of a live run (`got`) beside those of its backtest, by time, each difference with its cause."""
+    result = []
+    apart = _Apart(evidence.market)
+    for one, two in _pairs(wanted, got):
+        found = []
+        for what, backtest, live in _parts(one, two):
+            case = Case(one, two, what, evidence, apart.since, apart.richer)
+            found.append((what, backtest, live, *explain(case)))
+        result.append(Pair(one, two, tuple(found)))
+        apart.take(result[-1])
+    return result
+
+
+class _Apart:
+    """Since when live and backtest have been apart. In a market fills differ in price for ever: positions tell.
+
+    since: None while they are not; richer: the same of the money alone; both UTC ns.
+    """
+
+    def __init__(self, market: bool) -> None:
+        self._market = market
+        self.since: int | None = None
+        self.richer: int | None = None
+        self._apart: dict[int, float] = defaultdict(float)  # by feed, live's position less the backtest's
+
+    def take(self, pair: Pair) -> None:
+        """Count a pair."""
+        at = pair.order.decided
+        if not pair.found:
+            return
+        if not self._market:
+            self.since = at if self.since is None else self.since
+            return
+        self.richer = at if self.richer is None else self.richer
+        for order, sign in ((pair.one, -1.0), (pair.two, 1.0)):
+            if order is not None:
+                self._apart[order.feed] += sign * math.fsum(f.quantity for f in order.fills)
+        if not any(self._apart.values()):
+            self.since = None
+        elif self.since is None:
+            self.since = at
+
+
 def differences(
     wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Evidence
 ) -> list[Difference]:
     """Return where the orders of a live run (`got`) and of its backtest differ, by time."""
-    found = []
-    parted: int | None = None  # since when the two have been apart
-    for one, two in _pairs(wanted, got):
-        order = one if one is not None else two
-        assert order is not None  # noqa: S101  # for mypy: a pair is never of nothing
-        for what, backtest, live in _parts(one, two):
-            why = cause(one, two, what, evidence, parted)
-            found.append(Difference(order.decided, evidence.symbols[order.feed], what, backtest, live, why))
-        if found and parted is None:
-            parted = order.decided
-    return found
+    return differences_of(compared(wanted, got, evidence), evidence)
+
+
+def differences_of(pairs: Sequence[Pair], evidence: Evidence) -> list[Difference]:
+    """Return the differences of pairs."""
+    return [
+        Difference(pair.order.decided, evidence.symbols[pair.order.feed], what, backtest, live, why)
+        for pair in pairs
+        for what, backtest, live, _, why in pair.found
+    ]
 
 
 def _pairs(
@@ -73,10 +135,10 @@ def _pairs(
 def _parts(one: OrderFact | None, two: OrderFact | None) -> Iterator[tuple[str, str, str]]:
     """Yield in what two orders differ, in words."""
     if one is None or two is None:
-        yield "order", _words(one), _words(two)
+        yield "order", order_words(one), order_words(two)
         return
     if (one.kind, one.quantity) != (two.kind, two.quantity) or not _same(one.price, two.price):
-        yield "order", _words(one), _words(two)
+        yield "order", order_words(one), order_words(two)
     if one.status != two.status:
         yield "end", one.status, two.status
     old, new = _whole(one.fills), _whole(two.fills)
@@ -100,7 +162,8 @@ def _same(a: float, b: float, within: float = 0.0) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) < within
 
 
-def _words(order: OrderFact | None) -> str:
+def order_words(order: OrderFact | None) -> str:
+    """Return an order in words, "" for none."""
     if order is None:
         return ""
     price = "" if math.isnan(order.price) else f" at {order.price!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -12,9 +13,9 @@ from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.orders import Kind
 from quant.live.tickets import read_notes
-from quant.oms.desk import OrderDesk
 from quant.oms.fills import Fill
 from quant.oms.ledger import Intent
+from quant.oms.reason import Reason
 from quant.oms.state import Oddity, OrderStanding, OrderState
 
 _KINDS = {Kind.MARKET: "market", Kind.STOP: "stop", Kind.LIMIT: "limit"}
@@ -22,6 +23,20 @@ _STATES = {
     OrderState.FILLED: "filled", OrderState.CANCELLED: "cancelled", OrderState.REJECTED: "rejected",
     OrderState.NOT_SENT: "not sent", OrderState.UNKNOWN: "unknown",
 }  # fmt: skip
+
+
+class Books(Protocol):
+    """Where orders of a live run stand: its desk, or its journal read afterwards."""
+
+    @property
+    def orders(self) -> Sequence[OrderStanding]:
+        """How every order stands, oldest first."""
+
+    def intent(self, ref: str) -> Intent:
+        """Return what was decided."""
+
+    def reason(self, ref: str) -> Reason:
+        """Return why it was decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +93,14 @@ def of_backtest(record: Record) -> list[OrderFact]:
     return list(found.values())
 
 
-def of_live(desk: OrderDesk, feeds: Sequence[Bars]) -> list[OrderFact]:
+def of_live(desk: Books, feeds: Sequence[Bars]) -> list[OrderFact]:
     """Return the orders of a live run, in the order in which they were decided. feeds: the stored bars."""
     numbers = {bars.instrument.con_id: n for n, bars in enumerate(feeds)}
     return [_order(desk, standing, feeds, numbers) for standing in desk.orders]
 
 
 def _order(
-    desk: OrderDesk, standing: OrderStanding, feeds: Sequence[Bars], numbers: dict[int | None, int]
+    desk: Books, standing: OrderStanding, feeds: Sequence[Bars], numbers: dict[int | None, int]
 ) -> OrderFact:
     intent, reason = desk.intent(standing.ref), desk.reason(standing.ref)
     ticket = intent.ticket
@@ -115,7 +130,7 @@ def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[Fill
             fee = math.nan if fill.commission is None else fill.commission
             corrected = Oddity.CORRECTED in standing.oddities
             yield FillFact(
-                _bar(intent, fill, bars),
+                fill_row(intent, fill, bars),
                 float(fill.quantity),
                 fill.price,
                 fee,
@@ -125,7 +140,7 @@ def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[Fill
             )
 
 
-def _bar(intent: Intent, fill: Fill, bars: Bars) -> int:
+def fill_row(intent: Intent, fill: Fill, bars: Bars) -> int:
     """Return the bar that filled an order: what rests is filled at a bar's END, a market order at a bar's beginning."""
     row = int(np.searchsorted(bars.end, fill.time, side="right"))
     rested = intent.ticket.kind is not Kind.MARKET and fill.time >= intent.at + 10**9

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,6 +103,9 @@ class Replay(Store):
         self._idle = 0 if news else self._idle + 1
         return news
 
+    def _measure(self) -> None:
+        """Ask for no time: both ends have the lockstep's, and an answer would take a pass of its own."""
+
     def put_notification(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """Keep what was said."""
         words = [str(getattr(a, "text", a)) for a in args if str(a)]
@@ -187,8 +192,10 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
             create=True,
         ) as journal:
             journal.begin_run({}, lockstep.moment, client_id=CLIENT)
-            store.tape = Tape(folder, stage.begin, lambda: lockstep.moment)
-            return _run(lockstep, store, stage, job, limits, journal, check_s)
+            with closing(Tape(folder, stage.begin, lambda: lockstep.moment)) as store.tape:
+                traded = _run(lockstep, store, stage, job, limits, journal, check_s)
+            store.tape = None
+            return traded
 
 
 def _run(
@@ -204,7 +211,7 @@ def _run(
     setup = Setup(CLIENT, ids, job.cash, WIDE, check_s=check_s)
     desk = store.desk = JudgedDesk(journal, store.orders, setup, lockstep.moment, limits=limits)
     broker = LiveBroker(desk, journal, store.orders, capital=job.cash, now=lambda: lockstep.moment)
-    broker.addcommissioninfo(commission(job.costs, None, _ignore))
+    broker.charge(partial(commission, job.costs, None, _ignore), store.feeds)
     broker.observe(Surroundings(clock_offset_s=0.0))
     store.attach(broker)
     traded = Traded(desk, journal, tuple(feed.found for feed in store.feeds), tuple(store.feeds))

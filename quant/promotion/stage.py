@@ -90,7 +90,7 @@ class _Quick(History):
             row = int(np.searchsorted(bars.end, end))
             if row == len(bars) or bars.times.begin[row] > end - FIVE:
                 return super().live_bar(listing, what, end)
-            ticks = self._trades.ticks(listing, int(bars.times.begin[row]), int(bars.end[row]))
+            ticks = self._trades.path(listing, bars, row)
             made = self._made[listing.con_id] = {one.start + FIVE: one for one in _pieces(ticks)}
         return made.get(end)
 

@@ -33,7 +33,7 @@ from quant.core import clock
 from quant.core.bars import Bars
 from quant.core.finding import Finding
 from quant.core.sessions import Floats
-from quant.errors import ParameterError, ParityError, QuantError
+from quant.errors import ParameterError, ParityError, QuantError, WriteFailed
 from quant.indicators.shared import sharing
 from quant.kernel.run import Scratch, row
 from quant.metrics import NAMES
@@ -46,6 +46,7 @@ from quant.research.result import LOW_IS_GOOD
 from quant.research.sweep import ENGINES, Combos, Plan, plan_sweep, record_trials, trials_of
 from quant.research.task import Row, Task, memo_of
 from quant.research.verify import SHARPE
+from quant.research.walk_forward_kept import keep
 from quant.research.walk_forward_report import COUNTS, DATES, GROWING, WalkForward
 from quant.research.windows import Length, Span, Window, cut_windows, length_text, sessions_of, span
 from quant.store.folder import data_folder
@@ -115,7 +116,12 @@ def walk_forward(
     choices, notes = _search(plan, [s for s, _ in spans], metric, workers, client, progress)
     notes += _count_trials(plan, spans[-1][0], choices, started)
     notes = [*noticed.before(replace(plan.task.job, plans=None), None), *plan.findings, *notes]
-    return _walk(plan, windows, spans, choices, how, notes)
+    found = _walk(plan, windows, spans, choices, how, notes)
+    try:
+        keep(found, started)
+    except WriteFailed as e:
+        found.findings.append(Finding("outcome-not-kept", f"a promotion will not find it: {e}"))
+    return found
 
 
 def _check(bars: Any, metric: str, engine: str, workers: int | None) -> None:

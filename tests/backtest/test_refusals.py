@@ -173,9 +173,8 @@ def test_a_table_for_stocks_is_for_stocks(daily: q.Bars) -> None:
 
 
 @pytest.mark.parametrize("costs", ["ib-fixed", "none", "percent:0.1"])
-@pytest.mark.parametrize("unit", [{"multiplier": 50.0}, {"price_magnifier": 100}])
-def test_units_other_than_one_need_an_own_scheme(unit: Any, costs: str, daily: q.Bars) -> None:
-    refused("multiplier.*CommissionInfo", Long, of(daily, **unit), costs=costs)
+def test_a_multiplier_other_than_one_needs_an_own_scheme(costs: str, daily: q.Bars) -> None:
+    refused("AAA has multiplier 50; .*CommissionInfo", Long, of(daily, multiplier=50.0), costs=costs)
 
 
 @pytest.mark.parametrize("sizing", [None, "percent:50", "cash:1000", "risk:1"])

@@ -89,6 +89,18 @@ def test_buying_and_selling_cost_the_same_and_never_less_than_nothing(
     assert c.commission(quantity, price) == c.commission(-quantity, price) >= 0.0
 
 
+@given(quantity=sizes, price=prices, market=st.sampled_from(["DE", "GB", "HK"]))
+def test_percent_per_order_equals_the_rule_written_out(quantity: int, price: float, market: str) -> None:
+    # As IB's pages put it: a percentage of the trade value, at least and at most so much an order.
+    c = costs("ib-tiered", market)
+    fee = abs(quantity) * 0.0005 * price
+    if fee < c.minimum:
+        fee = c.minimum
+    if fee > c.maximum:
+        fee = c.maximum
+    assert c.commission(quantity, price) == (fee if quantity else 0.0)
+
+
 def test_none_costs_nothing() -> None:
     assert costs("none").commission(1_000_000, 100.0) == 0.0
 
@@ -119,10 +131,15 @@ def test_the_row_in_force_on_the_day_is_taken(monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_row_is_whole() -> None:
     rows = tomllib.loads(files("quant.core").joinpath(module.TABLE).read_text(encoding="utf-8"))["row"]
-    keys = {"plan", "market", "currency", "valid_from", "retrieved", "source", "minimum", "cap", "tiers"}
+    keys = {"plan", "market", "currency", "valid_from", "retrieved", "source", "tiers"}
+    may = {"minimum", "maximum", "cap", "second_hand", "left_out"}
     for row in rows:
-        assert set(row) == keys
-        assert all(isinstance(row[key], float) for key in ("minimum", "cap"))
+        assert keys <= set(row) <= keys | may
+        by = "per_share" if row["market"] == "US" else "rate"
+        assert ("cap" in row) == (by == "per_share")
+        assert all(isinstance(row[key], float) for key in ("minimum", "maximum", "cap") if key in row)
+        assert all(isinstance(t[by], float) and set(t) <= {by, "up_to", "minimum"} for t in row["tiers"])
+        assert all(("minimum" in t) != ("minimum" in row) for t in row["tiers"])
         ends = [tier.get("up_to", math.inf) for tier in row["tiers"]]
         assert ends == sorted(set(ends))
         assert ends[-1] == math.inf
@@ -142,10 +159,23 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
         costs(name)
 
 
-@pytest.mark.parametrize("market", ["GB", "us", ""])
+@pytest.mark.parametrize("market", ["CHF", "us", ""])
 def test_an_unknown_market_is_refused_with_the_known_ones(market: str) -> None:
-    with pytest.raises(ParameterError, match="known are US"):
+    with pytest.raises(ParameterError, match=r'known are DE, GB, HK, US\. Give "percent:x" instead'):
         costs("ib-fixed", market=market)
+
+
+def test_a_market_without_one_plan_is_told_the_other() -> None:
+    with pytest.raises(ParameterError, match='Give "ib-tiered", which has one, or "percent:x"'):
+        costs("ib-fixed", market="JP")
+
+
+def test_a_table_in_another_currency_is_refused() -> None:
+    with pytest.raises(
+        ParameterError, match=r"currency = 'USD': the table of ib-fixed for GB is in GBP.*percent:x"
+    ):
+        costs("ib-fixed", market="GB", currency="USD")
+    assert costs("percent:0.1", market="GB", currency="USD").rate == 0.001
 
 
 @pytest.mark.parametrize("text", ["", "x", "5%", "-0.1", "nan", "inf", "0.05:1"])

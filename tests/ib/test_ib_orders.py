@@ -69,8 +69,26 @@ def test_a_ticket_as_it_will_stand_at_ib() -> None:
     trail = replace(BUY, kind=Kind.TRAIL, limit=None, stop=447.50001, trail=2.4999999, quantity=D(-100))
     assert quantised(trail, ib.spy()) == replace(trail, stop=447.5, trail=2.5)
     cheap = replace(BUY, limit=0.51237)
-    assert quantised(cheap, ib.spy()).limit == 0.5124  # below a dollar the step is finer
+    assert quantised(cheap, ib.spy()).limit == 0.5123  # below a dollar the step is finer
     assert quantised(BUY, ib.spy()) == BUY
+
+
+@pytest.mark.parametrize(
+    ("quantity", "kind", "price", "expected"),
+    [
+        (100, Kind.LIMIT, 450.258, 450.25),  # a buyer never pays more than asked
+        (-100, Kind.LIMIT, 450.252, 450.26),  # a seller never gets less
+        (100, Kind.STOP, 450.251, 450.26),  # a stop is touched no earlier
+        (-100, Kind.STOP, 450.259, 450.25),
+        (100, Kind.LIMIT, 100.10000000000001, 100.1),  # what is on a step but for the last bits stays there
+        (-100, Kind.STOP, 100.09999999999999, 100.1),
+    ],
+)
+def test_prices_go_to_the_step_that_waits(quantity: int, kind: Kind, price: float, expected: float) -> None:
+    """DESIGN and live-faults 1.3: towards passive, as the risk gate rounds."""
+    asked = replace(BUY, quantity=D(quantity), kind=kind, limit=None)
+    name = "limit" if kind is Kind.LIMIT else "stop"
+    assert getattr(quantised(replace(asked, **{name: price}), ib.spy()), name) == expected
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -337,7 +355,7 @@ def trade(version: int) -> tuple[list[Any], Any]:
         until(orders, lambda: not orders.snapshot_under_way)
         early = orders.snapshot()
         assert early is not None
-        assert [(e.ref, e.quantity, e.limit) for e in early.echoes] == [("q1:sim:2", D(-5), 9_999.99)]
+        assert [(e.ref, e.quantity, e.limit) for e in early.echoes] == [("q1:sim:2", D(-5), 10_000.0)]
         orders.cancel(first + 1)
         until(orders, came(Status, word="Cancelled"))
         until(orders, came(Told))

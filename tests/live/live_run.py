@@ -95,7 +95,7 @@ def play(
     command: in its place, after which it runs until the picture is as `then` wants it.
     """
     told: list[str] = []
-    folder, began = live_folder(data, job.deployment.name), monotonic()
+    folder, began = live_folder(data, job.folder_name), monotonic()
     steps = [(until, command)] + ([] if then is None else [(then, "stop")])
 
     def show(picture: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def play(
             )
 
     last = control.last_address(folder)
-    client = 7 + len(job.deployment.name) if last is None else last.client_id
+    client = 7 + len(job.folder_name) if last is None else last.client_id
     ended = run(job, Address("127.0.0.1", port, client), data, tell=told.append, show=show)
     return ended, told
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +34,6 @@ from quant.core.barsize import SECOND
 from quant.errors import CannotConnect, ConfigError, InstrumentBusy, JournalBusy, SafetyStop
 from quant.live import control
 from quant.live.deployment import GateResult, live_folder
-from quant.oms.outcome import Policy
 
 KILLED = """
 import os, sys
@@ -51,25 +48,6 @@ failpoints.hook = hook
 from quant.app.cli import main
 main()
 """
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The data folder of a project; no strategy module of one test is left for another."""
-    path, before = (
-        list(sys.path),
-        {n: m for n, m in sys.modules.items() if n.partition(".")[0] == "strategies"},
-    )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("quant.oms.locks.lock_folder", lambda: tmp_path / "locks")
-    monkeypatch.setattr("quant.live.keeper.EACH_S", 0.1)
-    monkeypatch.setattr("quant.live.job.Policy", partial(Policy, gap_s=0.2))
-    (tmp_path / "quant.toml").write_text("")
-    yield tmp_path / "data"
-    sys.path[:] = path
-    for name in [n for n in sys.modules if n.partition(".")[0] == "strategies"]:
-        del sys.modules[name]
-    sys.modules.update(before)
 
 
 def test_it_trades_and_its_books_are_those_of_tws(data: Path) -> None:

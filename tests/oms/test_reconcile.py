@@ -212,6 +212,13 @@ def test_lost_reduction_is_sent_again(aim: Purpose) -> None:
     assert not outcome.agreed
 
 
+@pytest.mark.parametrize("closed", [0, SPY])
+def test_lost_reduction_is_not_sent_again_where_all_is_being_closed(closed: int) -> None:
+    for aim, does in ((Purpose.REDUCTION, Cancel), (Purpose.PROTECTION, Cancel), (Purpose.FLATTEN, Resend)):
+        ours = books(bought(), order(ticket(-10, 2), aim), flattening=frozenset({closed}))
+        assert kinds(compare(ours, **CONTENT)) == [does]
+
+
 def test_lost_reduction_of_what_is_not_held_any_more_is_not_sent_again() -> None:
     outcome = compare(books(order(ticket(-10, 2), Purpose.REDUCTION)))
     assert kinds(outcome) == [Cancel]

@@ -31,7 +31,7 @@ DAY = 86_400_000_000_000
 
 
 def random_job(seed: int) -> Job:
-    """A random case, now and then with borrow, tiered costs, slippage in ticks, or on daily bars."""
+    """A random case, now and then with borrow, tiered costs of a market, slippage in ticks, or on daily bars."""
     job = as_job(random_case(seed))
     r = random.Random(seed + 1_000_000)
     (bars,) = job.bars
@@ -39,7 +39,7 @@ def random_job(seed: int) -> Job:
     if r.random() < 0.3:
         changes["borrow"] = r.choice([0.0, 0.03, 0.4])
     if r.random() < 0.2:
-        changes["costs"] = costs("ib-tiered")
+        changes["costs"] = costs("ib-tiered", r.choice(["US", "US", "DE", "HK"]))
     if r.random() < 0.2:
         changes["slippage"] = parse_slippage(r.choice(["ticks:1", "ticks:2.5", "ticks:0", "percent:0"]))
     if not job.rules.any and r.random() < 0.5:

@@ -24,7 +24,7 @@ def _part(name: str, gate: str) -> Callable[[Evidence, Thresholds], Verdict]:
             told = "it is no part of this check" if part is None else part.told
             return Verdict(gate, "not run", f"{name} could not be checked: {told}")
         held = part.verdict == "failed"
-        return Verdict(gate, "held" if held else "pass", f"{name}: {part.told}")
+        return Verdict(gate, "held" if held else "pass", part.told)
 
     return rule
 
@@ -76,6 +76,11 @@ def out_of_sample(found: Evidence, asked: Thresholds) -> Verdict:
         return Verdict(name, "not run", told, wanted)
     if math.isnan(seen.sharpe):
         return Verdict(name, "held", f"{seen.kind} {seen.name} has no Sharpe ratio: it did not trade", wanted)
+    if seen.sessions < asked.out_of_sample_sessions:
+        told = f"{seen.kind} {seen.name} has {seen.sessions:,} sessions, too few to say anything: at least "
+        return Verdict(
+            name, "held", f"{told}{asked.out_of_sample_sessions:,} are asked for", wanted, seen.sharpe
+        )
     told = f"{seen.kind} {seen.first} to {seen.last}: Sharpe ratio {seen.sharpe:.2f}, at least {wanted:g} is asked for"
     return Verdict(name, "pass" if seen.sharpe >= wanted else "held", told, wanted, seen.sharpe)
 
@@ -163,7 +168,7 @@ def limits(found: Evidence, asked: Thresholds) -> Verdict:
             "limits", "held", f"{', '.join(lacking)} must be a number: --limit {lacking[0]}=NUMBER"
         )
     if found.rehearsal.refused:
-        told = f"the limits would have refused {found.rehearsal.refused:,} orders of the rehearsal, first: "
+        told = f"the limits would have stepped in {found.rehearsal.refused:,} times in the rehearsal, first: "
         return Verdict("limits", "held", f"{told}{found.rehearsal.first_refused}; set them with --limit")
     return Verdict("limits", "pass", f"capital {found.capital:,.0f}, {_said(found.limits)}")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
+
+from quant.errors import ParameterError
 
 Outcome = Literal["pass", "held", "not run"]
 
@@ -14,18 +17,25 @@ class Thresholds:
     """Where the gates stand; quant.toml sets them under [promote].
 
     missing: share of the calendar's bars that may lack. out_of_sample: least Sharpe ratio a year on data that no
-    choice has seen. trades: least number of closed ones. deflated_sharpe: least probability that the Sharpe ratio is
+    choice has seen, over out_of_sample_sessions of it at least. trades: least number of closed ones. deflated_sharpe: least probability that the Sharpe ratio is
     more than luck gives to the best of all trials. rejected: share of orders that must not be reached.
     rehearsal_bars: how many of the last bars are rehearsed. sessions: of paper, one after the other with parity.
     """
 
     missing: float = 0.001
     out_of_sample: float = 0.3
+    out_of_sample_sessions: int = 30
     trades: int = 30
     deflated_sharpe: float = 0.95
     rejected: float = 0.05
     rehearsal_bars: int = 500
     sessions: int = 20
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), 1 if field.name == "rehearsal_bars" else 0
+            if not (math.isfinite(value) and (value >= least or field.name == "out_of_sample")):
+                raise ParameterError(field.name, value, f"must be a number, {least} or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +73,24 @@ class Completeness:
 
 @dataclass(frozen=True, slots=True)
 class OutOfSample:
-    """A result on data that no choice of parameters had seen. kind: what it is. name: where it is kept."""
+    """A result on data that no choice of parameters had seen. kind: what it is. name: where it is kept.
+
+    sharpe: a year, NaN where it did not trade. sessions: returns behind it.
+    """
 
     kind: str
     name: str
     sharpe: float
+    sessions: int
     first: str
     last: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """A rehearsal. ok: of one under faults, that each difference is explained. refused: orders against the limits.
+    """A rehearsal. ok: nothing is wrong. differences: of one under faults those without a known cause.
+
+    refused: how often the limits would have stepped in.
 
     failed: why there was none, "" = there was one.
     """

@@ -10,6 +10,7 @@ from quant.errors import ParameterError
 from quant.tws.exchange.listing import Listing
 
 # Where quant.core has no table, for the simulator only: IB's fixed rates as commonly quoted in 2025, unchecked.
+# Backtests refuse ib-fixed and ib-tiered there.
 # Currencies 0.2 basis points, at least 2 of the currency; futures 2.25 a contract, all in; stocks 0.05 %, at least 3.
 _CASH: Final = (0.00002, 2.0)
 _FUTURE: Final = 2.25
@@ -17,11 +18,11 @@ _STOCK: Final = (0.0005, 3.0)
 
 
 @lru_cache(maxsize=256)
-def _table(plan: str, market: str) -> Costs | None:
+def _table(plan: str, market: str, currency: str) -> Costs | None:
     try:
-        return costs(plan, market)
+        return costs(plan, market, currency=currency)
     except ParameterError as e:
-        if e.name == "market":
+        if e.name in ("market", "currency"):
             return None
         raise
 
@@ -34,7 +35,7 @@ def commission(plan: str, listing: Listing, quantity: float, average: float) -> 
     """
     price = average / listing.magnifier * listing.multiplier
     if listing.sec_type == "STK" or not plan.startswith("ib-"):
-        table = _table(plan, listing.instrument.market)
+        table = _table(plan, listing.instrument.market, listing.currency)
         if table is not None:
             return table.commission(quantity, price)
     size = abs(quantity)

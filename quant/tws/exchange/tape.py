@@ -90,7 +90,7 @@ class Tape:
             return bars
         if bars.bar.ns < size.ns:
             return bars.resample(size)
-        ticks = [self._path(listing, bars, row) for row in range(len(bars))]
+        ticks = [self.path(listing, bars, row) for row in range(len(bars))]
         ticks[-1] = ticks[-1].upto(now)  # what of the last bar lies ahead is nobody's to know
         session = np.repeat(bars.session, [len(t) for t in ticks])
         seen = _chained(ticks)
@@ -101,7 +101,7 @@ class Tape:
         if not len(bars) or bars.end[-1] <= now:
             return bars
         row = len(bars) - 1
-        seen = self._path(listing, bars, row).upto(now)
+        seen = self.path(listing, bars, row).upto(now)
         if not len(seen):  # the clock's bar has begun before its session
             return bars[:row]
         columns: dict[str, Any] = {name: np.array(getattr(bars, name)) for name in COLUMNS}
@@ -123,7 +123,7 @@ class Tape:
                 continue
             taken = np.union1d(taken, near.session)
             meets = (near.times.begin < end) & (near.end > begin)
-            found += [self._path(listing, near, int(row)) for row in np.flatnonzero(meets)]
+            found += [self.path(listing, near, int(row)) for row in np.flatnonzero(meets)]
         return (
             _chained(sorted(found, key=lambda t: int(t.time[0]))).between(begin, end) if found else _NOTHING
         )
@@ -140,7 +140,7 @@ class Tape:
             for row in (begun - 1, begun - 2):  # a bar that has begun may have no tick yet
                 if row < 0 or (best is not None and near.end[row] <= best[0]):
                     break
-                seen = self._path(listing, near, row).upto(now)
+                seen = self.path(listing, near, row).upto(now)
                 if len(seen):
                     if best is None or seen.time[-1] > best[0]:
                         best = int(seen.time[-1]), float(seen.price[-1])
@@ -153,7 +153,8 @@ class Tape:
             (h for h in self.series(listing) if h.what == base), key=lambda h: (h.bar.ns, not h.rth)
         )
 
-    def _path(self, listing: Listing, bars: Bars, row: int) -> Ticks:
+    def path(self, listing: Listing, bars: Bars, row: int) -> Ticks:
+        """Return the ticks of one bar of a series that the tape has."""
         start = int(bars.start[row])
         key = (listing.con_id, bars.bar.name, f"{bars.what} {bars.rth}", start)
         if key in self._paths:
