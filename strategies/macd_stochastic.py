@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 import quant as q
 from quant.indicators import atr, macd, stochastic
@@ -38,11 +37,13 @@ class MacdStochastic(q.Strategy):
         buy = (line > signal) & (k > p.above) & (k > np.append(np.nan, k[:-1]))
 
         level = bars.close - p.atr_factor * atr(bars, p.atr_period)
-        stop = pd.Series(level).where(level > 0.0).ffill()  # where no price is left, the last one stays
-        reached = bars.low <= stop.shift(1)
+        row = last_row(level > 0.0)  # where no price is left, the last one stays
+        stop = np.where(row < 0, np.nan, level[row])
+        reached = bars.low <= np.append(np.nan, stop)[:-1]
         # The target must become 0 where the stop filled: a target that stays 1 would not buy again.
-        turns = np.select([reached, buy & stop.notna()], [0.0, 1.0], np.nan)
-        return q.Signals(pd.Series(turns).ffill().fillna(0.0), stop, follow_stop=True)
+        enters = buy & ~np.isnan(stop) & ~reached
+        row = last_row(enters | reached)
+        return q.Signals(np.where(row < 0, 0.0, enters[row]), stop, follow_stop=True)
 
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
@@ -51,3 +52,8 @@ class MacdStochastic(q.Strategy):
         k = stochastic(bars, p.stochastic, d=1, smooth=p.smooth).k
         stop = np.asarray(MacdStochastic.signals(bars, p).stop)
         return {"price": {"stop": stop}, "MACD": {"line": line, "signal": signal}, "Stochastic": {"%K": k}}
+
+
+def last_row(holds: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return, for each bar, the last row up to it in which `holds` is true, -1 before the first."""
+    return np.maximum.accumulate(np.where(holds, np.arange(len(holds)), -1))

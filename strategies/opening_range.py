@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 import quant as q
 from quant.errors import BarsError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class OpeningRange(q.Strategy):
@@ -36,40 +38,62 @@ class OpeningRange(q.Strategy):
     @staticmethod
     def signals(bars: q.Bars, p: Any) -> q.Signals:
         """Return +1 or -1 from the breakout to the session's end, else 0; stop and limit at the breakout."""
-        day, elapsed = bars.session, since_open(bars)
+        elapsed = since_open(bars)
+        begins, number = sessions(bars)
         opening, later = elapsed < p.minutes, elapsed >= p.minutes
 
         # These hold for all of a session's bars, but only `later` ones, which may know them, look at them.
-        top = pd.Series(bars.high).where(opening).groupby(day).transform("max")
-        bottom = pd.Series(bars.low).where(opening).groupby(day).transform("min")
+        top, bottom = (sides[number] for sides in ranges(bars, opening, begins))
 
-        volume = pd.Series(bars.volume)
-        sums = volume.where(~np.isnan(elapsed)).groupby(day).agg(["sum", "count"])
-        past = sums.shift(1).rolling(p.days, min_periods=1).sum()
-        average = (past["sum"] / past["count"]).reindex(day).to_numpy()
-        busy = (volume.shift(1) > p.volume * average) | (p.volume == 0.0)
+        inside = ~np.isnan(elapsed)
+        volume = sum_before(np.add.reduceat(np.where(inside, bars.volume, 0.0), begins), p.days)
+        count = sum_before(np.add.reduceat(inside, begins, dtype=float), p.days)
+        average = np.divide(volume, count, out=np.full(len(begins), np.nan), where=count > 0.0)[number]
+        busy = (np.append(np.nan, bars.volume)[:-1] > p.volume * average) | (p.volume == 0.0)
 
         up = later & busy & (bars.close > top)
         down = later & busy & (bars.close < bottom) & p.short
-        first = (up | down).groupby(day).cumsum().eq(1) & (up | down)
+        broke = np.cumsum(up | down)
+        broke -= (broke - (up | down))[begins][number]  # how often, in the session so far
+        first = (up | down) & (broke == 1)
         long, short = first & up, first & down
-        target = pd.Series(np.select([long, short], [1.0, -1.0], np.nan)).groupby(day).ffill().fillna(0.0)
+        side = np.zeros(len(begins))
+        side[number[long]], side[number[short]] = 1.0, -1.0
         stop = np.select([long, short], [bottom, top], np.nan)
         beyond = p.target / 100.0
         limit = np.select([long, short], [top * (1.0 + beyond), bottom * (1.0 - beyond)], np.nan)
-        return q.Signals(target, stop, limit)
+        return q.Signals(np.where(broke > 0, side[number], 0.0), stop, limit)
 
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
         """Return the range's two sides from its end to the session's, for the report."""
         elapsed = since_open(bars)
         opening, later = elapsed < p.minutes, elapsed >= p.minutes
-        top = pd.Series(bars.high).where(opening).groupby(bars.session).transform("max").where(later)
-        bottom = pd.Series(bars.low).where(opening).groupby(bars.session).transform("min").where(later)
+        begins, number = sessions(bars)
+        top, bottom = (np.where(later, sides[number], np.nan) for sides in ranges(bars, opening, begins))
         return {"price": {"range high": top, "range low": bottom}}
 
 
-def since_open(bars: q.Bars) -> np.ndarray[Any, np.dtype[np.float64]]:
+def sessions(bars: q.Bars) -> tuple[Ints, Ints]:
+    """Return the row in which each session begins, and each bar's session as a row of that."""
+    day = bars.session
+    begins = np.append(True, day[1:] != day[:-1])[: len(day)]
+    return np.flatnonzero(begins), np.cumsum(begins) - 1
+
+
+def ranges(bars: q.Bars, opening: NDArray[np.bool_], begins: Ints) -> tuple[Floats, Floats]:
+    """Return the highest and the lowest price of each session's `opening` bars, NaN where it has none."""
+    top = np.fmax.reduceat(np.where(opening, bars.high, np.nan), begins)
+    return top, np.fmin.reduceat(np.where(opening, bars.low, np.nan), begins)
+
+
+def sum_before(values: Floats, days: int) -> Floats:
+    """Return, for each session, the sum over the `days` sessions before it, fewer at the beginning."""
+    upto = np.append(0.0, np.cumsum(values))[:-1]
+    return upto - upto[np.maximum(np.arange(len(upto)) - days, 0)]
+
+
+def since_open(bars: q.Bars) -> Floats:
     """Return the minutes from the session's open to each bar's start, NaN for bars outside the session."""
     if bars.calendar is None:
         mend = 'Import or build it with one, e.g. calendar="XNYS"'

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 import quant as q
@@ -34,8 +33,9 @@ class RenkoTrend(q.Strategy):
         size = atr_size(bars, p.atr_period, p.atr_factor) if p.size is None else p.size
         run = renko(bars, size, reversal=p.reversal).count
         falling = -1.0 if p.short else 0.0
-        turns = np.select([run >= p.bricks, run <= -p.bricks], [1.0, falling], np.nan)
-        return pd.Series(turns).ffill().fillna(0.0)
+        turns = np.abs(run) >= p.bricks
+        last = np.maximum.accumulate(np.where(turns, np.arange(len(run)), -1))  # bar of the newest turn
+        return np.where(last < 0, 0.0, np.where(run[last] > 0, 1.0, falling))
 
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:

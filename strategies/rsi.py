@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 import quant as q
@@ -43,6 +42,7 @@ class RsiReversion(q.Strategy):
         return {"RSI": {"RSI": rsi(bars.close, p.period), "buy below": p.low * level, "leave above": p.exit * level}}
 
 
-def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> pd.Series[float]:
+def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""
-    return pd.Series(np.where(enter, 1.0, np.where(leave, 0.0, np.nan))).ffill().fillna(0.0)
+    last = np.maximum.accumulate(np.where(enter | leave, np.arange(len(enter)), -1))  # row that said something
+    return np.where(last < 0, 0.0, enter[last])

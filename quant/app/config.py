@@ -28,7 +28,10 @@ PARAMS: Final = "params"  # [params.macd]: parameters of one strategy, checked w
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A setting. kind: float, int or str. optional: "none" stands for no value. help: what it means."""
+    """A setting. kind: float, int, bool, str or tuple (texts). optional: "none" stands for no value.
+
+    help: what it means. secret: shown nowhere.
+    """
 
     section: str
     name: str
@@ -36,6 +39,7 @@ class Key:
     default: Any
     help: str
     optional: bool = False
+    secret: bool = False
 
     @property
     def full(self) -> str:
@@ -81,6 +85,18 @@ KEYS: Final = (
     Key("ib", "host", str, "127.0.0.1", "the machine on which TWS or IB Gateway runs"),
     Key("ib", "port", int, None, "its socket port; none = the first of 7497, 4002, 7496, 4001", True),
     Key("ib", "client_id", int, 11, "the number under which TWS knows this program; each needs its own"),
+    Key("notify", "urls", tuple, (), "addresses that are told of a run, as apprise writes them", secret=True),
+    Key(
+        "notify",
+        "ping",
+        str,
+        None,
+        "page that is asked for once a minute while all is well",
+        True,
+        secret=True,
+    ),
+    Key("notify", "disconnect_s", float, 60.0, "how long TWS must be gone before that is told"),
+    Key("notify", "fills", bool, False, "tell of each fill too"),
 )
 _BY_NAME: Final = {key.full: key for key in KEYS}
 
@@ -186,10 +202,22 @@ def _take(settings: Settings, keys: list[str], value: Any, origin: str) -> None:
 def _typed(key: Key, value: Any, origin: str) -> Any:
     if key.optional and isinstance(value, str) and value.strip().lower() == "none":
         return None
+    said = "what it is" if key.secret else repr(value)
     if key.kind is str:
         if isinstance(value, str) and value.strip():
             return value.strip()
-        raise ConfigError(origin, key.full, f"must be text ({key.help}), not {value!r}")
+        raise ConfigError(origin, key.full, f"must be text ({key.help}), not {said}")
+    if key.kind is tuple:
+        texts = value.split() if isinstance(value, str) else value
+        if isinstance(texts, list | tuple) and all(isinstance(t, str) and t.strip() for t in texts):
+            return tuple(t.strip() for t in texts)
+        raise ConfigError(origin, key.full, f"must be a list of texts ({key.help}), not {said}")
+    if key.kind is bool:
+        words = {"true": True, "false": False}
+        found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
+        if found is None:
+            raise ConfigError(origin, key.full, f"must be true or false ({key.help}), not {said}")
+        return found
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):

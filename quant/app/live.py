@@ -16,11 +16,12 @@ from quant.app.address import address, address_options, contract_options, given_
 from quant.app.backtest import pair, parameters
 from quant.app.command import command, data_option, wants_json
 from quant.app.output import Result
-from quant.errors import ConfigError, ParameterError
+from quant.errors import ConfigError, ParameterError, QuantError
 
 if TYPE_CHECKING:
     from quant.live.deployment import Deployment
     from quant.live.job import Address, Job
+    from quant.live.runner import Notify
 
 FIRST_CLIENT: Final = 100  # client ids of deployments, by their names; below are those that a person gives
 LOW: Final = 4  # characters of a bar in a name
@@ -258,13 +259,35 @@ def _as_asked(
 
 # ---------------------------------------------------------------- the run
 def _run(job: Job, settings: config.Settings) -> Result:
+    from quant.live.messages import Message
     from quant.live.runner import run
 
     name = job.deployment.name
-    with _screen() as (tell, show):
-        ended = run(job, _address(settings, job.folder_name), settings.data, tell=tell, show=show)
+    with _notified(settings) as notify, _screen() as (tell, show):
+        address = _address(settings, job.folder_name)
+        try:
+            ended = run(job, address, settings.data, tell=tell, show=show, notify=notify)
+        except QuantError as e:
+            if notify.courier is not None:
+                notify.courier.tell(Message(f"{job.folder_name}: it could not run", str(e)))
+            raise
     document = {"deployment": name, "ended": ended.why, "code": ended.code, "status": dict(ended.picture)}
     return Result(document, [f"ended: {ended.why}"], ended.code)
+
+
+@contextmanager
+def _notified(settings: config.Settings) -> Iterator[Notify]:
+    """Give who is told of a run. Raises ParameterError for an address that cannot be, before anything begins."""
+    from quant.live.courier import Courier, by_apprise, by_get
+    from quant.live.runner import Notify
+
+    send, ping = by_apprise(settings["notify.urls"]), by_get(settings["notify.ping"])
+    courier = None if send is None and ping is None else Courier(send, ping)
+    try:
+        yield Notify(courier, settings["notify.disconnect_s"], settings["notify.fills"])
+    finally:
+        if courier is not None:
+            courier.close()
 
 
 def _address(settings: config.Settings, name: str) -> Address:

@@ -1,4 +1,4 @@
-"""`quant deployments`, `status`, `stop`, `halt`, `reduce-only`, `flatten`: a runner seen and steered from elsewhere."""
+"""`quant status`, `stop`, `halt`, `reduce-only`, `flatten`: a runner seen and steered from elsewhere."""
 
 from __future__ import annotations
 
@@ -49,34 +49,7 @@ def _found(name: str, data: Path, *, shadow: bool = False) -> Deployment:
 
 
 # ---------------------------------------------------------------- looking
-@command("deployments")
-@data_option
-def deployments(data: Path | None) -> Result:
-    """List the deployments: what trades where, and whether it runs."""
-    from quant.live import deployment as locks
-    from quant.live.lock_file import load
-
-    folder = _data(data)
-    rows, documents = [], []
-    for name in locks.deployments(folder):
-        found, trouble = load(locks.lock_path(folder, name))
-        state = _state(locks.live_folder(folder, name))
-        symbols = " ".join(c.symbol for c in found.contracts)
-        documents.append(
-            {"name": name, "account": found.account, "strategy": found.strategy, "symbols": symbols.split(),
-             "bar": found.bar, "capital": found.capital, "state": state, "error": trouble and str(trouble)}
-        )  # fmt: skip
-        shown = state if trouble is None else f"cannot be read: {trouble}"
-        rows.append((name, found.account, found.strategy, symbols, found.bar, f"{found.capital:,.0f}", shown))
-    if not rows:
-        return Result({"deployments": []}, ["there is none; begin one: quant paper macd SPY --bar 1m"])
-    table = output.table(
-        ("name", "account", "strategy", "symbols", "bar", "capital", "state"), rows, right="capital"
-    )
-    return Result({"deployments": documents}, [table])
-
-
-def _state(folder: Path) -> str:
+def state_of(folder: Path) -> str:
     """Return in words whether a deployment runs."""
     from quant.live import control, view
 
@@ -127,7 +100,7 @@ def _shown(names: list[str], data: Path) -> tuple[list[dict[str, Any]], list[str
     lines: list[str] = []
     for name in names:
         folder = live_folder(data, name)
-        seen, state = control.get(folder / control.STATUS), _state(folder)
+        seen, state = control.get(folder / control.STATUS), state_of(folder)
         documents.append({"name": name, "state": state, "status": seen or None})
         lines += ["", *(view.lines(seen, state) if "gate" in seen else [f"{name} · {state}"])]
     return documents, lines[1:]

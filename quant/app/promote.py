@@ -100,11 +100,16 @@ def _to_live(
     return to_live(what, settings.data, _account(given["account"], what), **shared)
 
 
+def can_ask() -> bool:
+    """Return whether a person sits at the terminal."""
+    return sys.stdin.isatty()
+
+
 def _account(given: str, what: str) -> str:
     """Return the account of real money, as a person types it: twice, where one can be asked."""
     if given:
         return given
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise click.UsageError(
             "Real money needs its account typed. Nobody can be asked here: add --account U..."
         )

@@ -34,7 +34,7 @@ def run(job: Job, engine: str) -> Record:
 
         return compiled.run(job)
     recorder = Recorder(job.bars)
-    skips = engine == "fast" and not_covered(job.strategy, job.costs, job.borrow, job.bars) is None
+    skips = engine == "fast" and not_covered(job.strategy, job.costs, job.borrow) is None
     broker = (QuietBroker if skips else Broker if job.plans is None else TargetBroker)(recorder=recorder)
     broker.setcash(job.cash)
     _slip(broker, job)

@@ -36,7 +36,6 @@ def not_covered(
     strategy: type[bt.Strategy],
     costs: Costs | bt.CommInfoBase | CostFunction,
     borrow: float | None,
-    bars: Sequence[Bars] = (),
 ) -> str | None:
     """Return why a job must visit every bar, None where this loop gives the same bits."""
     if not issubclass(strategy, Strategy):
@@ -45,8 +44,6 @@ def not_covered(
         return "it has a commission scheme of its own"
     if borrow is not None:
         return "a borrow rate is charged day by day"
-    if magnified(bars) is not None:
-        return magnified(bars)
     written = overridden(strategy)
     return f"{strategy.__name__} overrides {', '.join(written)}" if written else None
 
@@ -100,15 +97,22 @@ class QuietBroker(TargetBroker):
         worth = 0.0
         for data, position in self.positions.items():
             if position.size:
-                close = data.close[0]
+                magnifier = self._magnifier(data)
+                close = data.close[0] / magnifier
                 value = position.size * close
                 if value > 0:
                     # Stock's detour over the unrealised profit, for longs only; the leverage of our schemes is 1.
-                    profit = position.size * (close - position.price)
+                    profit = position.size * (close - position.price / magnifier)
                     worth = worth + (value - profit) + profit
                 else:
                     worth += value
         return worth
+
+    def _magnifier(self, data: Any) -> int:
+        """Return what a feed's prices are divided by to be money."""
+        recorder = self.p.recorder
+        magnifier: int = recorder.record.bars[recorder.number(data)].instrument.price_magnifier
+        return magnifier
 
 
 class SkippingCerebro(bt.Cerebro):  # type: ignore[misc]  # backtrader has no types
@@ -229,10 +233,16 @@ class Loop:
         for data, position in broker.positions.items():
             if position.size:  # a flat one adds 0.0, which changes no sum
                 number = broker.p.recorder.number(data)
-                close = self.record.bars[number].close[self.rows_by[first:last, number] - 1]
+                close, price = (
+                    self.record.bars[number].close[self.rows_by[first:last, number] - 1],
+                    position.price,
+                )
+                magnifier = broker._magnifier(data)
+                if magnifier != 1:
+                    close, price = close / magnifier, price / magnifier
                 value = position.size * close
                 # Stock's detour over the unrealised profit, for longs only; the leverage of our schemes is 1.
-                profit = position.size * (close - position.price)
+                profit = position.size * (close - price)
                 worth = np.where(value > 0, worth + (value - profit) + profit, worth + value)
         self.record.cash.extend([float(broker.cash)] * (last - first))
         self.record.value.extend((broker.cash + worth).tolist())

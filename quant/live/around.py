@@ -16,6 +16,7 @@ class Around:
 
     def __init__(self) -> None:
         self.told = Surroundings()
+        self.offset_s: float | None = None  # this machine's clock minus IB's
         self._session: int | None = None  # end of the session before the present one
         self._day_start: float | None = None
         self._peak: float | None = None
@@ -40,6 +41,7 @@ class Around:
             equity=equity if told.equity is None else told.equity,
             day_start=self._day_start if told.day_start is None else told.day_start,
             peak=self._peak if told.peak is None else told.peak,
+            clock_offset_s=self.offset_s if told.clock_offset_s is None else told.clock_offset_s,
         )
 
 

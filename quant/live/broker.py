@@ -221,6 +221,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         """Take what became of the connection; the store tells it."""
         self._dispatch.on_link(event)
 
+    def on_clock(self, offset_s: float) -> None:
+        """Take how far this machine's clock is from IB's; the store tells it. What `observe` says of it comes first."""
+        self._dispatch.around.offset_s = offset_s
+
     def observe(self, around: Surroundings) -> None:
         """Take what is known from elsewhere: account, clock, disk; markets and equity where they are known better."""
         self._dispatch.around.told = around

@@ -24,7 +24,9 @@ from quant.ib.states import State
 from quant.live import control, view
 from quant.live.broker import LiveBroker
 from quant.live.control import Order
+from quant.live.courier import Courier
 from quant.live.deployment import Deployment
+from quant.live.messages import Messages, Seen
 from quant.live.moments import last_close
 from quant.live.store import Store
 from quant.live.tape import Tape
@@ -43,7 +45,10 @@ _ON_ITS_WAY: Final = (OrderState.DECIDED, OrderState.SENT, OrderState.CANCELLING
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The parts of a run. simulated: TWS is one of ours, whose clock is its own. mode: paper, live or shadow."""
+    """The parts of a run. simulated: TWS is one of ours, whose clock is its own. mode: paper, live or shadow.
+
+    messages, courier: for a person who does not watch; both or none.
+    """
 
     deployment: Deployment
     folder: Path
@@ -53,6 +58,8 @@ class Parts:
     simulated: bool
     tape: Tape
     mode: str = "paper"
+    messages: Messages | None = None
+    courier: Courier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,7 @@ class Keeper:
         self._surroundings()
         self._commands()
         self._changes()
+        self._messages()
         if self._once:
             self._done()
         self.status()
@@ -224,11 +232,35 @@ class Keeper:
             self._gate = desk.gate
             self.tell(f"gate {desk.gate.value}" + (f": {desk.halted}" if desk.halted else ""))
         for standing in desk.orders:
-            seen = standing.state, standing.filled
-            if self._orders.get(standing.ref) != seen:
+            seen, before = (standing.state, standing.filled), self._orders.get(standing.ref)
+            if before != seen:
                 self._orders[standing.ref] = seen
                 dull = standing.state is OrderState.NOT_SENT and bool(desk.halted)  # a strategy that wants on
-                self.tell(view.order_words(view.order_of(desk, standing)), loud=not dull)
+                words = view.order_words(view.order_of(desk, standing))
+                self.tell(words, loud=not dull)
+                more = standing.filled != (0 if before is None else before[1])
+                self._deliver("order", words, rejected=standing.state is OrderState.REJECTED, filled=more)
+
+    def _messages(self) -> None:
+        """Hand over what a person who does not watch is to know, and a sign of life while all is well."""
+        parts, session = self._parts, self._parts.store.session
+        seen = Seen(
+            self._timer.now(), session.state is State.READY, "" if session.trouble is None else str(session.trouble),
+            parts.desk.halted,
+        )  # fmt: skip
+        self._deliver("look", seen)
+        if self._marks is not None:
+            marks = self._marks
+            self._deliver("day", marks.session, marks.day_start, parts.broker.getvalue(), parts.store.clock())
+        if parts.courier is not None and seen.well:
+            parts.courier.well(seen.at_s)
+
+    def _deliver(self, event: str, *args: Any, **kwargs: Any) -> None:
+        """Send what an event is worth. It only queues."""
+        parts = self._parts
+        if parts.messages is not None and parts.courier is not None:
+            for message in getattr(parts.messages, event)(*args, **kwargs):
+                parts.courier.tell(message)
 
     def _heard(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """Take what the store tells; noise goes to the log alone."""
@@ -267,6 +299,8 @@ class Keeper:
     def status(self, ended: str = "") -> None:
         """Write the status, and show it. ended: why the run is over."""
         parts = self._parts
+        if ended:
+            self._deliver("ended", ended, self.code)
         seen = view.picture(
             parts.deployment, parts.store.session, parts.desk, parts.broker, parts.store.feeds, self._wants(),
             parts.store.clock(), self.notes,

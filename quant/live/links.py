@@ -19,6 +19,9 @@ class Broker(Protocol):
     def on_link(self, event: Link) -> None:
         """Take what became of the connection."""
 
+    def on_clock(self, offset_s: float) -> None:
+        """Take how far this machine's clock is from IB's."""
+
     def alarms(self) -> list[Alarm]:
         """Return what a person should see."""
 

@@ -39,7 +39,9 @@ def write(deployment: Deployment, path: Path) -> None:
         kept = {key: value for key, value in values.items() if value is not None}  # TOML has no None
         lines += ["", f"[{title}]", *(f"{_key(key)} = {_toml(value)}" for key, value in kept.items())]
     for title, one in rows:
-        kept = {key: value for key, value in one.items() if value not in (None, "")}
+        kept = {
+            key: value for key, value in one.items() if value is not None and (key, value) != ("override", "")
+        }
         lines += ["", f"[[{title}]]", *(f"{key} = {_toml(value)}" for key, value in kept.items())]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

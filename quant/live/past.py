@@ -29,7 +29,7 @@ def past_bars(
 ) -> list[Bars]:
     """Return the bars of each contract that are over; what the data folder lacks comes there first.
 
-    now: IB's time. Raises what a pull ends with, for the first contract that it could not bring.
+    now: IB's time. Raises what a pull ends with, for the first contract that it could not bring, and KeyboardInterrupt.
     """
     store = Store(data)
     result: list[Bars] = []
@@ -41,7 +41,10 @@ def past_bars(
         plan = plan_pull(
             session, [one.facts.spec], ask.bar, start, None, what=ask.what, rth=ask.rth, now=now, store=store
         )
-        error = run_pull(session, plan, store).error
+        report = run_pull(session, plan, store)
+        if report.interrupted:  # a pull ends in good order at Ctrl-C; what it was for must end too
+            raise KeyboardInterrupt
+        error = report.error
         if error is not None and not isinstance(error, NoData):
             raise error
         series = find_held(store, plan.series[0].asked) if plan.series else None

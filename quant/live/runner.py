@@ -30,6 +30,7 @@ from quant.ib.states import State
 from quant.live import control
 from quant.live.broker import LiveBroker
 from quant.live.control import JOURNAL, STATUS, Running
+from quant.live.courier import Courier
 from quant.live.deployment import Deployment, live_folder, lock_path
 from quant.live.job import (
     Address,
@@ -45,6 +46,7 @@ from quant.live.job import (
 )
 from quant.live.keeper import Keeper, Parts
 from quant.live.lock_file import write
+from quant.live.messages import Messages
 from quant.live.shadow import WITHHELD, Silent
 from quant.live.signals import live_decisions
 from quant.live.store import Store
@@ -56,12 +58,20 @@ from quant.oms.locks import instruments_held
 from quant.strategy import Strategy
 
 LEAVE_S: Final = 5.0  # for the answers to the last cancels
-CATCH_UP_S: Final = 10.0  # for the newest bars at the beginning; a market that is closed has none to wait for
 SAFETY: Final = 6  # exit codes, as the command line's
 BROKER: Final = 5
 INTERRUPTED: Final = 130
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Notify:
+    """Who is told of a run. courier: None = nobody; disconnect_s, fills: as of Messages."""
+
+    courier: Courier | None = None
+    disconnect_s: float = 60.0
+    fills: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +84,12 @@ class Ended:
 
 
 def run(
-    job: Job, address: Address, data: Path, *, tell: Callable[[str], None], show: Callable[[dict[str, Any]], None]
+    job: Job, address: Address, data: Path, *, tell: Callable[[str], None], show: Callable[[dict[str, Any]], None],
+    notify: Notify | None = None,
 ) -> Ended:  # fmt: skip
     """Trade until somebody ends it. tell: takes lines for a person; show: takes the picture, once a second.
+
+    notify: who is told of it elsewhere.
 
     Raises SafetyStop where trading may not begin, BrokerError without TWS, ConfigError, DataError.
     """
@@ -106,7 +119,7 @@ def run(
             if not (job.shadow and lock_path(data, deployment.name).exists()):
                 write(deployment, lock_path(data, deployment.name))
         control.announce(folder, who)
-        return _Run(job, deployment, store, journal, folder, tell, show).trade()
+        return _Run(job, deployment, store, journal, folder, tell, show, notify or Notify()).trade()
 
 
 @contextmanager
@@ -134,7 +147,7 @@ class _Run:
 
     def __init__(
         self, job: Job, deployment: Deployment, store: Store, journal: Journal, folder: Path,
-        tell: Callable[[str], None], show: Callable[[dict[str, Any]], None],
+        tell: Callable[[str], None], show: Callable[[dict[str, Any]], None], notify: Notify,
     ) -> None:  # fmt: skip
         self._job, self._deployment, self._store = job, deployment, store
         now = store.clock()
@@ -151,8 +164,9 @@ class _Run:
         self._tape = Tape(folder, self._began, store.clock)
         simulated = is_made_up([feed.found for feed in store.feeds])
         parts = Parts(
-            deployment, folder, store, self._desk, self._broker, simulated, self._tape, mode_of(job)
-        )
+            deployment, folder, store, self._desk, self._broker, simulated, self._tape, mode_of(job),
+            Messages(job.folder_name, notify.disconnect_s, notify.fills), notify.courier,
+        )  # fmt: skip
         values = store.session.ask(account_values(deployment.account))
         self._cerebro = self._made()
         self._keeper = Keeper(self._cerebro, parts, values, tell=tell, show=show, once=job.once)
@@ -189,7 +203,6 @@ class _Run:
         keeper = self._keeper
         keeper.tell(f"{self._deployment.name} begins; client id {self._store.session.client_id}")
         try:
-            self._catch_up()
             with _signals(keeper):
                 self._cerebro.run()
         except KeyboardInterrupt:
@@ -206,13 +219,6 @@ class _Run:
         self._tape.close()
         keeper.status(keeper.wanted)
         return Ended(keeper.code, keeper.wanted, control.get(keeper.folder / STATUS))
-
-    def _catch_up(self) -> None:
-        """Wait for what history lacks up to now: a newest bar that comes as an old one would never be traded."""
-        store = self._store
-        until = store.session.timer.now() + CATCH_UP_S
-        while any(feed.incoming.catching_up for feed in store.feeds) and store.session.timer.now() < until:
-            store.pump(0.1)
 
     def _raised(self, error: Exception) -> None:
         """Halt with the words of what was raised."""

@@ -20,6 +20,7 @@ from quant.ib.asking import Pending
 from quant.ib.codec import Event
 from quant.ib.codes import Kind
 from quant.ib.contracts import ContractSpec
+from quant.ib.download.ask import MADE_UP
 from quant.ib.download.pull import WHAT, describe
 from quant.ib.lookup import ContractCache, find_contract
 from quant.ib.orders import Orders
@@ -35,6 +36,7 @@ from quant.oms.setup import Link
 from quant.store import data_folder
 from quant.store.query import Moment
 
+CATCH_UP_S: Final = 10.0  # for the newest bars at the start; a market that is closed has none to wait for
 MEASURE_S: Final = 60.0  # between questions for IB's time
 SOURCES: Final = ("5s", "updates")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -120,6 +122,7 @@ class Store:
         self._broker = broker
         if self.session.state is State.READY:
             broker.on_link(Link.UP)
+        self._tell_clock()
 
     def getbroker(self) -> Broker:
         """Return the broker that was attached. Raises NotConnected."""
@@ -156,6 +159,13 @@ class Store:
                     gap_wait=self._gap_wait, tell=self.put_notification,
                 )
             )  # fmt: skip
+        self._tell_clock()
+
+    def _catch_up(self) -> None:
+        """Wait for what history lacks up to now: a newest bar that comes as an old one would never be traded."""
+        until = self.session.timer.now() + CATCH_UP_S
+        while any(feed.incoming.catching_up for feed in self.feeds) and self.session.timer.now() < until:
+            self.pump(0.1)
 
     def _check_account(self) -> None:
         there = self.session.accounts
@@ -272,8 +282,14 @@ class Store:
     # ------------------------------------------------------------ IB's time
     @property
     def clock_offset_s(self) -> float | None:
-        """This machine's clock minus IB's, in seconds; None before the start."""
-        return self._ib_clock.offset_s
+        """This machine's clock minus IB's, in seconds; None before the start, 0 of a simulated TWS."""
+        made_up = any(f._incoming is not None and MADE_UP in f.found.facts.long_name for f in self.feeds)
+        return 0.0 if made_up and self._ib_clock.offset_s is not None else self._ib_clock.offset_s
+
+    def _tell_clock(self) -> None:
+        offset = self.clock_offset_s
+        if self._broker is not None and offset is not None:
+            self._broker.on_clock(offset)
 
     def _measure(self) -> None:
         now = self.session.timer.now()
@@ -281,6 +297,7 @@ class Store:
             pending, self._measuring = self._measuring, None
             if pending.error is None:
                 self._ib_clock.told(_ns(pending.result()))
+                self._tell_clock()
             elif isinstance(pending.error, RequestTimeout):
                 self.put_notification("notice", "", f"IB's time is not known: {pending.error}")
         if self._measuring is None and now >= self._measure_at and self.session.state is State.READY:

@@ -129,6 +129,9 @@ class _Hand:
         """Take what became of the connection."""
         self._desk.on_link(event, self._store.clock())
 
+    def on_clock(self, offset_s: float) -> None:
+        """What closes and cancels asks for no clock."""
+
     def alarms(self) -> list[Alarm]:
         """Return none: they are told at once."""
         return []

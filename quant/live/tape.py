@@ -237,7 +237,11 @@ class Taping(bt.Analyzer):  # type: ignore[misc]  # backtrader has no types
     def notify_order(self, order: bt.Order) -> None:
         """Keep an order that was withheld; what the desk refuses stands in the journal."""
         withheld = getattr(self.strategy.broker, "withheld", ())
-        if order.status == bt.Order.Rejected and any(order.ref == one.ref for one in withheld) and len(order.data):
+        if (
+            order.status == bt.Order.Rejected
+            and any(order.ref == one.ref for one in withheld)
+            and len(order.data)
+        ):
             symbol, end = instrument_of(order.data).symbol, end_of(order.data)
             why, reason = str(order.info.get("why", "")), str(order.info.get("reason", ""))
             line = RefusedLine(symbol, end, float(order.created.size), reason, why, self._tape.now())

@@ -23,6 +23,7 @@ from quant.oms.ledger import Intent, Stop, What
 from quant.oms.limits import Refusal
 from quant.oms.order_books import echo_differences, open_echo
 from quant.oms.outcome import HaltAll
+from quant.oms.protection import Protection
 from quant.oms.reason import Reason
 from quant.oms.reconcile import odd_halts
 from quant.oms.recovery import Recovery
@@ -37,6 +38,7 @@ class OrderDesk:
         self._floor = floor = Floor(journal, broker, setup)
         self._recovery = Recovery(floor)
         self._closing = Closing(floor)
+        self._protection = Protection(floor)
         with floor.writing(now):
             books = floor.record.books(frozenset(), True)
             for action in odd_halts(books):  # the last process may have been killed before it halted
@@ -219,6 +221,8 @@ class OrderDesk:
             self._floor.settle_news(now)
             if self._certain:
                 self._closing.go_on(now)
+                self._protection.look(now)
+                self._floor.settle_news(now)
             self._floor.release(now)
 
     # ---------------------------------------------------------------- a person

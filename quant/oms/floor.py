@@ -26,12 +26,14 @@ from quant.oms.watch import Watch
 
 # Not proven to be at the broker, though they were decided.
 SILENT = (OrderState.DECIDED, OrderState.SENT)
+IN_PLACE = "in place of "  # how the reason of an order begins that was placed for a lost one
 
 
 class Floor:
     """The state of a desk. link: IB can be reached. broken: why the journal takes nothing more, "" while it does.
 
     flattening: instruments being closed by orders of this process. news: not yet taken. shown: alarms told so far.
+    suspects: instruments in which an entry or an exit has ended, so that what is held may be without protection.
     """
 
     def __init__(self, journal: Journal, broker: Broker, setup: Setup) -> None:
@@ -44,6 +46,7 @@ class Floor:
         self.link = False
         self.broken = ""
         self.flattening: set[int] = set()
+        self.suspects: set[int] = set()
         self.shown: set[str] = set()
         self.news: list[News] = []
 
@@ -138,6 +141,7 @@ class Floor:
 
     def _send_group(self, group: Group, now: int) -> bool:
         """Send an order and its children; False where the connection is gone."""
+        self._yield_to(group[0], now)
         self.outbox.pop()
         self.outbox.tried(group)
         for place, ref in enumerate(group):
@@ -150,6 +154,17 @@ class Floor:
                 self._give_up(group, place, now)
                 break
         return True
+
+    def _yield_to(self, ref: str, now: int) -> None:
+        """Cancel what was placed for a lost exit, as the strategy sees to the position itself."""
+        if self.record.reasons[ref].text.startswith(IN_PLACE):
+            return
+        if self.record.purpose(ref) not in (Purpose.REDUCTION, Purpose.PROTECTION):
+            return
+        for standing in self.record.open:
+            same = self.record.ticket(standing.ref).con_id == self.record.ticket(ref).con_id
+            if same and self.record.reasons[standing.ref].text.startswith(IN_PLACE):
+                self.cancel(standing.ref, now, f"{ref} takes its place")
 
     def _give_up(self, group: Group, place: int, now: int) -> None:
         """Undo a group of which one order was turned down on this side."""
@@ -205,6 +220,8 @@ class Floor:
                     f"order {after.ref} was rejected: {after.reason}", now, ref=after.ref, con_id=con_id
                 )
                 self.counter.rejected(after.ref, now)
+        if after.is_final and self.record.purpose(after.ref) in (Purpose.ENTRY, Purpose.PROTECTION):
+            self.suspects.add(con_id)
         if before is not None and after.filled != before.filled and self.record.position(con_id) == 0:
             self._flat(con_id, now)
 
@@ -212,8 +229,6 @@ class Floor:
         """Cancel what can only open a position again: protective orders; by a person's command all orders."""
         every = con_id in self.flattening
         self.flattening.discard(con_id)
-        for asked in [c for c in self.record.flattening if c in (0, con_id) and self.is_flat(c)]:
-            self.record.flat(asked, now)
         for standing in self.record.open:
             ticket = self.record.ticket(standing.ref)
             waits = (
@@ -226,10 +241,6 @@ class Floor:
                 and self.record.trail(standing.ref).cancelled is None
             ):
                 self.cancel(standing.ref, now, f"no {ticket.symbol} is held any more")
-
-    def is_flat(self, con_id: int) -> bool:
-        """Return whether nothing is held of an instrument, or of any (0)."""
-        return not self.record.positions if con_id == 0 else self.record.position(con_id) == 0
 
     def _turned_over(self, before: OrderStanding | None, after: OrderStanding, con_id: int) -> bool:
         """Return whether a correction turned a position to the other side."""

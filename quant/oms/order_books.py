@@ -25,7 +25,7 @@ from quant.oms.outcome import (
     Resend,
 )
 from quant.oms.risk import closes
-from quant.oms.state import CANCELLED_WORDS, OrderState
+from quant.oms.state import CANCELLED_WORDS, REFUSALS, OrderState
 
 UNKNOWN_ID: Final = 10147  # "OrderId that needs to be cancelled is not found"
 DUPLICATE_ID: Final = 103
@@ -238,6 +238,10 @@ def _never_seen(
         yield _notice(order, Noticed.MISSING, text)
         if DUPLICATE_ID in told:
             yield f"{text}, and yet its id is taken"
+        elif (
+            order.trail.sends >= policy.max_sends and order.purpose is Purpose.PROTECTION and told & REFUSALS
+        ):
+            yield Conclude(order.ref, What.ABSENT, f"{text}, and IB refused it {order.trail.sends} times")
         elif order.trail.sends >= policy.max_sends:
             halt = f"{text} after {order.trail.sends} sends; {_LOOK}"
             yield HaltAll(halt) if halt not in books.halted_for else halt

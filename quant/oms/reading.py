@@ -42,9 +42,9 @@ def read_ledger(path: Path, deployment: str) -> Ledger:
 
 
 def as_of(ledger: Ledger, moment: int) -> Ledger:
-    """Return what the ledger held at a moment (UTC ns), with all that the broker had filled by then, told or not.
+    """Return what the ledger held before a moment (UTC ns), and all that had been filled at it, told or not.
 
-    What an execution cost counts with it, whenever it was told.
+    What is decided at that very moment is not in it. What an execution cost counts with it, whenever it was told.
     """
     filled = {
         fact.report.exec_id
@@ -53,16 +53,16 @@ def as_of(ledger: Ledger, moment: int) -> Ledger:
     }
     return replace(
         ledger,
-        runs=tuple(r for r in ledger.runs if r.at <= moment),
-        intents=tuple(i for i in ledger.intents if i.at <= moment),
-        marks=tuple(m for m in ledger.marks if m.at <= moment),
+        runs=tuple(r for r in ledger.runs if r.at < moment),
+        intents=tuple(i for i in ledger.intents if i.at < moment),
+        marks=tuple(m for m in ledger.marks if m.at < moment),
         facts=tuple(
             f
             for f in ledger.facts
             if getattr(f.report, "exec_id", None) in filled
-            or (f.at <= moment and not isinstance(f.report, Execution))
+            or (f.at < moment and not isinstance(f.report, Execution))
         ),
-        holdings=tuple(h for h in ledger.holdings if h.at <= moment),
-        snapshots=tuple(s for s in ledger.snapshots if s.answered_at <= moment),
-        halts=tuple(h for h in ledger.halts if h.at <= moment),
+        holdings=tuple(h for h in ledger.holdings if h.at < moment),
+        snapshots=tuple(s for s in ledger.snapshots if s.answered_at < moment),
+        halts=tuple(h for h in ledger.halts if h.at < moment),
     )

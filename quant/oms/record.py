@@ -74,6 +74,14 @@ class Record:
         """Return what was done with it."""
         return self._trails[ref]
 
+    def marks(self, ref: str) -> tuple[Mark, ...]:
+        """Return what was done with it, mark by mark."""
+        return tuple(self._marks[ref])
+
+    def newest(self, con_id: int) -> Iterator[Intent]:
+        """Yield what was decided in an instrument, newest first."""
+        return (i for i in reversed(self._intents) if i.ticket.con_id == con_id)
+
     def position(self, con_id: int) -> Decimal:
         """Return what is ours of an instrument, without a baseline."""
         return self._positions.get(con_id, Decimal(0))

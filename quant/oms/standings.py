@@ -73,7 +73,8 @@ class Standings:
         for report in reports:
             self._keep(report)
             touched |= self._refs(report)
-        before = {ref: self._standings[ref] for ref in self._intents if ref in touched}
+        ours = sorted(touched & self._intents.keys(), key=lambda ref: self._intents[ref].number)
+        before = {ref: self._standings[ref] for ref in ours}
         after = {ref: self._renew(ref) for ref in before}
         return tuple(
             after[ref] for ref in after if repr(after[ref]) != repr(before[ref])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import backtrader as bt
 
@@ -37,12 +37,19 @@ def expected(job: Job, found: Mapping[str, Found]) -> Expected:
     if not exits:
         return Expected(plain, ())
     assert issubclass(job.strategy, Strategy)  # noqa: S101  # only it has plans
-    record = engine.run(replace(job, strategy=_on_steps(job.strategy, found)), "plain")
+    record = engine.run(replace(job, strategy=on_steps(job.strategy, found)), "plain")
     return Expected(record, _told(plain, record))
 
 
-def _on_steps(strategy: type[Strategy], found: Mapping[str, Found]) -> type[Strategy]:
-    """Return the strategy with its exits on price steps."""
+class Stepped(Protocol):
+    """What knows the price steps of a contract."""
+
+    def tick(self, price: float) -> float:
+        """Return the step at a price."""
+
+
+def on_steps(strategy: type[Strategy], found: Mapping[str, Stepped]) -> type[Strategy]:
+    """Return the strategy with its exits on price steps. found: by symbol."""
 
     def stepped(symbol: str, price: float, up: bool) -> float:
         return price if math.isnan(price) else waiting(price, found[symbol].tick(price), up=up)

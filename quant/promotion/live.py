@@ -172,7 +172,7 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
     """Trade the stage's bars live, to the last one. check_s: between snapshots while all is well.
 
     Raises what the strategy raises as StrategyError, BrokerError."""
-    lockstep = Lockstep(stage.server, [int(end) for bars in stage.bars for end in bars.end])
+    lockstep = Lockstep(stage.server, [*(int(end) for bars in stage.bars for end in bars.end), *stage.faults])
     with (
         lockstep.served(),
         Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session,

@@ -45,13 +45,17 @@ AnyFault = Fault | OrderFault
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """What is rehearsed on. bars: with the contract ids of `server`; begin: UTC ns. cash, held: before any order."""
+    """What is rehearsed on. bars: with the contract ids of `server`; begin: UTC ns. cash, held: before any order.
+
+    faults: when what was scripted for a time happens, as far as bars come behind it; UTC ns.
+    """
 
     server: Server
     bars: tuple[Bars, ...]
     begin: int
     cash: float
     held: dict[int, Decimal]
+    faults: tuple[int, ...] = ()
 
     @property
     def exchange(self) -> Exchange:
@@ -139,6 +143,7 @@ def make_stage(
         raise ParameterError(
             "bars", twice, "two feeds of one instrument would share one position; give one of them"
         )
+    faults = list(faults)
     account = Account(ACCOUNT, listings[0].currency, TIMES * capital)
     _hold(account, catalogue, listings, known)
     by_id = dict(zip(ids, known, strict=True))
@@ -148,7 +153,11 @@ def make_stage(
     begin = min(int(bars.times.begin[0]) for bars in known) - LEAD
     server = Server(tws, Clock(lambda: begin, speed=0.0, start=begin), faults=Faults(faults, seed))
     held = {one.listing.con_id: one.quantity for one in account.holdings}
-    return Stage(server, known, begin, account.cash(account.base), held)
+    last = max(int(bars.end[-1]) for bars in known)
+    timed = [begin + round(fault.after_s * SECOND) for fault in faults if fault.after_s is not None]
+    return Stage(
+        server, known, begin, account.cash(account.base), held, tuple(at for at in timed if at < last)
+    )
 
 
 def _at_ib(bars: Bars) -> Bars:

@@ -8,6 +8,7 @@ with them; each fault names its rows.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -169,7 +170,7 @@ def _fault(row: dict[str, Any]) -> Fault:
 class Faults:
     """A script as it is played. Same script, seed and events: same faults. rng: what else is drawn.
 
-    orders: the faults of orders among them.
+    orders: the faults of orders among them. played: how often each kind happened so far.
     """
 
     def __init__(self, script: Iterable[Fault | OrderFault], seed: int = 0) -> None:
@@ -181,6 +182,7 @@ class Faults:
         self._seen = [0] * len(self._rows)
         self._done = [0] * len(self._rows)
         self._timed = sorted((row for row in rows if row.after_s is not None), key=_after_ns)
+        self.played: Counter[Do] = Counter()
 
     def at(self, event: str) -> list[Fault]:
         """Return the faults that happen at an event, in the script's order."""
@@ -194,6 +196,7 @@ class Faults:
             if row.chance < 1.0 and float(self.rng.random()) >= row.chance:
                 continue
             self._done[i] += 1
+            self.played[row.do] += 1
             found.append(row)
         return found
 
@@ -205,6 +208,7 @@ class Faults:
         """Return and forget the timed faults up to `passed_ns` since the start."""
         upto = sum(_after_ns(row) <= passed_ns for row in self._timed)
         found, self._timed = self._timed[:upto], self._timed[upto:]
+        self.played.update(row.do for row in found)
         return found
 
 

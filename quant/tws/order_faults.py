@@ -6,6 +6,7 @@ tables [[order_fault]]. Each cites its evidence in ROWS; "§" is of the notes on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
@@ -223,6 +224,10 @@ class OrderFault:
         return round(self.seconds * SECOND)
 
 
+# What happens with the event that draws it; the others are counted where they take effect.
+_AT_ONCE: Final = (
+    OrderDo.DROP, OrderDo.LATE, OrderDo.REJECT, OrderDo.REFUSE_CANCEL, OrderDo.STUCK, OrderDo.TWIN, OrderDo.RELOGIN,
+)  # fmt: skip
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "do": (str,), "on": (str,), "after_s": (int, float), "skip": (int,), "count": (int,), "chance": (int, float),
     "seconds": (int, float), "lost_s": (int, float), "code": (int,), "text": (str,), "times": (int,),
@@ -268,6 +273,7 @@ class OrderFaults:
 
     voices: what was drawn for single orders and bends what is told of them. deaf_until: orders are swallowed until
     then, UTC ns. clock_off: ns by which the time that is told is off. timed: (ns since the start, what happens then).
+    played: how often each kind took effect so far; one that was drawn for an order may find nothing to do.
     """
 
     def __init__(self, script: Iterable[OrderFault], seed: int = 0) -> None:
@@ -280,6 +286,7 @@ class OrderFaults:
         self.voices: dict[Key, list[OrderFault]] = {}
         self.deaf_until = 0
         self.clock_off = 0
+        self.played: Counter[OrderDo] = Counter()
 
     def at(self, event: str) -> list[OrderFault]:
         """Return the faults that happen at an event, in the script's order."""
@@ -293,6 +300,8 @@ class OrderFaults:
             if row.chance < 1.0 and float(self._rng.random()) >= row.chance:
                 continue
             self._done[i] += 1
+            if row.do in _AT_ONCE:
+                self.played[row.do] += 1
             found.append(row)
         return found
 
@@ -306,6 +315,7 @@ class OrderFaults:
                 out = out[-1:]
             else:
                 out = [m for m in out[:-1] for _ in range(fault.times)] + out[-1:]
+            self.played[fault.do] += len(messages) > 1 or fault.do == OrderDo.NO_END
         return out
 
     def part(self, key: Key, left: Decimal) -> Decimal:
@@ -316,7 +326,9 @@ class OrderFaults:
                 unit = Decimal("0.0001") if fault.fractional else Decimal(1)
                 piece = (piece / unit).to_integral_value() * unit
                 # The last hundredth of an order is not cut again.
-                return piece if left > 1 and piece > 0 else left
+                cut = left > 1 and 0 < piece < left
+                self.played[fault.do] += cut
+                return piece if cut else left
         return left
 
     def spoken(self, events: Sequence[Event]) -> Spoken:
@@ -324,7 +336,9 @@ class OrderFaults:
         found = Spoken(list(events))
         for key in dict.fromkeys(key_of(event) for event in events):
             for fault in self.voices.get(key, ()):
+                before = list(found.now)
                 _bend(found, key, fault)
+                self.played[fault.do] += found.now != before
         return found
 
 

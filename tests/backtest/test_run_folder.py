@@ -333,6 +333,21 @@ def test_a_class_in_a_packages_own_file_has_the_packages_neighbours(package: Pat
     assert list(source.hashes(cls)) == ["mine", "mine.sizes", "rules_of_mine"]
 
 
+def test_what_is_imported_within_a_function_and_the_package_around_it_are_hashed(package: Path) -> None:
+    (package / "mine" / "late.py").write_text("import rules_of_mine\n")
+    (package / "mine" / "odd.py").write_text("def (\n")
+    (package / "strategy_of_mine.py").write_text(
+        "import backtrader as bt\nimport mine.sizes\n\nclass Mine(bt.Strategy):\n"
+        "    def next(self):\n        from mine import late, odd\n"
+    )
+    cls = importlib.import_module("strategy_of_mine").Mine
+    assert "mine.late" not in sys.modules
+    found = source.hashes(cls)
+    assert {"mine", "mine.late", "mine.odd", "mine.sizes", "rules_of_mine"} < set(found)
+    importlib.import_module("mine.late")
+    assert source.hashes(cls) == found
+
+
 def test_installed_packages_are_not_hashed() -> None:
     assert source.hashes(bt.Strategy) == {}
 

@@ -1,6 +1,7 @@
 """Orders: the order path against the simulated TWS: what a commit and a send take, kills, fault rows, weeks (issue 6).
 
 Kills, rows and weeks are in virtual time over the real bytes; a share of the kills are processes over sockets.
+One part alone: python -m tests.bench.orders PART [--full], of commits sends gates kills sockets rows traces weeks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,25 @@ DAY = 86_400
 SECOND = 1_000_000_000
 
 
-def run(full: bool) -> list[dict[str, Any]]:
-    """Return the figures; full: the counts of docs/reliability.md."""
+def run(full: bool, parts: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the figures; full: the counts of docs/reliability.md. parts: these alone, all without."""
     sys.path.insert(0, str(HERE))  # the harness lies with the tests of quant/oms
     logging.disable(logging.WARNING)  # each broken line is told, thousands of times
     try:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            found = [
-                *commits(root, 5000 if full else 1000),
-                *sends(root, 1000 if full else 200),
-                *gates(root, 200 if full else 30),
-                *kills(root, full),
-                rows(root, 50 if full else 1),
-                traces(full),
-            ]
-            return [*found, weeks(root, 8)] if full else found
+            every: dict[str, Callable[[], list[dict[str, Any]]]] = {
+                "commits": lambda: commits(root, 5000 if full else 1000),
+                "sends": lambda: sends(root, 1000 if full else 200),
+                "gates": lambda: gates(root, 200 if full else 30),
+                "kills": lambda: kills(root, full),
+                "sockets": lambda: sockets(root, full),
+                "rows": lambda: rows(root, 50 if full else 1),
+                "traces": lambda: traces(full),
+                "weeks": lambda: weeks(root, 8),
+            }
+            wanted = parts or [name for name in every if full or name != "weeks"]
+            return [row for name in wanted for row in every[name]()]
     finally:
         logging.disable(logging.NOTSET)
 
@@ -132,11 +136,10 @@ def gates(root: Path, n: int) -> list[dict[str, Any]]:
 
 # ---------------------------------------------------------------- kills and faults
 def kills(root: Path, full: bool) -> list[dict[str, Any]]:
-    """Kills at random, at each failpoint, and of processes over sockets; each play is compared with TWS's books."""
+    """Kills at random and at each failpoint; each play is compared with TWS's books."""
     from crash_play import play
 
     from quant.oms import failpoints
-    from tests.oms.supervisor import supervise
 
     done, orders, failed, seed = 0, 0, [], 5000
     began = time.perf_counter()
@@ -159,19 +162,25 @@ def kills(root: Path, full: bool) -> list[dict[str, Any]]:
             except AssertionError as e:
                 failed.append(f"{place} {seed}: {e}")
     took = time.perf_counter() - began
-    told = supervise(root, seed=2, kills=200 if full else 8)
     places = len(failpoints.NAMES)
     inside = f"{done:,} at random, {each} at each of {places} failpoints, {orders:,} orders, {took:.0f} s"
+    inside += "".join(f"; {f}" for f in failed[:3])
+    what = "orders lost or doubled, positions unequal: kills inside the process"
+    return [figure(what, len(failed), "", 0, 0, inside)]
+
+
+def sockets(root: Path, full: bool) -> list[dict[str, Any]]:
+    """Processes that trade over sockets and are killed by the system."""
+    from tests.oms.supervisor import supervise
+
+    told = supervise(root, seed=2, kills=200 if full else 8)
+    inside = f"{told.kills} kills, {told.orders} orders" + "".join(f"; {w}" for w in told.wrong[:3])
     return [
-        figure("orders lost or doubled, positions unequal: kills inside the process", len(failed), "", 0, 0, inside),
-        figure(
-            "the same: processes killed by the system, over sockets", len(told.wrong), "", 0, 0,
-            f"{told.kills} kills, {told.orders} orders",
-        ),
-    ]  # fmt: skip
+        figure("the same: processes killed by the system, over sockets", len(told.wrong), "", 0, 0, inside)
+    ]
 
 
-def rows(root: Path, seeds: int) -> dict[str, Any]:
+def rows(root: Path, seeds: int) -> list[dict[str, Any]]:
     """Cases of the fault matrix in which an invariant broke."""
     from test_fault_matrix import CASES, play
 
@@ -187,10 +196,10 @@ def rows(root: Path, seeds: int) -> dict[str, Any]:
     told = f"{held} of {n} cases of {names} rows held, {seeds} seeds each" + "".join(
         f"; {f}" for f in failed[:3]
     )
-    return figure("fault matrix: plays in which an invariant broke", len(failed), "", 0, 0, told)
+    return [figure("fault matrix: plays in which an invariant broke", len(failed), "", 0, 0, told)]
 
 
-def traces(full: bool) -> dict[str, Any]:
+def traces(full: bool) -> list[dict[str, Any]]:
     """Permuted and doubled traces of facts that had more than one state, by tests/oms/test_order_state.py."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(HERE / "test_order_state.py")]
     done = subprocess.run(
@@ -198,11 +207,13 @@ def traces(full: bool) -> dict[str, Any]:
     )
     told = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-200:]
     n = "100,000" if full else "5,000"
-    return figure(f"fact traces ({n}): tests of one state each that failed", done.returncode, "", 0, 0, told)
+    return [
+        figure(f"fact traces ({n}): tests of one state each that failed", done.returncode, "", 0, 0, told)
+    ]
 
 
 # ---------------------------------------------------------------- weeks
-def weeks(root: Path, n: int, days: int = 7) -> dict[str, Any]:
+def weeks(root: Path, n: int, days: int = 7) -> list[dict[str, Any]]:
     """Trade for weeks with a restart each night and a log-in each week; growth of what we hold, and the invariants."""
     from joined import Joined
 
@@ -210,7 +221,7 @@ def weeks(root: Path, n: int, days: int = 7) -> dict[str, Any]:
 
     joined = Joined(root / "weeks", 3).start().opened()
     first = joined.world.ns()
-    grown, orders = [], []
+    grown, orders, logins = [], [], 0
     for day in range(n * days):
         open_at = first + day * DAY * SECOND
         joined.sleep_until(open_at)
@@ -225,6 +236,9 @@ def weeks(root: Path, n: int, days: int = 7) -> dict[str, Any]:
         joined.world.tws.restart(OrderFault(OrderDo.NIGHTLY, after_s=0.0, seconds=120.0), joined.world.ns())
         joined.world.server.flush()
         joined.sleep_until(open_at + 18 * 3600 * SECOND)
+        asked = joined.world.tws.order_faults.played[OrderDo.RELOGIN] > 0
+        assert asked == weekly, "a log-in was to be asked for once a week"
+        logins += asked
         joined.trader.alarms.clear()
         joined.placed, joined.trader.placed, joined.trader.changes = [], [], []
         if day % 7 == 6 or days < 7:
@@ -233,11 +247,10 @@ def weeks(root: Path, n: int, days: int = 7) -> dict[str, Any]:
     joined.quiet().check()
     joined.stop()
     each = (grown[-1] - grown[0]) / max(orders[-1] - orders[0], 1)
-    told = f"{len(joined.world.sockets)} connections, {orders[-1]} orders; objects after each week: "
-    return figure(
-        f"{n} simulated weeks: growth of what quant.ib and quant.oms hold", each, "objects an order", 100.0, 20.0,
-        told + ", ".join(f"{g:,}" for g in grown),
-    )  # fmt: skip
+    told = f"{len(joined.world.sockets)} connections, {n * days} nightly restarts, {logins} log-ins, {orders[-1]} orders"
+    what = f"{n} simulated weeks: growth of what quant.ib and quant.oms hold"
+    after = ", ".join(f"{g:,}" for g in grown)
+    return [figure(what, each, "objects an order", 100.0, 20.0, f"{told}; objects after each week: {after}")]
 
 
 def held() -> int:
@@ -245,3 +258,8 @@ def held() -> int:
     gc.collect()
     ours = ("quant.ib", "quant.oms", "quant.core.orders")
     return sum(str(type(thing).__module__).startswith(ours) for thing in gc.get_objects())
+
+
+if __name__ == "__main__":
+    for row in run("--full" in sys.argv, [name for name in sys.argv[1:] if name != "--full"]):
+        sys.stdout.write(f"{row['what']}: {row['measured']:.3g} {row['unit']}; {row['baseline']}\n")

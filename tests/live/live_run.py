@@ -20,7 +20,7 @@ from quant.live import control
 from quant.live.deployment import Deployment, code_of, live_folder
 from quant.live.job import Address, Job
 from quant.live.lock_file import read
-from quant.live.runner import Ended, run
+from quant.live.runner import Ended, Notify, run
 from quant.oms.journal import Journal
 from quant.oms.ledger import Ledger
 from quant.oms.standings import Standings
@@ -88,7 +88,7 @@ def again(data: Path, job: Job) -> Job:
 
 def play(
     job: Job, port: int, data: Path, until: Callable[[dict[str, Any]], bool], command: str = "stop",
-    then: Callable[[dict[str, Any]], bool] | None = None,
+    then: Callable[[dict[str, Any]], bool] | None = None, notify: Notify | None = None,
 ) -> tuple[Ended, list[str]]:  # fmt: skip
     """Run until a picture is as wanted, and then tell it to end, by a file, as another process would.
 
@@ -109,7 +109,7 @@ def play(
 
     last = control.last_address(folder)
     client = 7 + len(job.folder_name) if last is None else last.client_id
-    ended = run(job, Address("127.0.0.1", port, client), data, tell=told.append, show=show)
+    ended = run(job, Address("127.0.0.1", port, client), data, tell=told.append, show=show, notify=notify)
     return ended, told
 
 

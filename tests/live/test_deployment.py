@@ -225,7 +225,9 @@ def sealed(deployment: Deployment) -> Deployment:
 
 
 def for_real(**changes: Any) -> Deployment:
-    return sealed(made(**{"account": "U1", "promoted": "live", "gates": (PASSED,), "limits": SAID, **changes}))
+    return sealed(
+        made(**{"account": "U1", "promoted": "live", "gates": (PASSED,), "limits": SAID, **changes})
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,16 @@ class Broker:
     def __init__(self) -> None:
         self.links: list[Link] = []
         self.flushed = 0
+        self.offsets: list[float] = []
 
     def flush(self) -> None:
         self.flushed += 1
 
     def on_link(self, event: Link) -> None:
         self.links.append(event)
+
+    def on_clock(self, offset_s: float) -> None:
+        self.offsets.append(offset_s)
 
     def alarms(self) -> list[Alarm]:
         return [Alarm(0, "look here")] if self.flushed == 1 else []

@@ -315,6 +315,8 @@ class Joined:
         """I (1): every intent ended, here and there; what only a person can tell has halted or been alarmed."""
         known = {o.ref for o in self.trader.desk.orders}
         wrong = [f"{o.ref} is {o.state}" for o in self.trader.desk.orders if not o.is_final]
+        wrong += [f"{o.ref} is filled whole and called {o.state}" for o in self.trader.desk.orders
+                  if o.remaining == 0 and str(o.state) != "filled"]  # fmt: skip
         wrong += [f"the broker has {ref}, the journal does not" for ref in self.perms() if ref not in known]
         wrong += [f"{o.ref} ended as {o.state} without a reason" for o in self.trader.desk.orders
                   if str(o.state) == "not sent" and not o.reason]  # fmt: skip

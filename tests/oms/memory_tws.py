@@ -227,7 +227,8 @@ class MemoryTws:
         self.start = start
         self.clock = Clock(lambda: 0, speed=0.0, start=start)
         tws = simulated(rate_limited=False, seed=seed) if tws is None else tws
-        self.server = Server(tws, self.clock, faults=Faults(faults, seed))
+        self.faults = Faults(faults, seed)
+        self.server = Server(tws, self.clock, faults=self.faults)
         self.tws = tws
         tws.play(self.server.faults.orders, start)
         self.sockets: list[MemorySocket] = []

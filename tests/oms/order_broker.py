@@ -75,6 +75,7 @@ class FakeBroker:
     account: str = "DU1"
     price: float = 100.0
     touches: float = 0.0  # chance each second that a working stop is touched
+    exits_end: bool = False  # with an entry that ends after a part of it was filled
     instant: bool = True  # market orders fill at the next second, else only by `fill`
     on_place: Callable[[int, Ticket], None] = lambda order_id, ticket: None
     on_send: Callable[[str], None] = lambda what: None
@@ -225,7 +226,8 @@ class FakeBroker:
         order.status = status
         self.tell(order)
         for child in list(self.orders.values()):
-            if child.parent_id == order.order_id and child.is_open and order.filled == 0:
+            goes = order.filled == 0 or self.exits_end
+            if child.parent_id == order.order_id and child.is_open and goes and status != "Filled":
                 self.end(child, "Cancelled")
 
     def fill(self, order: Booked, quantity: Decimal) -> Execution:

@@ -21,11 +21,14 @@ from memory_tws import MemorySocket
 
 from quant.core.barsize import SECOND
 from quant.core.orders import Execution, Snapshot, Status
+from quant.oms import state
 from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
 from quant.oms.outbox import Outbox, Sent
 from quant.oms.outcome import Policy
 from quant.oms.recovery import Recovery
+from quant.oms.setup import Link
+from quant.oms.state import OrderState
 from quant.tws.faults import Do, Fault
 from quant.tws.order_faults import SNAPSHOTS, OrderDo, OrderFault
 from tests.oms.trader import SPY, setup
@@ -249,9 +252,17 @@ CASES = [
 ]  # fmt: skip
 
 
+def dice_of(case: Case, seed: int) -> Dice:
+    return random.Random(f"{case.row} {case.name} {seed}")
+
+
+def script_of(case: Case, seed: int) -> Rows:
+    return case.script(dice_of(case, seed))
+
+
 def play(case: Case, folder: Path, seed: int, bars: int = BARS, **more: Any) -> Joined:
     """Trade through one case and compare; return how it ended."""
-    dice = random.Random(f"{case.row} {case.name} {seed}")
+    dice = dice_of(case, seed)
     joined = Joined(folder, seed, case.script(dice), **more).start().opened()
     case.beside(joined, dice)
     joined.trade(bars, person=0.3)
@@ -265,7 +276,21 @@ def play(case: Case, folder: Path, seed: int, bars: int = BARS, **more: Any) -> 
 def test_invariants_hold(case: Case, tmp_path: Path, full: bool) -> None:
     seeds = 50 if full else 5
     ends = [play(case, tmp_path / str(seed), seed, BARS if full else 8) for seed in range(seeds)]
+    wanted = {did(row) for seed in range(seeds) for row in script_of(case, seed)}
+    played = {kind for joined in ends for kind in struck(joined)}
+    assert wanted <= played, f"never played: {wanted - played}"
     assert any(case.shown(joined) for joined in ends), "the fault did not show"
+
+
+def did(row: Fault | OrderFault) -> tuple[type, str]:
+    return type(row.do), row.do
+
+
+def struck(joined: Joined) -> set[tuple[type, str]]:
+    """Return the kinds of faults that the simulated TWS has let happen, and that took effect."""
+    faults = joined.world.faults
+    counted = (*faults.played.items(), *faults.orders.played.items())
+    return {(type(do), do) for do, times in counted if times > 0}
 
 
 # ---------------------------------------------------------------- rules broken on purpose: the matrix must turn red
@@ -357,3 +382,36 @@ def test_a_correction_added_on_top_turns_it_red(tmp_path: Path, monkeypatch: pyt
     for module in ("fills", "standings"):
         monkeypatch.setattr(f"quant.oms.{module}.exec_key", lambda exec_id: (exec_id, 0))
     red("O4 quantity corrected", tmp_path, "by the journal", seeds=2)
+
+
+def test_an_error_code_that_ends_an_order_turns_it_red(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ib_async did with 399 and 10349, and pysystemtrade with what filled later (live-faults §1.2)."""
+    state_of = state._state
+
+    def hastily(intent, own, *rest):  # type: ignore[no-untyped-def]
+        return OrderState.REJECTED if own.codes else state_of(intent, own, *rest)
+
+    monkeypatch.setattr(state, "_state", hastily)
+    red("O5 399 on a live order", tmp_path, "filled whole and called rejected", seeds=2)
+
+
+def test_reports_dropped_after_1100_turn_it_red(tmp_path: Path) -> None:
+    """As LEAN does: what is told while TWS is cut off from IB is dropped, and not read again (LEAN.IB 249)."""
+
+    class Deaf(OrderDesk):
+        cut = False
+
+        def on_link(self, event, now):  # type: ignore[no-untyped-def]
+            if event in (Link.CUT, Link.BACK):
+                self.cut = event is Link.CUT
+            else:
+                super().on_link(event, now)
+
+        def take(self, reports, now):  # type: ignore[no-untyped-def]
+            if not self.cut:
+                super().take(reports, now)
+
+    never_again = setup(check_s=1e6, ack_s=1e6)
+    red("C4 1100 among fills", tmp_path, "by the broker", seeds=4, desk_class=Deaf, settings=never_again)

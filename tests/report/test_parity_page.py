@@ -19,6 +19,9 @@ from quant.promotion.parity.page import write_parity_page
 from quant.promotion.parity.value import BarCount, DecisionRow, Parity
 from quant.report import parity_page
 from quant.report.parity import ROWS, SESSIONS, verdict
+from quant.report.words import MINUS, NONE
+
+CELL = r"<t[hd][^>]*>(.*?)</t[hd]>"
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +35,9 @@ def table(page: str, name: str) -> list[list[str]]:
     assert found is not None, f"no table {name}"
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", found[0].partition("<tbody>")[2], re.DOTALL)
     return [
-        [html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
+        [html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in re.findall(CELL, row, re.DOTALL)]
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 # ---------------------------------------------------------------- in a sentence
@@ -52,7 +55,7 @@ def test_a_day_whose_differences_have_causes_names_what_weighs_most() -> None:
     assert (badge, word) == ("same", "explained")
     assert text == (
         "All 2 decisions are the backtest's. Live made 24.14 less than the backtest. Every difference has a known "
-        "cause; what weighs most is missed (−12.40)."
+        f"cause; what weighs most is missed ({MINUS}12.40)."
     )
 
 
@@ -69,7 +72,7 @@ def test_a_decision_of_its_own_comes_before_all_else() -> None:
     [
         (
             {"unexplained": -0.35, "pnl": (100.0, 99.65)},
-            "−0.35 of the difference is accounted for by no fill.",
+            f"{MINUS}0.35 of the difference is accounted for by no fill.",
         ),
         (
             {"differences": (replace(odd_day().differences[0], cause="unexplained"),)},
@@ -93,7 +96,7 @@ def test_the_badge_is_good_for_a_day_that_is_ok_only(day: Parity) -> None:
 # ---------------------------------------------------------------- money
 def test_parts_add_up_from_the_backtests_profit_to_that_of_live(odd: str) -> None:
     rows = table(odd, "split")
-    amounts = [float(row[2].replace("−", "-").replace(",", "")) for row in rows]
+    amounts = [float(row[2].replace(MINUS, "-").replace(",", "")) for row in rows]
     assert amounts[0] + sum(amounts[1:-1]) == pytest.approx(amounts[-1], abs=1e-9)
     assert [row[0].partition("3 ")[0] for row in rows[:2]] == ["Profit of the backtest", "Price"]
     assert rows[-2][0] == "Unexplained"
@@ -116,7 +119,7 @@ def test_bars_are_as_long_as_their_amounts_and_on_their_side(odd: str) -> None:
 
 def test_no_amount_is_minus_nothing() -> None:
     day = replace(equal_day(), split=split(price=-0.001), unexplained=-0.0, pnl=(-0.004, 0.0))
-    assert "−0.00" not in parity_page(day.to_dict())
+    assert f"{MINUS}0.00" not in parity_page(day.to_dict())
 
 
 def test_slippage_learnt_is_offered_only_where_it_costs(odd: str) -> None:
@@ -128,7 +131,7 @@ def test_slippage_learnt_is_offered_only_where_it_costs(odd: str) -> None:
 # ---------------------------------------------------------------- tables
 def test_decisions_that_differ_come_first(odd: str) -> None:
     assert [row[:5] for row in table(odd, "decisions")] == [
-        ["differs", "14:02", "MSFT", "−1", "unchanged"],
+        ["differs", "14:02", "MSFT", f"{MINUS}1", "unchanged"],
         ["same", "13:31", "SPY", "+1", "+1"],
         ["same", "19:59", "SPY", "0", "0"],
     ]
@@ -136,10 +139,11 @@ def test_decisions_that_differ_come_first(odd: str) -> None:
 
 def test_bars_orders_fills_and_differences_are_side_by_side(odd: str) -> None:
     assert [row[2] for row in table(odd, "bars")] == ["revised", "revised", "missing", "extra"]
-    orders = table(odd, "orders")
-    assert orders[0] == ["differs", "14:02", "MSFT", "entry", "market -112 (filled)", "none", "the target was too old to be traded"]  # fmt: skip
-    fills = table(odd, "fills")
-    assert fills[1] == ["14:02", "MSFT", "entry", "−112 at 421.98", "1.00", "none", "–", "−12.40", "the target was too old"]  # fmt: skip
+    order, fill = table(odd, "orders")[0], table(odd, "fills")[1]
+    assert order[:4] == ["differs", "14:02", "MSFT", "entry"]
+    assert order[4:] == ["market -112 (filled)", "none", "the target was too old to be traded"]
+    assert fill[:5] == ["14:02", "MSFT", "entry", f"{MINUS}112 at 421.98", "1.00"]
+    assert fill[5:] == ["none", NONE, f"{MINUS}12.40", "the target was too old"]
     assert table(odd, "differences")[0][-1] == "its bar came 71 s late"
     assert "The bars were pulled again at 21:00; IB may still correct them." in odd
     assert table(odd, "notes") == [["14:03:11", "MSFT: bar of 14:02:00 came 71 s late"]]
@@ -165,7 +169,7 @@ def test_a_long_table_shows_what_differs_and_says_that_there_is_more() -> None:
 def test_sessions_add_up_and_this_one_counts_as_it_is_now(odd: str) -> None:
     lines = record(30, bad=(4, 17))
     live = sum(line["pnl_live"] for line in lines) + 140.59
-    assert f"live {live:,.2f}".replace("-", "−") in html.unescape(odd)
+    assert f"live {live:,.2f}".replace("-", MINUS) in html.unescape(odd)
     rows = table(odd, "record")
     assert (len(rows), rows[0][:2]) == (31, ["not ok", f"{DAY}, this one"])
     assert sum(row[0] == "not ok" for row in rows) == odd.count('<rect class="bad" x="') - 1 == 3

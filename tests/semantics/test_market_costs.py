@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import backtrader as bt
@@ -18,6 +20,7 @@ import quant as q
 from quant.backtest.broker import commission as scheme
 from quant.core.instrument import Instrument
 from quant.errors import ParameterError
+from quant.live.broker import LiveBroker
 from quant.promotion import rehearse
 from quant.tws.exchange.account import Account
 from quant.tws.exchange.builtin import STOCKS
@@ -267,6 +270,23 @@ def test_a_run_on_pence_is_the_run_on_pounds(
         assert pence.trades[name].tolist() == pytest.approx(pounds.trades[name].tolist(), abs=1e-8)
 
 
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("feeds", [1, 2])
+def test_fast_on_pence_is_plain_to_the_last_bit(
+    feeds: int, settings: dict[str, Any], london: tuple[q.Bars, q.Bars]
+) -> None:
+    other = replace(london[1], instrument=replace(london[1].instrument, symbol="BP", tick=0.01))
+    bars = [london[0], other][:feeds]
+    plain, fast = (
+        q.backtest(Exits, bars, cash=10_000.0, engine=engine, save=False, **settings)
+        for engine in ("plain", "fast")
+    )
+    assert len(fast.fills) > 40
+    assert fast.equity.tolist() == plain.equity.tolist()
+    assert fast.cash.tolist() == plain.cash.tolist()
+    assert fast.fills.equals(plain.fills)
+
+
 def near(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-9) or (math.isnan(a) and math.isnan(b))
 
@@ -314,6 +334,20 @@ def test_the_scheme_of_pence_is_the_scheme_of_pounds(size: int) -> None:
         assert pence.profitandloss(size, 120.0, now) == pounds.profitandloss(size, 1.2, now / 100.0)
         held, same = bt.Position(size, 120.0), bt.Position(size, 1.2)
         assert pence.getvalue(held, now) == pytest.approx(pounds.getvalue(same, now / 100.0), rel=1e-14)
+
+
+def test_live_charges_each_feed_in_its_own_units_until_the_broker_tells() -> None:
+    """By LiveBroker's own method, on backtrader's broker."""
+    feeds = [
+        SimpleNamespace(
+            _name=name, bars=SimpleNamespace(instrument=replace(WHERE["GB"], con_id=n, price_magnifier=m))
+        )
+        for n, (name, m) in enumerate((("pence", 100), ("pounds", 1)), start=1)
+    ]
+    broker: Any = bt.brokers.BackBroker()
+    LiveBroker.charge(broker, partial(scheme, q.costs("ib-fixed", "GB"), None, lambda _: None), feeds)
+    fees = [broker.getcommissioninfo(feed).getcommission(40_000, 250.0) for feed in feeds]
+    assert fees == pytest.approx([50.0, 5_000.0], rel=1e-12)
 
 
 def test_an_own_scheme_keeps_its_own_money(london: tuple[q.Bars, q.Bars]) -> None:

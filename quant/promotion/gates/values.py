@@ -17,9 +17,10 @@ class Thresholds:
     """Where the gates stand; quant.toml sets them under [promote].
 
     missing: share of the calendar's bars that may lack. out_of_sample: least Sharpe ratio a year on data that no
-    choice has seen, over out_of_sample_sessions of it at least. trades: least number of closed ones. deflated_sharpe: least probability that the Sharpe ratio is
-    more than luck gives to the best of all trials. rejected: share of orders that must not be reached.
-    rehearsal_bars: how many of the last bars are rehearsed. sessions: of paper, one after the other with parity.
+    choice has seen, over out_of_sample_sessions of it at least. trades: least number of closed ones. deflated_sharpe:
+    least probability that the Sharpe ratio is more than luck gives to the best of all trials. rejected: share of
+    orders that must not be reached. rehearsal_bars: how many of the last bars are rehearsed. sessions: of paper, one
+    after the other with parity.
     """
 
     missing: float = 0.001

@@ -93,6 +93,7 @@ class Books:
     def __init__(self, account: Account, plan: str, perm_id: int, cash_check: bool) -> None:
         self.account = account
         self.orders: dict[int, Working] = {}  # by perm id
+        self._alive: dict[int, Working] = {}  # of them those that are not over for good
         self.executions: list[tuple[Executed, Charged]] = []
         self._by_key: dict[Key, int] = {}
         self._plan = plan
@@ -108,7 +109,9 @@ class Books:
 
     def open(self) -> Iterator[Working]:
         """Yield the orders that may still fill, by perm id, those that rest in TWS among them."""
-        return (one for one in self.orders.values() if one.view.status not in DONE)
+        for perm_id in [p for p, one in self._alive.items() if one.view.done_at is not None]:
+            del self._alive[perm_id]
+        return iter([one for one in self._alive.values() if one.view.status not in DONE])
 
     def children(self, parent: Working) -> list[Working]:
         """Return the open children of an order."""
@@ -137,7 +140,7 @@ class Books:
             if not request.oca:
                 family = replace(request, oca=str(one.parent), oca_type=REDUCE)
                 one.view = replace(view, request=family)
-        self.orders[self._perm_id] = one
+        self.orders[self._perm_id] = self._alive[self._perm_id] = one
         self._by_key[request.key] = self._perm_id
         self._perm_id += 1
         return one
@@ -163,6 +166,7 @@ class Books:
     def forget(self, one: Working) -> None:
         """Strike an order as if it had never come."""
         del self.orders[one.view.perm_id]
+        self._alive.pop(one.view.perm_id, None)
         if self._by_key.get(one.view.request.key) == one.view.perm_id:
             del self._by_key[one.view.request.key]
 

@@ -78,20 +78,28 @@ def happen_to(tws: Tws, key: Key, faults: Iterable[OrderFault], now: int) -> Non
         if one is None:
             continue
         if fault.do == OrderDo.WARN:
+            _count(tws, fault)
             tws.tell([Told(key, fault.code, fault.text)], now)
         elif fault.do == OrderDo.PRESET:
+            _count(tws, fault)
             tws.tell([Told(key, 10349, fault.text or PRESET_TEXT)], now)
         elif fault.do == OrderDo.LOCATE and one.view.status not in DONE:
+            _count(tws, fault)
             tws.tell([*mishaps.hold(one, one.held_until, "locate"), Told(key, 404, _LOCATING)], now)
         elif fault.do == OrderDo.CAP and one.view.status not in DONE:
+            _count(tws, fault)
             price = tws.price(one.view.request.listing, now) if fault.limit is None else fault.limit
             tws.tell([*mishaps.cap(one, price or 0.0), Told(key, 2161, fault.text or _CAPPED)], now)
         elif fault.do == OrderDo.INACTIVE and one.view.status not in DONE:
             _inactive(tws, one, fault, now)
         elif fault.do == OrderDo.CANCELLED:
-            _after(tws, fault, now, partial(_cancel_by_tws, tws, one))
+            _after(tws, fault, now, partial(_cancel_by_tws, tws, one, fault))
         elif "" in ROWS[fault.do].on:
             _after(tws, fault, now, partial(happen, tws, fault))
+
+
+def _count(tws: Tws, fault: OrderFault) -> None:
+    tws.order_faults.played[fault.do] += 1
 
 
 def _after(tws: Tws, fault: OrderFault, now: int, job: Callable[[int], None]) -> None:
@@ -103,6 +111,7 @@ def _after(tws: Tws, fault: OrderFault, now: int, job: Callable[[int], None]) ->
 
 
 def _inactive(tws: Tws, one: Working, fault: OrderFault, now: int) -> None:
+    _count(tws, fault)
     tws.tell(mishaps.deactivate(one), now)
     if fault.delay:
         tws.timers.set(
@@ -111,8 +120,9 @@ def _inactive(tws: Tws, one: Working, fault: OrderFault, now: int) -> None:
         )
 
 
-def _cancel_by_tws(tws: Tws, one: Working, at: int) -> None:
+def _cancel_by_tws(tws: Tws, one: Working, fault: OrderFault, at: int) -> None:
     if one.view.status not in DONE:
+        _count(tws, fault)
         tws.tell(tws.exchange.books.cancel(one, at), at)
 
 
@@ -124,6 +134,7 @@ def cancelled(tws: Tws, key: Key, now: int) -> bool:
     for fault in tws.order_faults.at(CANCEL):
         if fault.do in (OrderDo.WARN, OrderDo.REFUSE_CANCEL):
             tws.tell([Told(key, fault.code, fault.text)], now)
+            tws.order_faults.played[fault.do] += fault.do == OrderDo.WARN
             instead |= fault.do == OrderDo.REFUSE_CANCEL
         elif fault.do in (OrderDo.SLOW_CANCEL, OrderDo.CANCEL_FILLS, OrderDo.FILL_AFTER_CANCEL):
             if one is not None and one.view.status not in DONE:
@@ -144,8 +155,9 @@ def _crossing(tws: Tws, one: Working, fault: OrderFault, now: int) -> None:
 
     def later(at: int) -> None:
         if fault.do == OrderDo.SLOW_CANCEL:
-            _cancel_by_tws(tws, one, at)
+            _cancel_by_tws(tws, one, fault, at)
         elif one.view.remaining > 0:
+            _count(tws, fault)
             tws.tell(mishaps.forced(books, one, _price(tws, one, at), at), at)
 
     tws.timers.set(now + fault.delay, later)
@@ -176,6 +188,7 @@ def _correct(tws: Tws, event: Executed, fault: OrderFault, at: int) -> None:
     if fault.do == OrderDo.BUST:
         quantity = Decimal(0)
     price = event.price + fault.price_by if fault.price_by else None
+    _count(tws, fault)
     tws.tell(mishaps.correct(tws.exchange.books, event.exec_id, price, quantity), at, corrected=True)
 
 
@@ -183,10 +196,12 @@ def _correct(tws: Tws, event: Executed, fault: OrderFault, at: int) -> None:
 def happen(tws: Tws, fault: OrderFault, now: int) -> None:
     """Let a fault happen that needs no order of ours: by hand, by another client, by IB."""
     if fault.do == OrderDo.CLOCK:
+        _count(tws, fault)
         tws.order_faults.clock_off = fault.delay
     elif fault.do in (OrderDo.HAND_CANCEL, OrderDo.HAND_MODIFY):
         _touch(tws, fault, now)
     elif fault.do == OrderDo.NIGHTLY:
+        _count(tws, fault)
         tws.restart(fault, now)
     else:
         listing = next((x for x in tws.catalogue if x.symbol == fault.symbol and x.trades), None)
@@ -196,6 +211,7 @@ def happen(tws: Tws, fault: OrderFault, now: int) -> None:
 
 def _ordered(tws: Tws, listing: Listing, fault: OrderFault, now: int) -> None:
     if fault.do == OrderDo.SPLIT:
+        _count(tws, fault)
         mishaps.split(tws.exchange.books, listing, fault.times)
         tws.tell_holding(listing, now)
         return
@@ -204,6 +220,7 @@ def _ordered(tws: Tws, listing: Listing, fault: OrderFault, now: int) -> None:
     quantity = -held if closes else Decimal(str(fault.quantity or 0.0))
     if not quantity:
         return
+    _count(tws, fault)
     books = tws.exchange.books
     other = fault.do == OrderDo.OTHER_CLIENT
     key = tws.next_key(fault.client) if other else mishaps.hand_key(books)
@@ -227,6 +244,7 @@ def _touch(tws: Tws, fault: OrderFault, now: int) -> None:
     newest = max(tws.exchange.open_orders, key=lambda view: view.perm_id, default=None)
     if newest is None:
         return
+    _count(tws, fault)
     key = newest.request.key
     if fault.do == OrderDo.HAND_CANCEL:
         tws.tell(tws.exchange.cancel(key, now), now)

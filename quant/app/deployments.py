@@ -1,0 +1,114 @@
+"""`quant deployments`: what trades where, what was proven of it, and whether it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quant.app import config, output
+from quant.app.command import command, data_option
+from quant.app.live_control import state_of
+from quant.app.output import Result
+
+if TYPE_CHECKING:
+    from quant.errors import QuantError
+    from quant.live.deployment import Deployment
+
+COLUMNS = ("name", "mode", "account", "strategy", "symbols", "bar", "capital", "gates", "parity", "state")
+
+
+@command("deployments")
+@click.argument("name", required=False)
+@data_option
+def deployments(name: str | None, data: Path | None) -> Result:
+    """List the deployments: what trades where, its gates, its last parity, and whether it runs. NAME: all of one."""
+    from quant.live import deployment as locks
+    from quant.live.lock_file import load
+
+    folder = config.load({"project.data": None if data is None else str(data)}).data
+    names = locks.deployments(folder)
+    if name is not None:
+        names = [_one(name, names, folder)]
+    found = [(locks.lock_path(folder, n), locks.live_folder(folder, n)) for n in names]
+    documents = [_document(*load(path), path, live) for path, live in found]
+    if not documents:
+        return Result({"deployments": []}, ["there is none; begin one: quant paper macd SPY --bar 1m"])
+    parts = [output.table(COLUMNS, [_cells(d) for d in documents], right="capital")]
+    return Result({"deployments": documents}, parts if name is None else [*parts, *_gate_lines(documents[0])])
+
+
+def _one(name: str, names: list[str], data: Path) -> str:
+    from quant.errors import ConfigError
+
+    if name not in names:
+        there = ", ".join(names) or "none yet"
+        raise ConfigError(str(data / "deployments"), name, f"no such deployment; there are {there}")
+    return name
+
+
+def _document(found: Deployment, trouble: QuantError | None, path: Path, folder: Path) -> dict[str, Any]:
+    mode = None if not found.account else "paper" if found.paper else "live"
+    line, parity_error = _last_parity(folder)
+    return {
+        "name": found.name, "mode": mode, "account": found.account, "strategy": found.strategy,
+        "symbols": [c.symbol for c in found.contracts], "bar": found.bar, "capital": found.capital,
+        "promoted": found.promoted or None, "run": found.run or None,
+        "gates": [dataclasses.asdict(gate) for gate in found.gates], "parity": line, "parity_error": parity_error,
+        "state": state_of(folder), "lock": str(path), "error": None if trouble is None else str(trouble),
+    }  # fmt: skip
+
+
+def _last_parity(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the newest session of the running record, or what is wrong with it."""
+    from quant.promotion.gates.sessions import RECORD
+
+    path = folder / RECORD
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        # Of a day that was compared twice the later line counts.
+        newest = max(enumerate(rows), key=lambda row: (str(row[1]["day"]), row[0]), default=None)
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        return None, f"{path.name} cannot be read: {e}"
+    return (None if newest is None else newest[1]), None
+
+
+# ---------------------------------------------------------------- in words
+def _cells(d: dict[str, Any]) -> tuple[str, ...]:
+    state = d["state"] if d["error"] is None else f"cannot be read: {d['error']}"
+    return (
+        d["name"], d["mode"] or "-", d["account"] or "-", d["strategy"], " ".join(d["symbols"]), d["bar"],
+        f"{d['capital']:,.0f}", _gates(d), _parity(d), state,
+    )  # fmt: skip
+
+
+def _gates(d: dict[str, Any]) -> str:
+    """Return how the gates of the last step stand; a deployment that was begun without has none."""
+    gates = [gate for gate in d["gates"] if gate["stage"] == d["promoted"]]
+    if not gates:
+        return "none"
+    passed = sum(gate["outcome"] == "pass" for gate in gates)
+    over = sum(bool(gate["override"]) for gate in gates)
+    return f"{passed} of {len(gates)}" + (f", {over} overridden" if over else "")
+
+
+def _parity(d: dict[str, Any]) -> str:
+    line = d["parity"]
+    if line is None:
+        return "-" if d["parity_error"] is None else d["parity_error"]
+    return f"{line['day']} {'ok' if line.get('ok') is True else 'not ok'}"
+
+
+def _gate_lines(d: dict[str, Any]) -> list[str]:
+    lines = [
+        f"  {gate['stage']:<6} {gate['outcome']:<8} {gate['name']}: {gate['sentence']}"
+        + (f" Overridden: {gate['override']}" if gate["override"] else "")
+        for gate in d["gates"]
+    ]
+    return ["", *lines] if lines else ["", "  It was begun without gates: quant promote RUN --to paper"]

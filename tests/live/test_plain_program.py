@@ -1,0 +1,129 @@
+"""A plain backtrader program with store, feed and broker swapped: nobody but these looks after it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+import pytest
+from live_tws import TODAY, flying, watch
+
+from quant.core.barsize import SECOND
+from quant.ib.download.run import run_pull
+from quant.live import Store
+from quant.live.broker import LiveBroker
+from quant.live.feed import LiveFeed
+from quant.oms.desk import OrderDesk
+from quant.oms.journal import Journal
+from quant.oms.limits import Limits
+from quant.oms.outcome import Policy
+from quant.oms.setup import Setup
+
+PATIENT = 1200.0  # seconds of the flying clock
+
+
+class Trader(bt.Strategy):  # type: ignore[misc]
+    """Buys on live bars until that is filled; the first ones come before IB's books were read twice."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def notify_order(self, order: bt.Order) -> None:
+        self.told.append(order.getstatusname())
+        if order.status == order.Completed or len(self.told) > 40:
+            self.env.runstop()
+
+    def next(self) -> None:
+        if self.data.is_newest and "Completed" not in self.told:
+            self.buy(size=3)
+
+
+def broker_of(store: Store, feed: LiveFeed, journal: Journal) -> LiveBroker:
+    """What the page on live trading shows, and nothing more."""
+    now, client = store.clock(), store.session.client_id
+    journal.begin_run({}, now, client_id=client)
+    policy = Policy(gap_s=0.2)
+    setup = Setup(client, frozenset({feed.con_id}), 10_000.0, Limits(max_notional=5_000.0), policy)
+    desk = OrderDesk(journal, store.orders, setup, now)
+    broker = LiveBroker(desk, journal, store.orders, capital=10_000.0, now=store.clock)
+    store.attach(broker)
+    return broker
+
+
+def test_it_trades_without_a_runner(tmp_path: Path) -> None:
+    with flying(speed=60.0) as port:
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
+        feed = store.data("SPY", bar="30s", history_start=TODAY)
+        store.start()
+        with Journal.open(
+            tmp_path / "j.sqlite", deployment="mine", account=store.account, strategy_hash="h", create=True
+        ) as journal:
+            cerebro = bt.Cerebro(stdstats=False)
+            broker = broker_of(store, feed, journal)
+            cerebro.setbroker(broker)
+            cerebro.adddata(feed)
+            cerebro.addstrategy(Trader)
+            (found,) = cerebro.run()
+            assert found.told[-1] == "Completed", [s.reason for s in broker._desk.orders]
+            assert found.position.size >= 3
+
+
+def test_the_clock_is_measured_for_the_broker_and_that_of_a_simulated_tws_is_its_own(tmp_path: Path) -> None:
+    class Broker:
+        def __init__(self) -> None:
+            self.offsets: list[float] = []
+
+        on_clock = property(lambda self: self.offsets.append)
+
+        def on_link(self, event: Any) -> None: ...
+
+        def flush(self) -> None: ...
+
+        def alarms(self) -> list[Any]:
+            return []
+
+    with flying() as port:  # its clock says 2024
+        bare, broker = Store(port=port, data=tmp_path), Broker()
+        bare.start()  # without a feed nothing says that it is a simulated one
+        bare.attach(broker)  # type: ignore[arg-type]
+        bare.stop()
+        assert broker.offsets[0] > 365 * 86_400
+        store, broker = Store(port=port, data=tmp_path, client_id=2), Broker()
+        store.data("SPY", bar="1m", history_start=TODAY)
+        store.attach(broker)  # type: ignore[arg-type]
+        assert broker.offsets == []
+        store.start()
+        store.stop()
+        assert set(broker.offsets) == {0.0}
+
+
+def test_the_newest_bar_at_the_start_is_a_live_one(tmp_path: Path) -> None:
+    """A daily strategy begins after the close, and the bar that it is for is there already, or comes with history."""
+    evening = int(datetime(2024, 5, 15, 20, 30, tzinfo=UTC).timestamp()) * SECOND
+    with flying(start=evening, speed=60.0) as port:
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
+        feed = store.data("SPY", bar="1d", history_start="2024-04-01")
+        found = watch(feed, bars=1)
+    assert found.live == 1
+    assert str(feed.bars.session[-1]) == TODAY
+
+
+def test_ctrl_c_in_the_first_pull_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*args: Any) -> bool:
+        raise KeyboardInterrupt
+
+    def pull(session: Any, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(session, "poll", pressed)
+        report = run_pull(session, *args, **kwargs)
+        assert report.interrupted
+        return report
+
+    with flying() as port:
+        monkeypatch.setattr("quant.live.past.run_pull", pull)
+        store = Store(port=port, data=tmp_path)
+        store.data("SPY", bar="1m", history_start=TODAY)
+        with pytest.raises(KeyboardInterrupt):
+            store.start()
+        store.stop()

@@ -1,0 +1,555 @@
+"""Promotion on small data: evidence is collected, locks are written whole or not at all, what changed is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pytest
+
+import quant as q
+from quant.backtest.source import hashes
+from quant.errors import (
+    ConfigError,
+    DamagedData,
+    DataError,
+    JournalMismatch,
+    ParameterError,
+    QuantError,
+    RunNotFound,
+    StrategyError,
+)
+from quant.live import control
+from quant.live.deployment import Deployment, check_live, check_same, check_sealed, live_folder, lock_path
+from quant.live.examined import check_history
+from quant.live.lock_file import read
+from quant.oms.journal import Journal
+from quant.oms.ledger import Stop
+from quant.promotion.gates import Promotion, Thresholds, promote, to_live, to_paper
+from quant.promotion.gates.rules import FIRM
+from quant.promotion.gates.sessions import RECORD, sessions
+from quant.promotion.gates.values import Checked, Completeness, Evidence, Origin, OutOfSample, Rehearsed
+from quant.research import ledger
+from quant.store import Store
+from quant.strategy import parameters, strategy
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+CROSS = '''"""Above an average."""
+import quant as q
+from quant.indicators import sma
+from strategies.rule import above
+
+
+class Cross(q.Strategy):
+    """Long above an average of the closes."""
+    params = dict(days=10)
+
+    @staticmethod
+    def signals(bars, p):
+        return above(bars.close, sma(bars.close, p.days))
+'''
+RULE = "def above(close, line):\n    return (close > line).astype(float)\n"
+SLIPPAGE = "percent:0.01"
+QUICK = Thresholds(rehearsal_bars=60)
+EVERY = {
+    name: "small data" for name in promote._NAMES["paper"] if name not in FIRM
+}  # a reason for each gate that may have one
+REHEARSED = Rehearsed(bars=60, fills=4, ok=True)
+GOOD = Evidence(
+    checks={n: Checked("ok", "seen") for n in ("look-ahead", "warm-up", "determinism", "engines")},
+    warmup=10, ahead=500, whole=True, bars=(Completeness("SPY", 500, 0),),
+    outside=OutOfSample("walk-forward", "w", 1.0, 60, "2018-01-02", "2018-12-31"), how_outside="",
+    trades=50, orders=100,
+    rejected=0, deflated=0.99, trials=1, costs="ib-fixed", slippage=SLIPPAGE, rehearsal=REHEARSED, faults=REHEARSED,
+    capital=1e5, limits={"max_notional": 1e5, "max_gross": 1e5, "daily_loss": 0.02},
+    origins=(Origin("SPY", "sample", 756733),),
+)  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The data folder of a project with one strategy in two files, and the sample."""
+    (tmp_path / "quant.toml").write_text("")
+    (tmp_path / "strategies").mkdir()
+    (tmp_path / "strategies" / "cross.py").write_text(CROSS)
+    (tmp_path / "strategies" / "rule.py").write_text(RULE)
+    shutil.copytree(SAMPLE, tmp_path / "data" / "sample")
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield tmp_path / "data"
+    sys.path[:] = path
+    forget()
+
+
+def forget() -> None:
+    """As a new process, which has imported no strategy."""
+    for name in [m for m in sys.modules if m.partition(".")[0] == "strategies"]:
+        del sys.modules[name]
+
+
+def backtest(data: Path, *days: str, bar: str = "1d", **changes: Any) -> q.Run:
+    given = {"costs": "ib-fixed", "slippage": SLIPPAGE, **changes}
+    return q.backtest("cross", q.bars("SPY", bar, *days, data=data), data=data, **given)
+
+
+def name_of(run: q.Run) -> str:
+    assert run.folder is not None
+    return run.folder.name
+
+
+@pytest.fixture
+def good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidence that every gate passes, at no cost."""
+    monkeypatch.setattr(promote, "collect", lambda *a, **k: GOOD)
+
+
+def paper(data: Path, **changes: Any) -> Promotion:
+    given: dict[str, Any] = {"contracts": {"SPY": "756733"}, **changes}
+    return to_paper(name_of(backtest(data)), data, **given)
+
+
+def locks(data: Path) -> list[str]:
+    return sorted(path.name for path in data.glob("deployments/*"))
+
+
+def outcomes(found: Promotion) -> dict[str, str]:
+    return {gate.name: gate.outcome for gate in found.gates}
+
+
+def sentence(found: Promotion, name: str) -> str:
+    return next(gate.sentence for gate in found.gates if gate.name == name)
+
+
+# ---------------------------------------------------------------- evidence
+def test_a_run_is_examined_and_what_is_held_leaves_nothing_behind(data: Path) -> None:
+    run = backtest(data, bar="1m")
+    said: list[str] = []
+    found = to_paper(name_of(run), data, thresholds=QUICK, contracts={"SPY": "756733"}, say=said.append)
+    assert outcomes(found) == {
+        **dict.fromkeys(promote._NAMES["paper"], "pass"), "out-of-sample": "not run", "deflated-sharpe": "held",
+    }  # fmt: skip
+    assert (found.ok, found.held, found.lock) == (False, ("out-of-sample", "deflated-sharpe"), None)
+    assert locks(data) == []
+    assert f"{run.metrics['trades']:,} closed trades" in sentence(found, "trades")
+    assert "quant walkforward cross SPY --bar 1m" in sentence(found, "out-of-sample")
+    assert "equal to the cent over 59 bars" in sentence(found, "rehearsal")  # one begins after the close
+    assert said == ["checks", "rehearsal", "rehearsal under faults"]
+    assert "NOT PROMOTED, nothing was written: out-of-sample, deflated-sharpe" in str(found)
+
+
+def test_evidence_says_what_is_wrong_with_a_careless_run(data: Path) -> None:
+    (data.parent / "strategies" / "rule.py").write_text(
+        "import numpy as np\ndef above(close, line):\n"
+        "    return np.where(np.append(close[1:], close[-1:]) > line, 1.0, -1.0)\n"
+    )
+    run = backtest(data, "2018-01-01", "2018-06-30", costs="none", slippage=None)
+    found = to_paper(name_of(run), data, thresholds=QUICK)
+    held = {"look-ahead", "costs", "limits", "contract"}  # the future, nothing paid, shorts, bars of nobody
+    assert held <= {name for name, outcome in outcomes(found).items() if outcome == "held"}
+    assert "short" in sentence(found, "limits")
+    assert "--contract SPY=CON_ID" in sentence(found, "contract")
+
+
+def test_what_cannot_be_rehearsed_is_not_run(data: Path) -> None:
+    (data.parent / "strategies" / "plain.py").write_text(
+        "import backtrader as bt\nclass Plain(bt.Strategy):\n    def next(self):\n"
+        "        (self.close if self.position else self.buy)()\n"
+    )
+    run = q.backtest("plain", q.bars("SPY", data=data)[:60], sizing="shares:1", data=data)
+    found = to_paper(name_of(run), data, contracts={"SPY": "756733"})
+    not_run = {name for name, outcome in outcomes(found).items() if outcome == "not run"}
+    assert {"look-ahead", "warm-up", "rehearsal", "faults"} <= not_run
+    assert "a plain bt.Strategy" in sentence(found, "rehearsal")
+
+
+def test_deflated_sharpe_counts_the_ledger_of_trials(data: Path) -> None:
+    """Against Bailey and Lopez de Prado, The Deflated Sharpe Ratio (2014), eq. 1 and 2, written out here."""
+    bars = q.bars("SPY", data=data)
+    grid = {"days": list(range(5, 45))}
+    q.sweep("cross", bars, grid, slippage=SLIPPAGE, data=data, workers=1)
+    run = backtest(data, params={"days": 12})
+    promotion = to_paper(name_of(run), data, thresholds=QUICK)
+    known = ledger.counts(data / "sweeps" / ledger.NAME, "strategies.cross:Cross", "STK/SPY.ARCA", "1d")
+    returns = run.returns.to_numpy()
+    sr, n = returns.mean() / returns.std(ddof=1), len(returns)
+    normal, gamma = NormalDist(), float(np.euler_gamma)
+    spread = np.sqrt(known.sharpe_variance)
+    luck = spread * ((1 - gamma) * normal.inv_cdf(1 - 1 / 40) + gamma * normal.inv_cdf(1 - 1 / (40 * np.e)))
+    z = (returns - returns.mean()) / returns.std()
+    skew, kurtosis = (z**3).mean(), (z**4).mean()
+    wanted = normal.cdf(
+        float((sr - luck) * np.sqrt(n - 1) / np.sqrt(1 - skew * sr + (kurtosis - 1) / 4 * sr**2))
+    )
+    gate = next(g for g in promotion.gates if g.name == "deflated-sharpe")
+    assert known.count == 40
+    assert "all 40 trials" in gate.sentence
+    assert gate.value == pytest.approx(wanted, abs=2e-3)  # moments with other corrections for their bias
+
+
+# ---------------------------------------------------------------- out of sample
+def walked(data: Path, **changes: Any) -> q.WalkForward:
+    given = {"slippage": SLIPPAGE, **changes}
+    bars = q.bars("SPY", data=data)
+    return q.walk_forward(
+        "cross", bars, {"days": [5, 10]}, train=200, test=100, workers=1, data=data, **given
+    )
+
+
+def outside(data: Path, given: str) -> OutOfSample | None:
+    from quant.promotion.gates import evidence
+    from quant.promotion.gates.subject import subject
+
+    return evidence._outside(subject(given, data), data)
+
+
+def test_a_walk_forward_of_the_same_is_found(data: Path) -> None:
+    given = name_of(backtest(data))
+    assert outside(data, given) is None
+    walked(data, costs="none")
+    walked(data, slippage=None)
+    assert outside(data, given) is None, "other costs prove nothing"
+    walk = walked(data)
+    found = outside(data, given)
+    assert walk.folder is not None
+    assert found is not None
+    assert (found.kind, found.name, found.sharpe) == ("walk-forward", walk.folder.name, walk.verdict.sharpe)
+    assert (found.sessions, found.last) == (len(walk.returns), "2018-12-31")
+    kept = walk.folder / "walk_forward.json"
+    kept.write_text(kept.read_text().replace('"windows": 4', '"windows": 9'))
+    assert outside(data, given) is None, "an edited one proves nothing"
+
+
+def test_a_later_run_of_the_same_parameters_is_found(data: Path) -> None:
+    early = name_of(backtest(data, "2017-01-01", "2017-12-31"))
+    backtest(data, "2018-01-01", "2018-12-31", params={"days": 11})
+    backtest(data, "2017-06-01", "2018-12-31")  # saw what was chosen on
+    assert outside(data, early) is None
+    short = backtest(data, "2018-01-01", "2018-02-28")
+    later = backtest(data, "2018-01-01", "2018-12-31")
+    found = outside(data, early)
+    assert found is not None
+    assert (found.name, found.sharpe, found.sessions) == (name_of(later), later.metrics["sharpe"], 251)
+    assert later.folder is not None
+    (later.folder / "metrics.json").write_text((later.folder / "metrics.json").read_text() + " ")
+    found = outside(data, early)
+    assert found is not None
+    assert found.name == name_of(short)
+
+
+# ---------------------------------------------------------------- the lock
+@pytest.mark.usefixtures("good")
+def test_the_lock_says_all_that_was_examined(data: Path) -> None:
+    run = backtest(data, params={"days": 7}, sizing="shares:10", cash=50_000.0)
+    found = to_paper(
+        name_of(run), data, contracts={"SPY": "756733:SPY US"}, limits={"shorts": True, "max_gross": 7e4}, name="mine",
+    )  # fmt: skip
+    assert (found.ok, found.held, found.lock) == (True, (), lock_path(data, "mine"))
+    lock = read(lock_path(data, "mine"))
+    (contract,) = lock.contracts
+    (bars,) = lock.history
+    assert (lock.strategy, lock.class_name, lock.params, lock.bar) == ("cross", "Cross", {"days": 7}, "1d")
+    assert set(lock.sources) == {"strategies.cross", "strategies.rule"}
+    assert (contract.symbol, contract.con_id, contract.currency) == ("SPY US", 756733, "USD")
+    assert (lock.account, lock.capital, lock.sizing, lock.costs) == ("", 50_000.0, "shares:10.0", "ib-fixed")
+    assert (lock.history_start, lock.start_rule, lock.run) == ("2017-01-03", "next-change", name_of(run))
+    assert lock.limits == {"max_notional": 75_000.0, "max_gross": 7e4, "daily_loss": 0.02, "shorts": True}
+    assert (bars.symbol, bars.source, bars.rows) == ("SPY", "sample", 502)
+    assert bars.fingerprint == q.bars("SPY", data=data).fingerprint
+    assert {"backtrader", "TA-Lib", "numpy"} <= set(lock.versions)
+    assert [(g.stage, g.name, g.outcome) for g in lock.gates] == [
+        ("paper", name, "pass") for name in promote._NAMES["paper"]
+    ]
+    path = lock_path(data, "mine")
+    cls = strategy(lock.strategy)
+    check_sealed(lock, path)
+    check_history(lock, data, path)
+    check_same(lock, cls, parameters(cls, lock.params), path)
+    assert found.to_dict()["deployment"] == "mine"
+
+
+@pytest.mark.usefixtures("good")
+def test_a_deployment_is_never_written_over(data: Path) -> None:
+    paper(data)
+    before = lock_path(data, "cross-spy-1d").read_bytes()
+    with pytest.raises(ConfigError, match="--name cross-spy-1d-2"):
+        paper(data, capital=1.0)
+    assert lock_path(data, "cross-spy-1d").read_bytes() == before
+
+
+@pytest.mark.usefixtures("good")
+def test_a_row_of_a_sweep_becomes_one_run(data: Path) -> None:
+    sweep = q.sweep(
+        "cross", q.bars("SPY", data=data), {"days": [5, 10]}, slippage=SLIPPAGE, data=data, workers=1
+    )
+    assert sweep.folder is not None
+    given = {"contracts": {"SPY": "1"}}
+    first = to_paper(sweep.folder.name, data, row=1, name="a", **given)
+    assert first.deployment.params == {"days": 10}
+    again = to_paper(sweep.folder.name, data, row=1, name="b", **given)
+    assert again.deployment.run == first.deployment.run
+    best = to_paper(sweep.folder.name, data, name="c", **given)
+    assert best.deployment.params == sweep.best("sharpe")
+    with pytest.raises(ParameterError, match="rows 0 to 1"):
+        to_paper(sweep.folder.name, data, row=2, name="d", **given)
+    there = {path.name for path in (data / "runs").iterdir()}
+    assert there == {first.deployment.run, best.deployment.run}
+
+
+# ---------------------------------------------------------------- overriding
+def test_what_held_passes_with_a_reason_that_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promote, "collect", lambda *a, **k: replace(GOOD, trades=1, outside=None))
+    assert paper(data, overrides={"trades": "a slow one"}).held == ("out-of-sample",)
+    assert locks(data) == []
+    found = paper(
+        data, overrides={"trades": "a slow one", "out-of-sample": "paper is it", "costs": "not needed"}
+    )
+    assert found.lock is not None
+    kept = {g.name: (g.outcome, g.override) for g in read(found.lock).gates if g.override}
+    assert kept == {"trades": ("held", "a slow one"), "out-of-sample": ("not run", "paper is it")}
+    assert "overridden: a slow one" in str(found)
+
+
+@pytest.mark.parametrize("gate", sorted(FIRM))
+def test_some_gates_no_reason_opens(gate: str, data: Path) -> None:
+    stage: Any = to_live if gate == "halt" else to_paper
+    with pytest.raises(ParameterError, match="cannot be overridden"):
+        stage("x", data, *(["U1"] if gate == "halt" else []), overrides={gate: "please"})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [({"trade": "x"}, "no such gate; there are look-ahead"), ({"trades": " "}, "needs a reason")]
+)  # fmt: skip
+def test_an_override_that_cannot_be(given: dict[str, str], told: str, data: Path) -> None:
+    with pytest.raises(ParameterError, match=told):
+        to_paper("x", data, overrides=given)
+
+
+# ---------------------------------------------------------------- bad input: nothing is written
+def refused(data: Path, given: str, **changes: Any) -> QuantError:
+    with pytest.raises(QuantError) as e:
+        to_paper(given, data, **{"contracts": {"SPY": "756733"}, **changes})
+    assert locks(data) == []
+    return e.value
+
+
+@pytest.mark.usefixtures("good")
+def test_a_run_that_was_edited(data: Path) -> None:
+    run = backtest(data)
+    assert run.folder is not None
+    file = run.folder / "run.json"
+    before = file.read_text()
+    file.write_text(before.replace('"days": 10', '"days": 11'))
+    found = refused(data, name_of(run))
+    assert isinstance(found, DamagedData)
+    assert "run.json has changed" in str(found)
+    (run.folder / "manifest.json").unlink()  # a run of before there were seals
+    assert "it gives other results" in str(refused(data, name_of(run)))
+    file.write_text(before)
+    assert to_paper(name_of(run), data, contracts={"SPY": "1"}).ok
+
+
+@pytest.mark.usefixtures("good")
+def test_a_strategy_that_changed_or_is_gone(data: Path) -> None:
+    given, folder = name_of(backtest(data)), data.parent / "strategies"
+    (folder / "rule.py").write_text(RULE + "\n")
+    found = refused(data, given)
+    assert isinstance(found, StrategyError)
+    assert "strategies.rule" in str(found)
+    (folder / "rule.py").write_text(RULE)
+    (folder / "cross.py").unlink()
+    forget()
+    assert "there is no module strategies.cross" in str(refused(data, given))
+
+
+@pytest.mark.usefixtures("good")
+def test_bars_that_changed_or_are_gone(data: Path) -> None:
+    bars = replace(q.bars("SPY", data=data), source="mine")
+    Store(data).write(bars, {"kind": "test", "at": "2024-01-01T00:00:00+00:00"})
+    run = q.backtest("cross", q.bars("SPY", source="mine", data=data), slippage=SLIPPAGE, data=data)
+    found = to_paper(name_of(run), data, contracts={"SPY": "1"}, name="mine")
+    assert found.lock is not None
+    lock = read(found.lock)
+    late = replace(bars[:1], start=bars.start[-1:] + 86_400 * 10**9)
+    Store(data).write(late, {"kind": "test", "at": "2024-01-02T00:00:00+00:00"})
+    check_history(lock, data, found.lock)  # what comes later is no change
+    other = replace(bars[5:6], close=bars.close[5:6] - 0.01)
+    Store(data).write(other, {"kind": "test", "at": "2024-01-03T00:00:00+00:00"})
+    with pytest.raises(ConfigError, match=r"history.SPY: the 502 bars that were examined have changed since"):
+        check_history(lock, data, found.lock)
+    found.lock.unlink()
+    Store(data).remove(Store(data).find("SPY", "1d", source="mine"))
+    with pytest.raises(ConfigError, match="cannot be read any more"):
+        check_history(lock, data, found.lock)
+    told = refused(data, name_of(run))
+    assert isinstance(told, DataError)
+    assert "not in the store" in str(told)
+
+
+@pytest.mark.usefixtures("good")
+def test_what_no_deployment_can_be(data: Path) -> None:
+    plain = backtest(data)
+    own = backtest(data, costs=lambda quantity, price: 1.0)
+    assert "are code" in str(refused(data, name_of(own)))
+    two = q.backtest(
+        "cross", [q.bars("SPY", data=data), q.bars("MSFT", start="2017-01-01", data=data).resample("1w")], data=data
+    )  # fmt: skip
+    assert "one size and kind" in str(refused(data, name_of(two)))
+    given = name_of(plain)
+    assert isinstance(refused(data, "nothing"), RunNotFound)
+    for changes, told in (
+        ({"contracts": {"SPX": "1"}}, "no such symbol"), ({"contracts": {"SPY": "spy"}}, "SYMBOL=756733"),
+        ({"account": "U123"}, "is no paper account"), ({"capital": -1.0}, "positive"), ({"name": "A B"}, "orderRef"),
+        ({"limits": {"max_gros": 1.0}}, "no such limit"), ({"history_start": "soon"}, "session's date"),
+        ({"history_start": "2016-01-01"}, "go from 2017-01-03"), ({"row": 1}, "no sweep"),
+    ):  # fmt: skip
+        assert told in str(refused(data, given, **changes))
+
+
+# ---------------------------------------------------------------- to live
+SAID = {"max_notional": 2e4, "max_gross": 2e4, "daily_loss": 0.01}
+
+
+@pytest.fixture
+def on_paper(data: Path, good: None) -> Deployment:
+    """A deployment that has run on paper."""
+    found = paper(data, account="DU1234567").deployment
+    with opened(data, found, create=True):
+        pass
+    return found
+
+
+def opened(data: Path, deployment: Deployment, *, create: bool = False) -> Journal:
+    path = live_folder(data, deployment.name) / control.JOURNAL
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Journal.open(
+        path, deployment=deployment.name, account=deployment.account, strategy_hash=deployment.digest, create=create,
+    )  # fmt: skip
+
+
+def compared(data: Path, *days: tuple[str, bool]) -> None:
+    rows = [{"day": day, "decisions_diverged": int(not ok), "unexplained": 0.0, "ok": ok} for day, ok in days]
+    path = live_folder(data, "cross-spy-1d") / RECORD
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def live(data: Path, **changes: Any) -> Promotion:
+    given: dict[str, Any] = {"limits": SAID, "thresholds": Thresholds(sessions=2), **changes}
+    return to_live("cross-spy-1d", data, given.pop("account", "U7654321"), **given)
+
+
+def test_real_money_after_enough_sessions(data: Path, on_paper: Deployment) -> None:
+    compared(data, ("2024-05-14", True))
+    assert live(data).held == ("parity",)
+    assert locks(data) == ["cross-spy-1d.lock.toml"]
+    compared(data, ("2024-05-13", False), ("2024-05-14", True), ("2024-05-15", True))
+    found = live(data, capital=20_000.0)
+    assert found.lock == lock_path(data, "cross-spy-1d-live")
+    lock = read(found.lock)
+    assert (lock.account, lock.promoted, lock.capital) == ("U7654321", "live", 20_000.0)
+    assert lock.limits == SAID
+    assert [g.name for g in lock.gates if g.stage == "live"] == ["evidence", "parity", "halt", "limits"]
+    assert len(lock.gates) == 4 + len(on_paper.gates)
+    check_live(lock, found.lock)
+    with pytest.raises(ConfigError, match="was not promoted"):
+        check_live(replace(read(lock_path(data, "cross-spy-1d")), limits=SAID), found.lock)
+    # Nothing of paper is a journal of real money.
+    assert live_folder(data, lock.name) != live_folder(data, on_paper.name)
+    with pytest.raises(JournalMismatch):
+        opened(data, replace(lock, name=on_paper.name))
+    with pytest.raises(ConfigError, match="is no paper account"):
+        to_live(lock.name, data, "U7654321", limits=SAID)
+    with pytest.raises(ConfigError, match="there is such a deployment already"):
+        live(data)
+
+
+def test_an_open_halt_and_unsaid_limits_hold(data: Path, on_paper: Deployment) -> None:
+    compared(data, ("2024-05-14", True), ("2024-05-15", True))
+    with opened(data, on_paper) as journal:
+        journal.halt("a loss", 1, Stop.REDUCE)
+    found = live(data, limits={"max_gross": 1.0})
+    assert found.held == ("halt", "limits")
+    assert "a loss" in sentence(found, "halt")
+    with opened(data, on_paper) as journal:
+        journal.clear_halt("me", "seen", 2, Stop.REDUCE)
+    assert live(data).ok
+
+
+def test_a_runner_that_runs_is_asked_by_its_picture(data: Path, on_paper: Deployment) -> None:
+    compared(data, ("2024-05-14", True), ("2024-05-15", True))
+    folder = live_folder(data, on_paper.name)
+    with opened(data, on_paper):
+        control.put(folder / control.STATUS, {"halted": "by hand", "reducing": ""})
+        assert "by hand" in sentence(live(data), "halt")
+        control.put(folder / control.STATUS, {"halted": "", "reducing": ""})
+        assert live(data).ok
+
+
+def test_what_never_ran_or_was_never_promoted_does_not_reach_real_money(data: Path, good: None) -> None:
+    found = paper(data)
+    assert live(data).held == ("parity", "halt")
+    assert found.lock is not None
+    text = found.lock.read_text().partition("[[history]]")[0]
+    found.lock.write_text(text.replace('promoted = "paper"', ""))  # as `quant paper cross SPY` writes it
+    assert live(data).held == ("evidence", "parity", "halt")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("capital = 100000.0", "capital = 200000.0", "was edited since"),
+        ("schema = 1", "schema = 2", "this version of quant reads 1"),
+        ('strategy = "cross"', 'strategy = "gone"', "was edited since"),
+        ('numpy = "', 'numpy = "0', "numpy"),
+    ],
+)
+def test_a_deployment_that_changed_is_not_promoted(
+    data: Path, on_paper: Deployment, old: str, new: str, told: str
+) -> None:
+    path = lock_path(data, on_paper.name)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=told):
+        live(data)
+    assert locks(data) == [path.name]
+
+
+def test_a_strategy_that_changed_on_paper_is_not_promoted(data: Path, on_paper: Deployment) -> None:
+    (data.parent / "strategies" / "rule.py").write_text(RULE + "# better\n")
+    assert hashes(strategy("cross")) != on_paper.sources
+    with pytest.raises(ConfigError, match=r"sources.strategies.rule: the file has changed"):
+        live(data)
+
+
+@pytest.mark.parametrize("account", ["DU1234567", "DF1", "u1234567", "", "U12-4", "U"])
+def test_an_account_that_is_none_of_real_money(account: str, data: Path, on_paper: Deployment) -> None:
+    with pytest.raises(ParameterError, match="account"):
+        live(data, account=account)
+
+
+# ---------------------------------------------------------------- the record of sessions
+def test_of_a_day_the_last_line_counts_and_each_word_must_say_so(tmp_path: Path) -> None:
+    assert sessions(tmp_path) == ()
+    good: dict[str, Any] = {"day": "2024-05-14", "decisions_diverged": 0, "unexplained": -0.004, "ok": True}
+    rows = [
+        good | {"ok": False}, good, good | {"day": "2024-05-13", "decisions_diverged": 1},
+        good | {"day": "2024-05-10", "unexplained": 0.01}, good | {"day": "2024-05-09", "ok": 1},
+    ]  # fmt: skip
+    (tmp_path / RECORD).write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+    assert [(s.day, s.ok) for s in sessions(tmp_path)] == [
+        ("2024-05-09", False), ("2024-05-10", False), ("2024-05-13", False), ("2024-05-14", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "{}", '{"day": "2024-05-14", "ok": true}', '{"unexplained": "x"}']
+)
+def test_a_record_that_cannot_be_read_is_no_parity(line: str, tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text(line + "\n")
+    with pytest.raises(DamagedData, match="line 1"):
+        sessions(tmp_path)
