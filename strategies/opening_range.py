@@ -89,8 +89,9 @@ def ranges(bars: q.Bars, opening: NDArray[np.bool_], begins: Ints) -> tuple[Floa
 
 def sum_before(values: Floats, days: int) -> Floats:
     """Return, for each session, the sum over the `days` sessions before it, fewer at the beginning."""
-    upto = np.append(0.0, np.cumsum(values))[:-1]
-    return upto - upto[np.maximum(np.arange(len(upto)) - days, 0)]
+    upto: Floats = np.append(0.0, np.cumsum(values))[:-1]
+    found: Floats = upto - upto[np.maximum(np.arange(len(upto)) - days, 0)]
+    return found
 
 
 def since_open(bars: q.Bars) -> Floats:

@@ -61,5 +61,7 @@ class RenkoMacd(q.Strategy):
 
 def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""
-    last = np.maximum.accumulate(np.where(enter | leave, np.arange(len(enter)), -1))  # row that said something
+    last = np.maximum.accumulate(
+        np.where(enter | leave, np.arange(len(enter)), -1)
+    )  # row that said something
     return np.where(last < 0, 0.0, enter[last])

@@ -39,10 +39,18 @@ class RsiReversion(q.Strategy):
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
         """Return the RSI and the levels of entry and exit, for the report."""
         level = np.ones(len(bars))
-        return {"RSI": {"RSI": rsi(bars.close, p.period), "buy below": p.low * level, "leave above": p.exit * level}}
+        return {
+            "RSI": {
+                "RSI": rsi(bars.close, p.period),
+                "buy below": p.low * level,
+                "leave above": p.exit * level,
+            }
+        }
 
 
 def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""
-    last = np.maximum.accumulate(np.where(enter | leave, np.arange(len(enter)), -1))  # row that said something
+    last = np.maximum.accumulate(
+        np.where(enter | leave, np.arange(len(enter)), -1)
+    )  # row that said something
     return np.where(last < 0, 0.0, enter[last])

@@ -1,4 +1,4 @@
-"""`quant demo`: the sample bars over the wire from a simulated TWS, and all of our own strategies on them."""
+"""`quant demo`: the sample bars over the wire from a simulated TWS, our strategies on them, and a paper session."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ COLUMNS: Final = ("strategy", "bars", "return", "CAGR", "Sharpe", "drawdown", "t
 
 @command("demo")
 def demo() -> Result:
-    """Pull the sample bars from a simulated TWS and run all strategies on them, offline. Writes nothing.
+    """Pull the sample bars from a simulated TWS, run all strategies on them, trade one. Offline. Writes nothing.
 
     The simulated TWS runs in this process and serves the sample; the bars come over a socket, in IB's protocol, as
     they would from a real one.
     """
+    from quant.app.demo_paper import paper
     from quant.backtest import backtest
     from quant.strategy import strategy
     from quant.strategy.lookup import FOLDER, names, template
@@ -51,7 +52,7 @@ def demo() -> Result:
     runs = []
     with (
         tempfile.TemporaryDirectory(prefix="quant-demo-", ignore_cleanup_errors=True) as aside,
-        output.progress(len(jobs) + 1) as step,
+        output.progress(len(jobs) + 2) as step,
     ):
         step("pulling the sample bars from a simulated TWS")
         pulled = _pull(Path(aside), {(symbol, bar) for _, symbol, bar in jobs})
@@ -59,6 +60,8 @@ def demo() -> Result:
             step(f"{name} on {symbol} {bar}")
             run = backtest(strategy(name, folder), _bars(symbol, bar, Path(aside)), save=False)
             runs.append((name, symbol, bar, run))
+        step("a paper session at a simulated TWS")
+        traded, session = paper(_bars("SPY", "1m", Path(aside)), folder)
     rows = [_row(*r) for r in runs]
     document = {
         "pulled": dataclasses.asdict(pulled),
@@ -72,6 +75,7 @@ def demo() -> Result:
             }
             for name, symbol, bar, run in runs
         ],
+        "paper": traded.to_dict(),
     }  # fmt: skip
     table = output.table(COLUMNS, rows, right="return CAGR Sharpe drawdown trades commission")
     cheats = [name for name, _, _, run in runs if run.settings["look_ahead_ok"] is False]
@@ -80,8 +84,8 @@ def demo() -> Result:
         if cheats
         else "none seen (signals recomputed on a few prefixes of each)"
     )
-    told = [*pulled.lines(), "", table, "", f"Look-ahead: {seen}.", *HONEST, *ORIGIN, *_next()]
-    return Result(document, told, int(bool(cheats) or not pulled.equal))
+    told = [*pulled.lines(), "", table, "", f"Look-ahead: {seen}.", *HONEST, *ORIGIN, "", *session, *_next()]
+    return Result(document, told, int(bool(cheats) or not pulled.equal or not traded.ok))
 
 
 # ---------------------------------------------------------------- bars over the wire

@@ -47,7 +47,7 @@ def again(run: Run, data: str | Path | None = None, *, costs: AnyCosts | None = 
         folder = save_run(run, Path(temporary), clock.now()) if run.folder is None else run.folder
         old = load_run(folder)
         new = backtest(
-            cls, bars_of(run, folder, data), params=_params(cls, run.settings["params"]), costs=_costs(run, costs),
+            cls, bars_of(run, folder, data), params=params_of(cls, run.settings["params"]), costs=_costs(run, costs),
             **{name: old.settings[name] for name in _KEPT}, save=False,
         )  # fmt: skip
         if known is not None:
@@ -56,7 +56,7 @@ def again(run: Run, data: str | Path | None = None, *, costs: AnyCosts | None = 
 
 
 # ---------------------------------------------------------------- settings
-def _params(cls: type[bt.Strategy], given: Mapping[str, Any]) -> dict[str, Any]:
+def params_of(cls: type[bt.Strategy], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as they were before JSON, which has neither tuples nor infinities; not those of default."""
     found = {}
     for name, value in given.items():

@@ -30,9 +30,6 @@ def not_covered(job: Job) -> str | None:
         return f"{len(job.bars)} feeds share one account; it runs one feed"
     if not isinstance(job.costs, Costs):
         return "the costs are a function or commission scheme; it knows the named ones"
-    pence = fast.magnified(job.bars)
-    if pence is not None:
-        return f"{pence}; it knows prices in the currency"
     written = fast.overridden(job.strategy)
     return f"{job.strategy.__name__} overrides {', '.join(written)}" if written else None
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from quant.backtest.broker import CostFunction, TargetBroker
 from quant.backtest.recorder import Record
-from quant.core.bars import Bars
 from quant.core.calendar import Ints
 from quant.core.costs import Costs
 from quant.core.targets import acting_rows
@@ -46,16 +45,6 @@ def not_covered(
         return "a borrow rate is charged day by day"
     written = overridden(strategy)
     return f"{strategy.__name__} overrides {', '.join(written)}" if written else None
-
-
-def magnified(bars: Sequence[Bars]) -> str | None:
-    """Return which instrument's prices are not in its currency, in words; None if all are."""
-    found = next((b.instrument for b in bars if b.instrument.price_magnifier != 1), None)
-    return (
-        None
-        if found is None
-        else f"prices of {found.symbol} are in 1/{found.price_magnifier} {found.currency}"
-    )
 
 
 def overridden(strategy: type[Strategy]) -> list[str]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
@@ -84,6 +85,8 @@ def case(seed: int) -> Job:
     bar, last = ("1d", "2022-12-30") if daily else ("5m", "2020-01-31")
     bars = synthetic("CASE", bar, "2020-01-02", last, seed=seed)
     bars = bars[:BARS]
+    if seed % 6 == 5:  # London's pence
+        bars = replace(bars, instrument=replace(bars.instrument, price_magnifier=100))
     target = np.repeat(rng.choice([0.0, 1.0, -1.0, np.nan], BARS // 8 + 1), 8)[: len(bars)]
     wishes = Signals(target, *_exits(rng, bars, seed))
     pick = (
@@ -97,7 +100,8 @@ def case(seed: int) -> Job:
     rules = {"no_entry_last": "30m", "flat_before_close": "10m"} if not daily and seed % 2 else {}
     return Job(
         strategy=Strategy, params={}, bars=(bars,), plans=(plan("case", bars, wishes),),
-        cash=12_000.0 if seed % 4 == 1 else 100_000.0, costs=charged, sizing=parse_sizing(sizing),
+        cash=(12_000.0 if seed % 4 == 1 else 100_000.0) / bars.instrument.price_magnifier, costs=charged,
+        sizing=parse_sizing(sizing),
         slippage=parse_slippage([None, "percent:0.02"][seed % 2]),
         borrow=0.03 if seed % 5 == 0 else None, rules=session_rules(rules),
         start_rule="next-change" if seed % 7 == 0 else "first-target",

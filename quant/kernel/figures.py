@@ -124,7 +124,7 @@ def account_figures(
 
 
 @inline
-def exact_profit(fills: Any, first: int, last: int, parts: Any) -> float:
+def exact_profit(fills: Any, first: int, last: int, unit: float, parts: Any) -> float:
     """Return the profit of the trade of fills[first : last + 1], each sum rounded once. Model: metrics/trade_list."""
     paid, got, fees = parts[:PARTS], parts[PARTS : 2 * PARTS], parts[2 * PARTS :]
     side = 1.0 if fills[first].quantity > 0.0 else -1.0
@@ -137,14 +137,16 @@ def exact_profit(fills: Any, first: int, last: int, parts: Any) -> float:
         else:
             n_got = add_exactly(got, n_got, amount)
         n_fees = add_exactly(fees, n_fees, f.commission)
-    return side * (rounded(got, n_got) - rounded(paid, n_paid)) - rounded(fees, n_fees)
+    return side * (rounded(got, n_got) * unit - rounded(paid, n_paid) * unit) - rounded(fees, n_fees)
 
 
 @inline
-def closed_trades(fills: Any, n_fills: int, charges: Any, n_charges: int, pnl: Any, parts: Any) -> int:
+def closed_trades(
+    fills: Any, n_fills: int, charges: Any, n_charges: int, unit: float, pnl: Any, parts: Any
+) -> int:
     """Write the profit of each closed trade, net of commission and borrow; return their number.
 
-    parts: 3 * PARTS long. A fill never crosses zero here, and there is one symbol.
+    unit: currency for a price of 1. parts: 3 * PARTS long. A fill never crosses zero here, and there is one symbol.
     """
     count, charge, charged_from, first, size = 0, 0, 0, 0, 0.0
     for k in range(n_fills):
@@ -159,10 +161,11 @@ def closed_trades(fills: Any, n_fills: int, charges: Any, n_charges: int, pnl: A
         if k == first + 1:  # in and out: two terms need no exact sum
             entry, leaving = fills[first], fills[k]
             side = 1.0 if entry.quantity > 0.0 else -1.0
-            gross = abs(leaving.quantity) * leaving.price - abs(entry.quantity) * entry.price
+            got, paid = abs(leaving.quantity) * leaving.price, abs(entry.quantity) * entry.price
+            gross = got * unit - paid * unit
             made = side * gross - (entry.commission + leaving.commission)
         else:
-            made = exact_profit(fills, first, k, parts)
+            made = exact_profit(fills, first, k, unit, parts)
         for j in range(charged_from, charge):
             made -= charges[j].amount
         pnl[count] = made
@@ -242,8 +245,8 @@ def figures(
 ) -> None:
     """Write the return of each session and the figures, in the order of quant.metrics.NAMES.
 
-    states, fills, charges: of `simulate`. close: (n,). sums: of `account_figures`. end: (n,) UTC ns. last_of_session:
-    rows. pnl, scratch: at least n_fills and the number of sessions long. parts: 3 * PARTS. returns: (sessions,).
+    states, fills, charges: of `simulate`. close: (n,) in the currency. sums: of `account_figures`. end: (n,) UTC ns.
+    last_of_session: rows. pnl, scratch: at least n_fills and the number of sessions long. parts: 3 * PARTS. returns: (sessions,).
     out: (23,).
     """
     s, last = settings[0], states[n_states - 1]
@@ -257,18 +260,18 @@ def figures(
     out[6], out[7] = deepest, days
     out[8] = n_held / n
     for k in range(n_fills):
-        scratch[k] = abs(fills[k].quantity) * fills[k].price
+        scratch[k] = abs(fills[k].quantity) * s.unit * fills[k].price
         pnl[k] = fills[k].commission
     years = m / s.periods_per_year
     out[9] = pairwise(scratch, 0, n_fills) / years / middle if middle > 0.0 and years > 0.0 else NAN
     out[17] = pairwise(pnl, 0, n_fills)
-    count = closed_trades(fills, n_fills, charges, n_charges, pnl, parts)
+    count = closed_trades(fills, n_fills, charges, n_charges, s.unit, pnl, parts)
     out[10] = count
     trade_figures(pnl, count, scratch, out)
     out[18] = 0.0
     if s.slippage != 0:
         for k in range(n_fills):
-            scratch[k] = abs(fills[k].quantity) * fills[k].slippage
+            scratch[k] = abs(fills[k].quantity) * s.unit * fills[k].slippage
         out[18] = pairwise(scratch, 0, n_fills)
     out[19] = n_rejected
     out[20] = s.buy_hold_return

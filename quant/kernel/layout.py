@@ -20,6 +20,8 @@ STATUSES: Final = ("open", "filled", "cancelled", "rejected")
 SETTINGS: Final = np.dtype(
     [
         ("cash", np.float64),
+        ("magnifier", np.float64),  # prices are in 1/magnifier of the currency; 100 for pence
+        ("unit", np.float64),  # 1 / magnifier
         ("sizing", np.int64),
         ("amount", np.float64),  # of the sizing
         ("cap", np.float64),  # most that `risk` may buy, fraction of the equity
@@ -73,7 +75,7 @@ ORDER: Final = np.dtype(
 # What a short was charged, at the beginning of a bar.
 CHARGE: Final = np.dtype([("bar", np.int64), ("amount", np.float64)])
 
-# The account from the END of `bar` on, until the next state's bar.
+# The account from the END of `bar` on, until the next state's bar. average: in the currency.
 STATE: Final = np.dtype(
     [("bar", np.int64), ("cash", np.float64), ("size", np.float64), ("average", np.float64)]
 )

@@ -26,7 +26,7 @@ from quant.kernel.targets import acting
 
 @compiled(
     types.int64(
-        SETTINGS, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN_INTS, GIVEN_INTS, GIVEN_INTS,
+        SETTINGS, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN, GIVEN_INTS, GIVEN_INTS, GIVEN_INTS,
         GIVEN, GIVEN, GIVEN, types.boolean,
         INTS, FLOATS, FLAGS, STATES, FILLS, ORDERS, CHARGES, FLOATS, FLOATS, FLOATS,
         FLOATS, FLOATS,
@@ -38,6 +38,7 @@ def run_row(
     high: Any,
     low: Any,
     close: Any,
+    worth: Any,
     sums: Any,
     minutes_to_close: Any,
     day: Any,
@@ -62,7 +63,7 @@ def run_row(
 ) -> int:
     """Write the figures and the return of each session; 0 when done, else how many rows act, for want of room.
 
-    The arrays are those of `acting`, `simulate` and `figures`.
+    The arrays are those of `acting`, `simulate` and `figures`. worth: (n,) closes in the currency.
     """
     acts = acting(settings, target, minutes_to_close, rows, wishes, closed)
     if 3 * acts + 1 > fills.size:
@@ -72,7 +73,7 @@ def run_row(
         no_orders, charges,
     )  # fmt: skip
     figures(
-        settings, states, n_states, close, sums, end, last_of_session, fills, n_fills, n_rejected, charges, n_charges,
+        settings, states, n_states, worth, sums, end, last_of_session, fills, n_fills, n_rejected, charges, n_charges,
         pnl, scratch, parts, returns, out,
     )  # fmt: skip
     return 0

@@ -19,8 +19,14 @@ NO_SLIPPAGE, PERCENT_SLIPPAGE, TICKS = range(3)  # layout.SLIPPAGES
 
 
 @inline
+def money(s: Any, price: float) -> float:
+    """Return a price in the currency. Model: backtest/broker.Magnified."""
+    return price if s.magnifier == 1.0 else price / s.magnifier
+
+
+@inline
 def commission(s: Any, quantity: float, price: float) -> float:
-    """Return the commission of one order. Model: Costs.commission."""
+    """Return the commission of one order; price: in the currency. Model: Costs.commission."""
     size = abs(quantity)
     if s.costs == PERCENT_COSTS:
         return (size * s.rate) * price
@@ -80,7 +86,10 @@ def limit_price(s: Any, o: float, h: float, low: float, limit: float, size: floa
 
 @inline
 def worth_of(size: float, average: float, close: float) -> float:
-    """Return what a position is worth, with backtrader's detour over the unrealised profit of longs."""
+    """Return what a position is worth, with backtrader's detour over the unrealised profit of longs.
+
+    average, close: in the currency, here and below.
+    """
     worth = size * close
     unrealised = size * (close - average)
     return (worth - unrealised) + unrealised if worth > 0.0 else worth

@@ -50,7 +50,9 @@ class Feed:
         self.open, self.high = np.ascontiguousarray(bars.open), np.ascontiguousarray(bars.high)
         self.low, self.close = np.ascontiguousarray(bars.low), np.ascontiguousarray(bars.close)
         self.size = len(bars)
-        self.sums = np.append(0.0, np.cumsum(self.close))
+        magnifier = bars.instrument.price_magnifier
+        self.worth = self.close if magnifier == 1 else self.close / magnifier
+        self.sums = np.append(0.0, np.cumsum(self.worth))
         self.minutes_to_close = bars.minutes_to_close if rules.any else NOTHING
         self.end = bars.end
         self.day = np.empty(0, dtype=np.int64) if borrow is None or day is None else day
@@ -58,7 +60,7 @@ class Feed:
         last = np.append(session[1:] != session[:-1], True)
         self.last_of_session: Ints = np.flatnonzero(last)
         s = np.zeros(1, dtype=layout.SETTINGS)
-        s["cash"] = cash
+        s["cash"], s["magnifier"], s["unit"] = cash, magnifier, 1.0 / magnifier
         s["sizing"], s["amount"], s["cap"] = layout.SIZINGS.index(sizing.kind), sizing.amount, sizing.cap
         s["costs"], s["rate"] = layout.COSTS.index(costs.kind), costs.rate
         s["per_share"], s["minimum"], s["fee_cap"] = costs.per_share, costs.minimum, costs.cap
@@ -127,8 +129,8 @@ def row(
     returns, found = np.empty(len(feed.last_of_session)), np.empty(len(NAMES))
     while True:
         acts = run_row(
-            feed.settings, feed.open, feed.high, feed.low, feed.close, feed.sums, feed.minutes_to_close, feed.day,
-            feed.end, feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows, scratch.wishes,
+            feed.settings, feed.open, feed.high, feed.low, feed.close, feed.worth, feed.sums, feed.minutes_to_close,
+            feed.day, feed.end, feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows, scratch.wishes,
             scratch.closed, scratch.states, scratch.fills, NO_ORDERS, scratch.charges, scratch.pnl, scratch.scratch,
             scratch.parts, returns, found,
         )  # fmt: skip
@@ -149,7 +151,7 @@ def trace(feed: Feed, target: Floats, stop: Floats | None, limit: Floats | None,
         acts, scratch.rows, scratch.wishes, scratch.closed, scratch.states, scratch.fills, orders, scratch.charges,
     )  # fmt: skip
     cash, value = np.empty(feed.size), np.empty(feed.size)
-    mark(scratch.states, n_states, feed.close, cash, value)
+    mark(scratch.states, n_states, feed.worth, cash, value)
     return Traced(scratch.fills[:n_fills], orders[:n_orders], scratch.charges[:n_charges], cash, value)
 
 

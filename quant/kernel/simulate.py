@@ -33,6 +33,7 @@ from quant.kernel.rules import (
     entry_size,
     limit_price,
     market_price,
+    money,
     stop_price,
     value_of,
 )
@@ -153,7 +154,7 @@ def simulate(
         charged = -1
         if at < n and (change != 0.0 or entry != 0.0):
             if charging and size < 0.0 and day[at] > day[at - 1]:
-                amount = (day[at] - day[at - 1]) * s.borrow_a_day * abs(size) * average
+                amount = (day[at] - day[at - 1]) * s.borrow_a_day * abs(size) * money(s, average)
                 cash -= amount
                 if amount != 0.0:
                     charges[n_charges].bar = at
@@ -162,8 +163,9 @@ def simulate(
             charged = at
             if change != 0.0:
                 price = market_price(s, open_, high, low, at, change)
-                fee = commission(s, change, price)
-                cash = cash + ((-change) * average + (-change) * (price - average))
+                got, paid = money(s, price), money(s, average)
+                fee = commission(s, change, got)
+                cash = cash + ((-change) * paid + (-change) * (got - paid))
                 cash = cash - fee
                 size += change
                 worse = price - open_[at] if change > 0.0 else open_[at] - price
@@ -177,8 +179,9 @@ def simulate(
                 change = 0.0
             if entry != 0.0:
                 price = market_price(s, open_, high, low, at, entry)
-                fee = commission(s, entry, price)
-                left = cash - entry * price
+                pays = money(s, price)
+                fee = commission(s, entry, pays)
+                left = cash - entry * pays
                 left = left - fee
                 if left < 0.0:
                     n_rejected += 1
@@ -195,18 +198,18 @@ def simulate(
                     settle(orders, by_entry, FILLED)
                     n_fills += 1
                 entry = 0.0
-            n_states = write_state(states, n_states, at, cash, size, average)
+            n_states = write_state(states, n_states, at, cash, size, money(s, average))
         # ---- bars without a decision: exits and charges, one by one where there can be any
         if size != 0.0 and (exits or (charging and size < 0.0)):
             while at <= until and size != 0.0:
                 if charging and size < 0.0 and charged != at and day[at] > day[at - 1]:
-                    amount = (day[at] - day[at - 1]) * s.borrow_a_day * abs(size) * average
+                    amount = (day[at] - day[at - 1]) * s.borrow_a_day * abs(size) * money(s, average)
                     cash -= amount
                     if amount != 0.0:
                         charges[n_charges].bar = at
                         charges[n_charges].amount = amount
                         n_charges += 1
-                        n_states = write_state(states, n_states, at, cash, size, average)
+                        n_states = write_state(states, n_states, at, cash, size, money(s, average))
                 if exits:
                     o, h, lo = open_[at], high[at], low[at]
                     at_stop = stop_price(s, o, h, lo, stop_at, size)
@@ -219,8 +222,9 @@ def simulate(
                         if stopped and limited:  # the open may have settled which one it was
                             fills_stop = stop_at_open if stop_at_open != limit_at_open else not s.limit_first
                         price = at_stop if fills_stop else at_limit
-                        fee = commission(s, size, price)
-                        cash = cash + (size * average + size * (price - average))
+                        got, paid = money(s, price), money(s, average)
+                        fee = commission(s, size, got)
+                        cash = cash + (size * paid + size * (got - paid))
                         cash = cash - fee
                         asked = stop_at if fills_stop else limit_at
                         # Of a long's stop and a short's limit the lower of the two, else the higher.
@@ -236,7 +240,7 @@ def simulate(
                         settle(orders, number, FILLED)
                         settle(orders, by_limit if fills_stop else by_stop, CANCELLED)
                         size, average = 0.0, 0.0
-                        n_states = write_state(states, n_states, at, cash, size, average)
+                        n_states = write_state(states, n_states, at, cash, size, money(s, average))
                         break
                 if follow and (at < until or act == acts):
                     new_stop, new_limit = stop_at, limit_at
@@ -265,13 +269,13 @@ def simulate(
         if act == acts:
             break
         # ---- a target acts, at the close of `until`
-        t, c = wishes[act], close[until]
+        t, c = wishes[act], money(s, close[until])
         settle(orders, by_stop, CANCELLED)
         settle(orders, by_limit, CANCELLED)
         by_stop, by_limit = ZERO, ZERO
         stop_at = stop[until] if has_stop else NAN
         limit_at = limit[until] if has_limit else NAN
-        equity = max(value_of(cash, size, average, c), 0.0)
+        equity = max(value_of(cash, size, money(s, average), c), 0.0)
         if size * t > 0.0:
             delta = change_of(s, size, t, equity, c)
             if delta * size < 0.0:
@@ -281,7 +285,7 @@ def simulate(
         else:
             change = -size
             if t != 0.0:
-                entry = entry_size(s, t, equity, c, stop_at)
+                entry = entry_size(s, t, equity, c, money(s, stop_at))
                 if t < 0.0:
                     entry = -entry
         if closed[act]:
@@ -308,7 +312,7 @@ def simulate(
 
 @compiled(types.void(STATES, types.int64, GIVEN, FLOATS, FLOATS))
 def mark(states: Any, n_states: int, close: Any, cash: Any, value: Any) -> None:
-    """Write the account at each bar's END. close: (n,); cash, value: (n,)."""
+    """Write the account at each bar's END. close: (n,) in the currency; cash, value: (n,)."""
     for k in range(n_states):
         f = states[k]
         until = states[k + 1].bar if k + 1 < n_states else close.size

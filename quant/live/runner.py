@@ -154,7 +154,7 @@ class _Run:
         facts = {**versions_here(), "lock": deployment.digest, "mode": mode_of(job)}
         journal.begin_run(facts, now, client_id=store.session.client_id)
         self._began = journal.load().runs[0].at
-        wire = Silent(store.orders) if job.shadow else store.orders
+        wire = Silent(store.orders, store.clock) if job.shadow else store.orders
         setup = setup_of(deployment, store.session.client_id, shadow=job.shadow)
         self._desk = OrderDesk(journal, wire, setup, now)
         self._broker = LiveBroker(

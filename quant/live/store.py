@@ -160,6 +160,7 @@ class Store:
                 )
             )  # fmt: skip
         self._tell_clock()
+        self._catch_up()
 
     def _catch_up(self) -> None:
         """Wait for what history lacks up to now: a newest bar that comes as an old one would never be traded."""

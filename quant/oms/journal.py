@@ -77,10 +77,12 @@ class Journal:
         account: str,
         strategy_hash: str,
         create: bool = False,
+        lasting: bool = True,
     ) -> Self:
         """Open the journal of a deployment for this process alone.
 
-        create: make one where there is none. Raises ParameterError for a deployment whose name cannot stand in an
+        create: make one where there is none. lasting: a commit outlives the machine's power; a rehearsal, whose
+        journal is thrown away, does not wait for the disk. Raises ParameterError for a deployment whose name cannot stand in an
         orderRef, JournalNotFound, JournalBusy (another process has it), JournalMismatch (other deployment, account,
         strategy or schema), JournalDamaged, JournalFailed (the system refuses).
         """
@@ -95,6 +97,8 @@ class Journal:
             if not path.exists():
                 journal_file.make(path, meta)
             db = journal_file.connect(path, meta)
+            if not lasting:
+                db.execute("PRAGMA synchronous = OFF")
         except BaseException:
             lock.release()
             raise

@@ -50,7 +50,8 @@ class Evidence:
     market: prices and commissions are a market's, not those of the stored bars and the table. data: (feed, END) of
     decisions that follow from bars which live had otherwise. carried: refs of live orders of an earlier day.
     restarts: begin of each process after the first, UTC ns. delayed: (feed, END) of bars that came as delayed data.
-    ticks: price step of each feed, 0 = unknown.
+    ticks: price step of each feed, 0 = unknown. asked: refs of orders whose end live asked for. withheld: (feed, END)
+    of orders that live kept back, with the reason.
     """
 
     symbols: Sequence[str]
@@ -66,6 +67,8 @@ class Evidence:
     restarts: Sequence[int] = ()
     delayed: frozenset[tuple[int, int]] = frozenset()
     ticks: Sequence[float] = ()
+    asked: frozenset[str] = frozenset()
+    withheld: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     def last_told(self, at: int) -> str:
         """Return what was told last, not long before `at`; "" for nothing."""
@@ -201,9 +204,23 @@ def _other_end(case: Case) -> str:
     return "" if two.why.startswith("Order Canceled") else two.why
 
 
+def _cancelled(case: Case) -> str:
+    two = case.two
+    if not case.evidence.market or two is None or two.status != "cancelled" or two.ref in case.evidence.asked:
+        return ""
+    return f"nobody here asked for it, and TWS cancelled it{': ' * bool(two.why)}{two.why}"
+
+
+def _withheld(case: Case) -> str:
+    return case.evidence.withheld.get(case.at, "") if case.two is None else ""
+
+
 def _corrected(case: Case) -> str:
-    came = case.what == "fill" and any(fill.corrected for fill in case.fills[1])
-    return "TWS corrected the fill" if came else ""
+    if case.what != "fill" or not any(fill.corrected for fill in case.fills[1]):
+        return ""
+    return (
+        "TWS corrected the fill" if any(fill.quantity for fill in case.fills[1]) else "TWS took the fill back"
+    )
 
 
 def _unwanted(case: Case) -> str:
@@ -253,13 +270,15 @@ def _billed(case: Case) -> str:
 
 
 def _step(case: Case) -> str:
+    """An exit's price: nearly the model's, so that one fills where the other does not, or a little off it."""
     one, two, ticks = case.one, case.two, case.evidence.ticks
-    if not (case.evidence.market and case.what == "order" and one is not None and two is not None):
+    if not (case.evidence.market and case.what != "commission" and one is not None and two is not None):
         return ""
     tick = ticks[one.feed] if ticks else 0.0
-    if (one.kind, one.quantity) != (two.kind, two.quantity) or not abs(one.price - two.price) <= 1.001 * tick:
+    same = (one.kind, one.quantity) == (two.kind, two.quantity) and one.price != two.price
+    if not (same and abs(one.price - two.price) <= 1.001 * tick):
         return ""
-    return f"the price at TWS stands on another step of {tick:g}"
+    return f"its price at TWS, {two.price:g}, is less than a step of {tick:g} from the model's"
 
 
 # ---------------------------------------------------------------- what came before
@@ -302,18 +321,20 @@ RULES: Final[dict[str, Callable[[Case], str]]] = {
     "delayed": _delayed,
     "restart": _restart,
     "late": _late,
+    "withheld": _withheld,
     "not sent": _ended_as("not sent"),
     "rejected": _ended_as("rejected"),
     "unknown": _ended_as("unknown"),
     "part": _part,
     "other end": _other_end,
+    "cancelled": _cancelled,
     "corrected": _corrected,
     "unwanted": _unwanted,
     "sent late": _sent_late,
+    "price step": _step,
     "later": _later,
     "slippage": _slipped,
     "commission": _billed,
-    "price step": _step,
     "told late": _slow,
     "follows": _follows,
     "sized": _sized,

@@ -153,6 +153,8 @@ def _whole(fills: Sequence[FillFact]) -> tuple[int, float, float, float]:
     if not fills:
         return -1, 0.0, math.nan, 0.0
     quantity = math.fsum(f.quantity for f in fills)
+    if not quantity:  # taken back
+        return fills[-1].bar, 0.0, math.nan, math.fsum(f.commission for f in fills)
     one_price = len({f.price for f in fills}) == 1
     price = fills[0].price if one_price else math.fsum(f.price * f.quantity for f in fills) / quantity
     return fills[-1].bar, quantity, price, math.fsum(f.commission for f in fills)
@@ -171,7 +173,7 @@ def order_words(order: OrderFact | None) -> str:
 
 
 def _filled(fill: tuple[int, float, float, float]) -> str:
-    return "" if fill[0] < 0 else f"{fill[1]:+g} at {fill[2]!r} in bar {fill[0]}"
+    return "" if fill[0] < 0 or not fill[1] else f"{fill[1]:+g} at {fill[2]!r} in bar {fill[0]}"
 
 
 # ---------------------------------------------------------------- bars

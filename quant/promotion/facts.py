@@ -43,7 +43,7 @@ class Books(Protocol):
 class FillFact:
     """A fill. bar: of its feed, the one whose prices filled it. commission: NaN = not told.
 
-    time, exec_id: of a live one; corrected: what was told first was changed later.
+    time, exec_id: of a live one; corrected: what was told first was changed later, or taken back: then quantity is 0.
     """
 
     bar: int
@@ -125,19 +125,13 @@ def _why(standing: OrderStanding) -> str:
 
 
 def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[FillFact]:
+    """Yield the fills; one that was taken back has quantity 0, and perhaps still its commission."""
+    changed = bool({Oddity.CORRECTED, Oddity.BUSTED} & standing.oddities)
     for fill in sorted(standing.fills, key=lambda f: (f.time, f.stem)):
-        if fill.quantity:
-            fee = math.nan if fill.commission is None else fill.commission
-            corrected = Oddity.CORRECTED in standing.oddities
-            yield FillFact(
-                fill_row(intent, fill, bars),
-                float(fill.quantity),
-                fill.price,
-                fee,
-                fill.time,
-                fill.exec_id,
-                corrected,
-            )
+        none = math.nan if fill.quantity else 0.0
+        fee = none if fill.commission is None else fill.commission
+        row = fill_row(intent, fill, bars)
+        yield FillFact(row, float(fill.quantity), fill.price, fee, fill.time, fill.exec_id, changed)
 
 
 def fill_row(intent: Intent, fill: Fill, bars: Bars) -> int:

@@ -190,6 +190,7 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
             account=ACCOUNT,
             strategy_hash="rehearsal",
             create=True,
+            lasting=False,
         ) as journal:
             journal.begin_run({}, lockstep.moment, client_id=CLIENT)
             with closing(Tape(folder, stage.begin, lambda: lockstep.moment)) as store.tape:

@@ -122,7 +122,7 @@ def _learnt(slippage: Row | None) -> str:
     )
     if round(float(slippage["mean_bps"]), 2) <= 0.0:
         return told
-    return f"{told} To have the next backtest expect that, give it slippage {slippage['setting']}."
+    return f"{told} For the next backtest: --slippage {slippage['setting']}"
 
 
 # ---------------------------------------------------------------- money
@@ -148,7 +148,13 @@ def _split(parity: Row) -> list[tuple[str, str, float, str, str]]:
         return 0.0 if _nothing(amount) or not math.isfinite(amount) else amount / most
 
     rows = [
-        (part["name"].capitalize(), part["words"], share(a), _signed(a), "nothing" if _nothing(a) else "part")
+        (
+            part["name"].capitalize(),
+            "" if _nothing(a) else part["words"],
+            share(a),
+            _signed(a),
+            "nothing" if _nothing(a) else "part",
+        )
         for part, a in zip(parity["split"], amounts, strict=True)
     ]
     rest = float(parity["unexplained"])

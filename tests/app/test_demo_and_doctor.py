@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tomllib
 from importlib import metadata
@@ -11,6 +12,7 @@ import pytest
 from calling import ROOT, Quant, document
 from simulation import free_port
 
+import quant as q
 from quant.app import demo, doctor
 from quant.strategy.lookup import names
 
@@ -34,6 +36,17 @@ def test_demo_runs_all_strategies_and_writes_nothing(
     assert "prove nothing" in result.stdout
     assert "data/sample" in result.stdout
     assert "next: quant init myproject" in result.stdout
+    session = result.stdout.partition("Paper session: ")[2]
+    for words in (
+        r"order: buy 10 at the market", r"bar closes at 3\d\d\.\d\d: holds 10, stop at 3\d\d\.\d\d",
+        r"stop filled: sell 10 at 3\d\d\.\d\d, commission 1\.00",  # IB's least for an order of US shares
+    ):  # fmt: skip
+        assert re.search(words, session), words
+    # Decided at a close, filled at the open of the bar that begins then.
+    found = re.search(r"(\d\d:\d\d)  order: buy 10 .*\n.*  filled: buy 10 at ([\d.]+)", session)
+    assert found is not None
+    opens = q.bars("SPY", "1m", f"2020-12-15T{found[1]}", data=ROOT / "data").open
+    assert float(found[2]) == pytest.approx(opens[0], abs=0.005)
     assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 80
     assert list(empty.iterdir()) == []
 
@@ -51,6 +64,8 @@ def test_demo_takes_our_strategies_also_where_others_are(
     # 502 daily bars and four sessions of 390 minutes: what the sample's files hold of SPY
     assert (said["pulled"]["bars"], said["pulled"]["equal"]) == (502 + 4 * 390, True)
     assert "in-sample" in said["caveat"]
+    assert said["paper"]["equal"]
+    assert said["paper"]["fills"]["live"] > 0
 
 
 # ---------------------------------------------------------------- doctor

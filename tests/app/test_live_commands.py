@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ PATIENCE_S = 60.0  # only a failing test waits that long
 MORNING = int(datetime(2024, 5, 15, 15, 0, tzinfo=UTC).timestamp()) * SECOND  # 11:00 in New York
 NAME = "flip-spy-30s"
 FLIP = '''"""Long at every other close, with a stop far below."""
-import time
+import threading
 
 import numpy as np
 import quant as q
@@ -40,7 +40,7 @@ class Flip(q.Strategy):
     @staticmethod
     def signals(bars, p):
         if p.hangs and bars.start[-1] % (120 * 10**9) == 0:
-            time.sleep(1000.0)
+            threading.Event().wait()
         wants = (bars.start // bars.bar.ns % 2).astype(float)
         if p.hold:
             wants = (bars.start // bars.bar.ns % 20 < 16).astype(float)
@@ -84,15 +84,25 @@ def started(port: int, *words: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=PATIENCE_S)
 
 
+def wait_for(done: Callable[[], bool], shown: Callable[[], Any]) -> None:
+    """Return as soon as it is done. shown: what a test that waits too long fails with."""
+    began, pause = monotonic(), threading.Event()
+    while not done():
+        assert monotonic() - began < PATIENCE_S, shown()
+        pause.wait(0.05)
+
+
 def status(folder: Path, until: Callable[[dict[str, Any]], bool], name: str = NAME) -> dict[str, Any]:
     """Wait for a status that is as wanted."""
-    began = monotonic()
-    while True:
+    seen: dict[str, Any] = {}
+
+    def there() -> bool:
+        nonlocal seen
         seen = control.get(folder / "data" / "live" / name / control.STATUS)
-        if seen and until(seen):
-            return seen
-        assert monotonic() - began < PATIENCE_S, seen
-        time.sleep(0.05)
+        return bool(seen) and until(seen)
+
+    wait_for(there, lambda: seen)
+    return seen
 
 
 def holds(seen: dict[str, Any]) -> bool:
@@ -159,10 +169,7 @@ def test_a_runner_that_hangs_is_ended_and_its_orders_cancelled(
     monkeypatch.setattr("quant.live.view.SILENT_S", 1.0)
     with tws() as port, started(port, "-p", "hangs=true") as process:
         seen = status(ideas, lambda seen: "feeds" in seen)
-        began = monotonic()
-        while "HANGS" not in (shown := quant("status").stdout):
-            assert monotonic() - began < PATIENCE_S, shown
-            time.sleep(0.2)
+        wait_for(lambda: "HANGS" in quant("status").stdout, lambda: quant("status").stdout)
         done = quant("halt", NAME)
         assert done.exit_code == 0, done.stdout + done.stderr
         assert f"ending process {seen['pid']}" in done.stderr
@@ -171,6 +178,50 @@ def test_a_runner_that_hangs_is_ended_and_its_orders_cancelled(
         everything = quant("halt", NAME, "--everything")
         assert everything.exit_code == 0, everything.stderr
         assert "every order of this login" in everything.stderr
+
+
+def test_a_shadow_beside_its_deployment_is_seen_and_stopped(ideas: Path, quant: Quant) -> None:
+    shadow = f"{NAME}.shadow"
+    with tws() as port, started(port) as process:
+        status(ideas, lambda seen: seen["settled"])
+        with started(port, "--shadow") as other:
+            seen = status(ideas, lambda seen: seen["settled"], shadow)
+            assert seen["mode"] == "shadow"
+            names = [d["name"] for d in document(quant("status", "--json"))["deployments"]]
+            assert names == [NAME, shadow]
+            assert "shadow · DU1234567" in quant("status", shadow).stdout
+            assert quant("stop", shadow).exit_code == 0
+            other.wait(PATIENCE_S)
+        assert process.poll() is None
+        assert quant("stop", NAME).exit_code == 0
+        process.wait(PATIENCE_S)
+    assert quant("halt", shadow).exit_code == 3
+
+
+def test_watch_shows_it_anew_until_it_is_interrupted(ideas: Path, quant: Quant) -> None:
+    words = ["status", "--watch"]
+    with tws() as port, started(port) as process:
+        status(ideas, lambda seen: seen["settled"])
+        watching = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            times: set[str] = set()
+            assert watching.stdout is not None
+            for line in watching.stdout:
+                times |= {line} if line.startswith("  time") else set()
+                if len(times) >= 3:
+                    break
+            assert watching.poll() is None
+            if sys.platform != "win32":
+                watching.send_signal(signal.SIGINT)
+                _, told = watching.communicate(timeout=PATIENCE_S)
+                assert (watching.returncode, told) == (0, "")
+        finally:
+            watching.kill()
+            watching.communicate(timeout=PATIENCE_S)
+        quant("stop", NAME)
+        process.wait(PATIENCE_S)
 
 
 def test_once_gives_one_document(ideas: Path, quant: Quant) -> None:

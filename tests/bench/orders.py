@@ -247,7 +247,8 @@ def weeks(root: Path, n: int, days: int = 7) -> list[dict[str, Any]]:
     joined.quiet().check()
     joined.stop()
     each = (grown[-1] - grown[0]) / max(orders[-1] - orders[0], 1)
-    told = f"{len(joined.world.sockets)} connections, {n * days} nightly restarts, {logins} log-ins, {orders[-1]} orders"
+    nights = f"{n * days} nightly restarts, {logins} log-ins"
+    told = f"{len(joined.world.sockets)} connections, {nights}, {orders[-1]} orders"
     what = f"{n} simulated weeks: growth of what quant.ib and quant.oms hold"
     after = ", ".join(f"{g:,}" for g in grown)
     return [figure(what, each, "objects an order", 100.0, 20.0, f"{told}; objects after each week: {after}")]

@@ -66,3 +66,18 @@ def test_a_stop_that_was_turned_down_once_is_sent_again_and_guards(lived: list[t
     assert found.equal, str(found)
     assert found.fills == (2, 2)
     assert lived[0][1].desk.halted == ""
+
+
+def test_a_stop_that_tws_turns_down_for_good_halts_with_an_alarm(lived: list[tuple[Any, Traded]]) -> None:
+    """Sent again, placed anew with its limit, turned down each time: nobody can protect it but a person."""
+    no = {"code": 201, "text": "Order rejected - reason: no"}
+    found = played(
+        OrderFault(OrderDo.REJECT, skip=1, **no), OrderFault(OrderDo.REJECT, skip=3, count=0, **no)
+    )
+    stage, live = lived[0]
+    assert found.ok, str(found)
+    assert "nothing protects" in live.desk.halted
+    assert any("nothing protects" in text for _, text in live.notes if text.startswith("alarm"))
+    entry, *others = live.desk.orders
+    assert (entry.filled, sum(abs(o.filled) for o in others)) == (10, 0)
+    assert stage.gained() == {stage.bars[0].instrument.con_id: 10}

@@ -105,16 +105,19 @@ def test_the_newest_bar_at_the_start_is_a_live_one(tmp_path: Path) -> None:
     with flying(start=evening, speed=60.0) as port:
         store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1d", history_start="2024-04-01")
-        found = watch(feed, bars=1)
+        close = int(datetime(2024, 5, 15, 20, 0, tzinfo=UTC).timestamp()) * SECOND
+        found = watch(feed, bars=99, until=close)
     assert found.live == 1
     assert str(feed.bars.session[-1]) == TODAY
 
 
 def test_ctrl_c_in_the_first_pull_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pressed(*args: Any) -> bool:
-        raise KeyboardInterrupt
-
     def pull(session: Any, *args: Any, **kwargs: Any) -> Any:
+        def pressed(*args: Any) -> bool:
+            monkeypatch.setattr(session, "poll", poll)  # once
+            raise KeyboardInterrupt
+
+        poll = session.poll
         monkeypatch.setattr(session, "poll", pressed)
         report = run_pull(session, *args, **kwargs)
         assert report.interrupted

@@ -99,7 +99,7 @@ def test_a_live_account_may_be_watched_without_a_promotion(data: Path, asked: li
 
 
 def test_the_way_to_tws_of_a_shadow_cannot_send() -> None:
-    silent = Silent(None)  # type: ignore[arg-type]  # nothing of it is touched
+    silent = Silent(None, lambda: 0)  # type: ignore[arg-type]  # nothing of it is touched
     for send in (lambda: silent.place(1, Ticket("a", "b", 1, "SPY", Decimal(1))), lambda: silent.cancel(1)):
         with pytest.raises(ParameterError, match="no order leaves"):
             send()

@@ -14,6 +14,7 @@ import pytest
 import quant as q
 from quant.core.synthetic import synthetic
 from quant.errors import ParameterError
+from quant.oms.journal import Journal
 from quant.promotion import Rehearsal, rehearse
 from quant.promotion import rehearsal as module
 from quant.promotion.causes import UNEXPLAINED
@@ -137,6 +138,26 @@ def test_bars_of_5_seconds_are_the_simulated_exchange_s_own() -> None:
         assert own is not None
         assert [getattr(quick, name) for name in names] == [getattr(own, name) for name in names]
         assert quick.wap == pytest.approx(own.wap)
+
+
+def test_only_a_rehearsal_s_journal_does_not_wait_for_the_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """2 is SQLite's FULL, 0 its OFF (sqlite.org/pragma.html)."""
+    found = []
+    begin = Journal.begin_run
+
+    def look(journal: Journal, *args: Any, **kwargs: Any) -> Any:
+        found.append(journal._db.execute("PRAGMA synchronous").fetchone()[0])
+        return begin(journal, *args, **kwargs)
+
+    monkeypatch.setattr(Journal, "begin_run", look)
+    rehearse("macd", spy(0, 40))
+    with Journal.open(
+        tmp_path / "j", deployment="d", account="DU1", strategy_hash="s", create=True
+    ) as journal:
+        journal.begin_run({}, 1, client_id=1)
+    assert found == [0, 2]
 
 
 # ---------------------------------------------------------------- what differs

@@ -7,15 +7,12 @@ import hashlib
 import html
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from made_up_parity import DAY, at, equal_day, odd_day, record, split
 from test_page import EVIL, Parsed
 
-from quant.errors import WriteFailed
-from quant.promotion.parity.page import write_parity_page
 from quant.promotion.parity.value import BarCount, DecisionRow, Parity
 from quant.report import parity_page
 from quant.report.parity import ROWS, SESSIONS, verdict
@@ -122,9 +119,15 @@ def test_no_amount_is_minus_nothing() -> None:
     assert f"{MINUS}0.00" not in parity_page(day.to_dict())
 
 
+def test_a_part_that_moved_no_money_has_no_words() -> None:
+    parts = tuple(replace(part, words="of two or more") for part in split(price=1.0))
+    rows = table(parity_page(replace(equal_day(), split=parts).to_dict()), "split")
+    assert [row[0] for row in rows if "of two or more" in row[0]] == ["Priceof two or more"]
+
+
 def test_slippage_learnt_is_offered_only_where_it_costs(odd: str) -> None:
-    assert "give it slippage percent:0.0062." in odd
-    assert "give it slippage" not in parity_page(equal_day().to_dict())
+    assert "For the next backtest: --slippage percent:0.0062" in odd
+    assert "--slippage" not in parity_page(equal_day().to_dict())
     assert "market fill" not in parity_page(replace(equal_day(), slippage=None).to_dict())
 
 
@@ -213,14 +216,3 @@ def test_words_of_others_stay_words_in_parity(odd: str) -> None:
     found = Parsed(parity_page(spoilt(odd_day().to_dict()), [{**record(1)[0], "day": EVIL}]))
     assert "img" not in {tag for tag, _ in found.tags}
     assert found.scripts() == Parsed(odd).scripts()
-
-
-# ---------------------------------------------------------------- as a file
-def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = write_parity_page(
-        odd_day().to_dict(), record(30, bad=(4, 17)), tmp_path / "parity" / f"{DAY}.html"
-    )
-    assert path.read_text(encoding="utf-8") == parity_page(odd_day().to_dict(), record(30, bad=(4, 17)))
-    (tmp_path / "file").write_text("")
-    with pytest.raises(WriteFailed):
-        write_parity_page(odd_day().to_dict(), [], tmp_path / "file" / "x.html")

@@ -31,7 +31,7 @@ DAY = 86_400_000_000_000
 
 
 def random_job(seed: int) -> Job:
-    """A random case, now and then with borrow, tiered costs of a market, slippage in ticks, or on daily bars."""
+    """A random case, now and then with borrow, tiered costs of a market, pence, slippage in ticks, or on daily bars."""
     job = as_job(random_case(seed))
     r = random.Random(seed + 1_000_000)
     (bars,) = job.bars
@@ -52,6 +52,9 @@ def random_job(seed: int) -> Job:
         bars = Bars(where, size, (day + 18_000) * DAY, *prices)
     elif "slippage" in changes:
         bars.__dict__["instrument"] = dataclasses.replace(bars.instrument, tick=0.01)
+    if r.random() < 0.15:  # London's pence
+        bars.__dict__["instrument"] = dataclasses.replace(bars.instrument, price_magnifier=100)
+        changes["cash"] = job.cash / r.choice([1, 100])
     return dataclasses.replace(job, bars=(bars,), **changes)
 
 

@@ -19,7 +19,6 @@ import pytest
 import quant as q
 from quant.backtest.broker import commission as scheme
 from quant.core.instrument import Instrument
-from quant.errors import ParameterError
 from quant.live.broker import LiveBroker
 from quant.promotion import rehearse
 from quant.tws.exchange.account import Account
@@ -102,8 +101,6 @@ def test_an_order_costs_what_the_table_says(
 def test_every_engine_bills_it(
     market: str, plan: str, quantity: int, price: float, billed: float, engine: str
 ) -> None:
-    if engine == "compiled" and WHERE[market].price_magnifier != 1:
-        pytest.skip("the compiled engine says that it does not know pence; the sweep takes fast for them")
     cash = 2.0 * quantity * price
     run = q.backtest(
         InAndOut, flat(market, price), costs=plan, sizing=f"shares:{quantity}", cash=cash, engine=engine,
@@ -249,16 +246,15 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("engine", ["plain", "fast"])
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("strategy", [Exits, Plain])
 def test_a_run_on_pence_is_the_run_on_pounds(
-    strategy: type, settings: dict[str, Any], engine: str, london: tuple[q.Bars, q.Bars]
+    strategy: type, settings: dict[str, Any], london: tuple[q.Bars, q.Bars]
 ) -> None:
     if strategy is Plain:
         settings = {k: v for k, v in settings.items() if k != "sizing"}
     pence, pounds = (
-        q.backtest(strategy, b, cash=10_000.0, engine=engine, save=False, **settings) for b in london
+        q.backtest(strategy, b, cash=10_000.0, engine="plain", save=False, **settings) for b in london
     )
     assert len(pence.fills) > 40
     assert pence.fills["quantity"].tolist() == pounds.fills["quantity"].tolist()
@@ -271,20 +267,22 @@ def test_a_run_on_pence_is_the_run_on_pounds(
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("feeds", [1, 2])
-def test_fast_on_pence_is_plain_to_the_last_bit(
-    feeds: int, settings: dict[str, Any], london: tuple[q.Bars, q.Bars]
+@pytest.mark.parametrize("engine", ["fast", "compiled", "two feeds, fast"])
+def test_every_engine_on_pence_is_plain_to_the_last_bit(
+    engine: str, settings: dict[str, Any], london: tuple[q.Bars, q.Bars]
 ) -> None:
+    if engine == "compiled" and callable(settings.get("costs")):
+        settings = {**settings, "costs": "ib-fixed"}
     other = replace(london[1], instrument=replace(london[1].instrument, symbol="BP", tick=0.01))
-    bars = [london[0], other][:feeds]
-    plain, fast = (
-        q.backtest(Exits, bars, cash=10_000.0, engine=engine, save=False, **settings)
-        for engine in ("plain", "fast")
+    bars = [london[0], other] if engine.startswith("two") else london[0]
+    plain, got = (
+        q.backtest(Exits, bars, cash=10_000.0, engine=e, save=False, **settings)
+        for e in ("plain", engine.rpartition(" ")[2])
     )
-    assert len(fast.fills) > 40
-    assert fast.equity.tolist() == plain.equity.tolist()
-    assert fast.cash.tolist() == plain.cash.tolist()
-    assert fast.fills.equals(plain.fills)
+    assert len(got.fills) > 40
+    assert got.equity.tolist() == plain.equity.tolist()
+    assert got.cash.tolist() == plain.cash.tolist()
+    assert got.fills.equals(plain.fills)
 
 
 def near(a: float, b: float) -> bool:
@@ -298,15 +296,13 @@ def test_pence_and_pounds_agree_in_a_portfolio_of_both(london: tuple[q.Bars, q.B
     assert runs[0].fills["quantity"].tolist() == runs[1].fills["quantity"].tolist()
 
 
-def test_a_sweep_on_pence_says_that_it_is_not_compiled_and_has_the_figures_of_the_runs(
-    london: tuple[q.Bars, q.Bars],
-) -> None:
+def test_a_sweep_on_pence_has_the_figures_of_the_runs_and_of_pounds(london: tuple[q.Bars, q.Bars]) -> None:
     pence, pounds = (q.sweep(Exits, b, {"n": (5, 10)}, cash=10_000.0, workers=1, save=False) for b in london)
-    assert (pence.settings["engine"], pounds.settings["engine"]) == ("fast", "compiled")
-    told = next(f.message for f in pence.findings if f.code == "not-compiled")
-    assert "prices of VOD are in 1/100 GBP" in told
+    assert pence.settings["engine"] == "compiled"
     for name in ("final_value", "final_cash", "commission", "avg_trade", "best_trade", "turnover", "sharpe"):
         assert pence.table[name].tolist() == pytest.approx(pounds.table[name].tolist(), rel=1e-9)
+        run = q.backtest(Exits, london[0], params={"n": 10}, cash=10_000.0, save=False)
+        assert pence.table[name].iloc[1] == pytest.approx(run.metrics[name], rel=1e-12)
 
 
 def test_walk_forward_closes_pence_in_pounds(london: tuple[q.Bars, q.Bars]) -> None:
@@ -358,8 +354,3 @@ def test_an_own_scheme_keeps_its_own_money(london: tuple[q.Bars, q.Bars]) -> Non
     pounds = q.backtest(Exits, london[1], cash=10_000.0, costs="percent:0.05", save=False)
     assert pence.fills["quantity"].tolist() == pounds.fills["quantity"].tolist()
     assert pence.final_value == pytest.approx(100.0 * pounds.final_value, rel=1e-9)
-
-
-def test_the_compiled_engine_refuses_pence_with_the_mend(london: tuple[q.Bars, q.Bars]) -> None:
-    with pytest.raises(ParameterError, match=r'prices of VOD are in 1/100 GBP.*Use "fast"'):
-        q.backtest(Exits, london[0], engine="compiled", save=False)

@@ -595,6 +595,31 @@ def test_the_same_seed_draws_the_same_faults() -> None:
     assert 50 < sum(drawn(1)) < 130  # 90 are expected, 8 is their deviation
 
 
+def test_a_fault_counts_as_played_only_where_it_takes_effect() -> None:
+    script = OrderFaults(
+        [
+            row(OrderDo.EMPTY, on="PositionsRequest"),
+            row(OrderDo.NO_END, on="ExecutionRequest"),
+            row(OrderDo.DROP),
+        ]
+    )
+    assert script.snapshot("PositionsRequest", ["End"]) == ["End"]  # it waits for one that holds something
+    assert script.played == {}
+    assert script.snapshot("PositionsRequest", ["a position", "End"]) == ["End"]
+    assert script.snapshot("ExecutionRequest", ["End"]) == []
+    script.at("place")
+    assert script.played == {OrderDo.EMPTY: 1, OrderDo.NO_END: 1, OrderDo.DROP: 1}
+
+
+def test_a_voice_that_finds_nothing_to_bend_does_not_count() -> None:
+    script = OrderFaults([row(OrderDo.PARTS)])
+    script.voices[1, 1] = script.at("place")
+    assert script.part((1, 1), Decimal(1)) == 1
+    assert script.played[OrderDo.PARTS] == 0
+    assert script.part((1, 1), Decimal(8)) == 4
+    assert script.played[OrderDo.PARTS] == 1
+
+
 def test_a_file_holds_both_kinds(tmp_path: Path) -> None:
     file = tmp_path / "faults.toml"
     file.write_text(

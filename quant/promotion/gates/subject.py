@@ -12,7 +12,7 @@ from typing import Any
 import backtrader as bt
 
 from quant.backtest import load_run, source
-from quant.backtest.again import bars_of
+from quant.backtest.again import bars_of, params_of
 from quant.backtest.folder import find_run, folders, read_facts
 from quant.backtest.result import Run
 from quant.backtest.seal import edited
@@ -71,12 +71,13 @@ def subject(given: str | Path, data: Path, row: int | str | None = None, metric:
     known = run.settings
     cls, name = _strategy(known["strategy"])
     _check_can_trade(known)
+    params = dict(parameters(cls, params_of(cls, known["params"])))
     bars = _bars(run, folder, data)
     compared = run.again(data)
     if not compared.same:
         told = "made again, on the same bars and with the same code, it gives other results"
         raise DamagedData(str(folder), told, f"See what differs: quant runs again {folder.name}")
-    return Subject(run, folder, cls, name, _params(cls, run), bars, tuple(read_facts(folder)["bars"]))
+    return Subject(run, folder, cls, name, params, bars, tuple(read_facts(folder)["bars"]))
 
 
 def _folder(given: str | Path, data: Path, row: int | str | None, metric: str) -> Path:
@@ -134,12 +135,6 @@ def _strategy(known: dict[str, Any]) -> tuple[type[bt.Strategy], str]:
         raise StrategyError(cls_name, f"{told}. Backtest it again, and promote that run")
     folder, _, plain = module.rpartition(".")
     return cls, plain if folder == lookup.FOLDER and plain in lookup.names() else f"{module}:{cls_name}"
-
-
-def _params(cls: type[bt.Strategy], run: Run) -> dict[str, Any]:
-    """Return all parameters as a lock can hold them. Raises ParameterError."""
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in run.settings["params"].items()}
-    return dict(parameters(cls, given))
 
 
 def _check_can_trade(known: dict[str, Any]) -> None:

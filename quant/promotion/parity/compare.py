@@ -130,6 +130,8 @@ def _evidence(job: Job, past: Lived, made: Modelled, laid: Laid, steps: Mapping[
         market=True,
         data=_data(job, past, made, laid),
         carried=past.carried,
+        asked=past.asked,
+        withheld={(symbols.index(r.symbol), r.end): r.why for r in past.refused if r.symbol in symbols},
         restarts=[at for at in past.starts[1:] if day.begin <= at <= day.end],
         delayed=frozenset(
             (n, line.end)
@@ -351,7 +353,7 @@ class _Told:
     def _slippage(self) -> Slippage | None:
         costs = []
         for order in (o for o in self.past.orders if o.kind == "market"):
-            for fill in order.fills:
+            for fill in (f for f in order.fills if f.quantity):
                 fair = float(self.job.bars[order.feed].open[fill.bar])
                 costs.append(math.copysign(1.0, fill.quantity) * (fill.price - fair) / fair * 1e4)
         return Slippage(statistics.median(costs), statistics.fmean(costs), len(costs)) if costs else None

@@ -11,7 +11,7 @@ from quant.core.orders import Execution
 from quant.live.tape import LATE, REMEMBERED, BarLine, DecisionLine, Line, NoteLine, RefusedLine
 from quant.oms.book import Book, book
 from quant.oms.fills import Fill
-from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source
+from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source, What
 from quant.oms.reading import as_of
 from quant.oms.reason import Reason, reason_of
 from quant.oms.standings import Standings
@@ -54,6 +54,7 @@ class Lived:
     refused: tuple[RefusedLine, ...]
     orders: tuple[OrderFact, ...]
     carried: frozenset[str]
+    asked: frozenset[str]
     fills: tuple[Fill, ...]
     holdings: tuple[Holding, ...]
     before: Book
@@ -114,7 +115,8 @@ def lived(ledger: Ledger, lines: Sequence[Line], bars: Sequence[Bars], day: Day,
         decisions={at: line.target for at, line in mine.items()},
         late=frozenset(at for at, line in mine.items() if line.how == LATE),
         refused=tuple(r for r in lines if isinstance(r, RefusedLine) and day.decides(r.end)),
-        orders=tuple(orders), carried=frozenset(carried), fills=tuple(filled),
+        orders=tuple(orders), carried=frozenset(carried),
+        asked=frozenset(m.ref for m in ledger.marks if m.what is What.CANCEL_ASKED), fills=tuple(filled),
         holdings=tuple(h for h in during if h.source is not Source.BASELINE), before=before, after=after,
         heard={f.report.exec_id: f.at for f in ledger.facts if isinstance(f.report, Execution)},
         notes=tuple((n.at, n.words) for n in lines if isinstance(n, NoteLine) and day.begin <= n.at <= day.end),

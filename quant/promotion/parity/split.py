@@ -139,9 +139,10 @@ def _timing(pair: Dealt) -> list[Deal]:
 
 
 def _commission(pair: Dealt) -> list[Deal]:
+    """Take live's commission, also that of a fill which was taken back."""
     mean = pair.mean
     if pair.model is None or mean is None:
-        return _model(pair)
+        return [*_model(pair), *(d for d in pair.live if not d.quantity)]
     return [replace(pair.model, commission=mean.commission)]
 
 
@@ -149,7 +150,7 @@ def _quantity(pair: Dealt) -> list[Deal]:
     """Take live's quantity; a deal that the model lacks comes with live's price and commission."""
     mean = pair.mean
     if pair.model is None:
-        return list(pair.live)
+        return [d for d in pair.live if d.quantity]
     return [] if mean is None else [replace(pair.model, quantity=mean.quantity)]
 
 
@@ -173,7 +174,8 @@ def _counts(pairs: Sequence[Dealt]) -> dict[str, str]:
     both = [(p, mean) for p in pairs if p.model is not None and (mean := p.mean) is not None]
     deals = {
         "price": sum(p.model is not None and mean.price != p.then for p, mean in both),
-        "commission": sum(p.model is not None and abs(mean.fee - p.model.fee) >= 0.005 for p, mean in both),
+        "commission": sum(p.model is not None and abs(mean.fee - p.model.fee) >= 0.005 for p, mean in both)
+        + sum(bool(d.fee) for p in pairs for d in p.live if not d.quantity),
         "timing": sum(p.model is not None and p.then != p.model.price for p, _ in both),
         "missed": sum(p.part == "" and p.missed > 0.0 for p in pairs),
         "extra": sum(p.part == "" and p.extra > 0.0 for p in pairs),
