@@ -246,8 +246,8 @@ def figures(
     """Write the return of each session and the figures, in the order of quant.metrics.NAMES.
 
     states, fills, charges: of `simulate`. close: (n,) in the currency. sums: of `account_figures`. end: (n,) UTC ns.
-    last_of_session: rows. pnl, scratch: at least n_fills and the number of sessions long. parts: 3 * PARTS. returns: (sessions,).
-    out: (23,).
+    last_of_session: rows. pnl, scratch: at least n_fills and the number of sessions long. parts: 3 * PARTS.
+    returns: (sessions,). out: (23,).
     """
     s, last = settings[0], states[n_states - 1]
     n, m = close.size, last_of_session.size

@@ -130,9 +130,9 @@ def row(
     while True:
         acts = run_row(
             feed.settings, feed.open, feed.high, feed.low, feed.close, feed.worth, feed.sums, feed.minutes_to_close,
-            feed.day, feed.end, feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows, scratch.wishes,
-            scratch.closed, scratch.states, scratch.fills, NO_ORDERS, scratch.charges, scratch.pnl, scratch.scratch,
-            scratch.parts, returns, found,
+            feed.day, feed.end, feed.last_of_session, target, _given(stop), _given(limit), follow, scratch.rows,
+            scratch.wishes, scratch.closed, scratch.states, scratch.fills, NO_ORDERS, scratch.charges, scratch.pnl,
+            scratch.scratch, scratch.parts, returns, found,
         )  # fmt: skip
         if not acts:
             return found, returns

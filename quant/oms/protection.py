@@ -79,8 +79,11 @@ class Protection:
         done = sum((abs(record.standings[i.ref].filled) for i in both), Decimal(0))
         need = min(abs(record.standings[exits.entry.ref].filled) - done, abs(held))
         alive = [i for i in both if not record.standings[i.ref].is_final]
+        whole = (
+            record.standings[exits.entry.ref].state is OrderState.FILLED
+        )  # then they are as large as was asked
         for intent in alive:
-            if abs(record.standings[intent.ref].remaining) > abs(held):
+            if not whole and abs(record.standings[intent.ref].remaining) > abs(held):
                 self._floor.cancel(intent.ref, now, f"{TOO_LARGE}: {held} {intent.ticket.symbol}")
         if alive or need <= 0:
             return

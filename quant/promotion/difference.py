@@ -63,10 +63,12 @@ def compared(wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Ev
     result = []
     apart = _Apart(evidence.market)
     for one, two in _pairs(wanted, got):
-        found = []
+        found: list[tuple[str, str, str, str, str]] = []
         for what, backtest, live in _parts(one, two):
-            case = Case(one, two, what, evidence, apart.since, apart.richer)
-            found.append((what, backtest, live, *explain(case)))
+            rule, why = explain(Case(one, two, what, evidence, apart.since, apart.richer))
+            if not rule and found:  # orders that differ end and fill otherwise
+                rule, why = found[0][3:]
+            found.append((what, backtest, live, rule, why))
         result.append(Pair(one, two, tuple(found)))
         apart.take(result[-1])
     return result

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import backtrader as bt
+import numpy as np
 
 from quant.backtest.broker import commission
 from quant.backtest.job import Job
 from quant.core import clock
-from quant.core.barsize import SECOND
+from quant.core.bars import Bars
+from quant.core.barsize import MINUTE, SECOND
+from quant.core.calendar import Ints
 from quant.core.orders import Execution, Kind
 from quant.errors import QuantError, StrategyError
 from quant.ib.lookup import Found
@@ -35,7 +38,9 @@ from quant.promotion.stage import ACCOUNT, Stage
 from quant.strategy import Strategy
 
 CLIENT: Final = 1
-CHECK_S: Final = 3600.0  # where nothing goes wrong; each minute a snapshot would be most of the work
+CHECK_S: Final = (
+    6 * 3600.0
+)  # where nothing goes wrong: once or twice a session; snapshots repeat all of its orders
 LATE: Final = 120 * SECOND  # a bar that has not come by then is not waited for
 LONG: Final = 300 * SECOND  # books that do not agree for so long are looked at once a bar
 END_S: Final = 900 * SECOND  # after the last bar, for the books to agree
@@ -168,11 +173,25 @@ class _Account(bt.Analyzer):  # type: ignore[misc]  # backtrader has no types
     prenext = next
 
 
+def _moments(bars: Bars) -> Ints:
+    """Return the moments at which something comes: each END, and of long bars each minute.
+
+    Pieces of a bar that all came at its END would be old news to the live path, which takes that for delayed data.
+    """
+    if not bars.bar.intraday or bars.bar.ns <= MINUTE:
+        return bars.end
+    minutes = [
+        np.arange(begin + MINUTE, end, MINUTE) for begin, end in zip(bars.times.begin, bars.end, strict=True)
+    ]
+    return np.concatenate([*minutes, bars.end])
+
+
 def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) -> Traded:
     """Trade the stage's bars live, to the last one. check_s: between snapshots while all is well.
 
     Raises what the strategy raises as StrategyError, BrokerError."""
-    lockstep = Lockstep(stage.server, [*(int(end) for bars in stage.bars for end in bars.end), *stage.faults])
+    moments = [int(moment) for bars in stage.bars for moment in _moments(bars)]
+    lockstep = Lockstep(stage.server, [*moments])
     with (
         lockstep.served(),
         Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session,

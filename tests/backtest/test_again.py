@@ -84,7 +84,8 @@ def test_a_run_is_equal_after_its_bars_were_revised_filled_and_continued(
     compared = loaded(run).again()
     assert compared.same
     assert compared.to_dict() == {
-        "same": True, "settings": {}, "code": {}, "data": {}, "metrics": {}, "first_fill": None
+        "same": True, "settings": {}, "code": {}, "data": {}, "metrics": {}, "first_order": None,
+        "first_fill": None,
     }  # fmt: skip
     assert not q.compare(run, q.backtest(Up, now, save=False)).same  # it would show
 

@@ -338,7 +338,7 @@ def test_what_is_imported_within_a_function_and_the_package_around_it_are_hashed
     (package / "mine" / "odd.py").write_text("def (\n")
     (package / "strategy_of_mine.py").write_text(
         "import backtrader as bt\nimport mine.sizes\n\nclass Mine(bt.Strategy):\n"
-        "    def next(self):\n        from mine import late, odd\n"
+        "    def next(self):\n        import mine.late, mine.odd\n"
     )
     cls = importlib.import_module("strategy_of_mine").Mine
     assert "mine.late" not in sys.modules

@@ -10,7 +10,7 @@ from quant.promotion import Rehearsal, rehearse
 
 STRATEGIES = ("macd", "rsi", "renko", "renko_macd", "macd_stochastic", "opening_range")
 WEEK, MONTH, YEAR = ("2024-03-01", "2024-03-07"), ("2024-03-01", "2024-03-28"), ("2024-01-02", "2024-12-31")
-BARS_PER_S = 300.0  # DESIGN §6 of issue 7; a real session brings one a minute
+BARS_PER_S = 300.0  # of issue 7; a real session brings one a minute
 
 
 def run(full: bool) -> list[dict[str, Any]]:

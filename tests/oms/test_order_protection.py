@@ -89,6 +89,20 @@ def test_exits_that_a_broker_lets_live_are_made_as_large_as_what_is_held(world: 
     world.check_positions()
 
 
+def test_exit_of_an_entry_that_was_filled_whole_stays_as_large_as_it_was_asked(world: World) -> None:
+    """One order turns 10 into -5, and its stop, for 15, turns it back: so the strategy wants it."""
+    first = world.send(10)
+    world.run(1)
+    world.broker.fill(at_broker(world, first), Decimal(10))
+    world.run(1)
+    entry, stop = world.bracket(-15)
+    assert all(answer.taken for answer in world.submit(entry, stop))
+    world.run(1)
+    world.broker.fill(at_broker(world, entry.ref), Decimal(-15))
+    world.run(20)
+    assert [terms(o)[:2] for o in exits(world)] == [(Kind.STOP, 15)]
+
+
 def test_exit_that_the_strategy_cancelled_is_not_placed_anew(world: World) -> None:
     entry = enter(world)
     stop = next(o for o in exits(world) if o.ticket.parent)

@@ -98,6 +98,22 @@ def test_killed_while_an_instrument_is_halted_its_entries_end_all_the_same(tmp_p
     assert number > 5, "there were places to die at"
 
 
+def test_killed_while_a_person_halts_either_nothing_is_halted_or_all_entries_end(tmp_path: Path) -> None:
+    halted = []
+    for number in count(1):
+        world = World(tmp_path / str(number)).start().opened()
+        world.broker.instant = False
+        refs = [world.send(10, c, kind=Kind.LIMIT, limit=99.0, tif=TimeInForce.GTC) for c in (SPY, QQQ)]
+        world.run(3)
+        if not killed_at(number, partial(world.desk.halt, "Ada looks", world.now)):
+            break
+        again(world).run(100)
+        halted.append(world.desk.gate is Gate.HALTED)
+        assert [ended(world, ref) for ref in refs] == [halted[-1]] * 2, number
+    assert halted[0] is False
+    assert sum(halted) >= 4, "there were places to die at"
+
+
 @pytest.mark.parametrize("stop", [Stop.HALT, Stop.REDUCE])
 def test_entries_that_a_killed_process_had_no_time_to_cancel_are_cancelled_by_the_next(
     stop: Stop, tmp_path: Path

@@ -251,6 +251,20 @@ def test_fault_that_costs_something_is_named_and_breaks_no_invariant(name: str) 
     assert any(words in d.cause for d in found.differences), str(found)
 
 
+def test_what_is_scripted_for_the_night_happens_in_the_night(lived: list[tuple[Any, Traded]]) -> None:
+    """Time leaps from one bar to the next, but not over a restart of TWS, and the next day begins connected anew."""
+    bars = spy(330, 120)  # an hour, a night, an hour
+    night_s = 10 * 3600.0
+    restart = OrderFault(OrderDo.NIGHTLY, after_s=night_s, seconds=120.0)
+    found = rehearse("macd", bars, sizing="shares:10", faults=[restart])
+    assert_equal(found, fills=2)
+    stage, _ = lived[0]
+    moments = {text.partition(":")[2].strip(): at for at, text in found.notes if text.startswith("state")}
+    lost = next(at for words, at in moments.items() if words.startswith("waiting to connect again"))
+    assert lost == stage.begin + night_s * 1e9
+    assert 120e9 <= moments["ready"] - lost < 600e9
+
+
 def test_books_that_part_break_an_invariant(lived: list[tuple[Any, Traded]]) -> None:
     rehearse("macd", spy(0, 60), sizing="shares:10", start_rule="first-target")
     stage, traded = lived[0]

@@ -23,6 +23,7 @@ from quant.errors import ParameterError, ParityError
 from quant.metrics.returns import sharpe
 from quant.research import ledger, threads
 from quant.research.walk_forward import walk_forward
+from quant.research.walk_forward_kept import kept
 from quant.research.walk_forward_report import WalkForward, walk_forward_content
 from quant.research.windows import cut_windows
 
@@ -350,6 +351,22 @@ def test_killed_it_goes_on(tmp_path: Path) -> None:
     found = walk(bars, "rsi", grid, cash=100_000.0, save=True, data=tmp_path)
     assert next(f for f in found.findings if f.code == "resumed").count >= 2
     same(found, walk(bars, "rsi", grid, cash=100_000.0))
+
+
+def test_the_outcome_is_kept_and_a_disk_that_refuses_it_loses_nothing_else(tmp_path: Path) -> None:
+    found = walk(made(), save=True, data=tmp_path)
+    assert found.folder is not None
+    ((name, outcome),) = kept(tmp_path)
+    assert (name, outcome["sharpe"], outcome["sessions"]) == (
+        found.folder.name, found.verdict.sharpe, len(found.returns),
+    )  # fmt: skip
+    file = found.folder / "walk_forward.json"
+    file.unlink()
+    file.mkdir()
+    again = walk(made(), save=True, data=tmp_path)
+    assert "outcome-not-kept" in {f.code for f in again.findings}
+    assert again.metrics == found.metrics
+    assert kept(tmp_path) == []
 
 
 def test_damaged_and_lost_chunks_are_computed_again(tmp_path: Path) -> None:
