@@ -321,7 +321,10 @@ def _next(found: Sweep) -> list[str]:
     if first.folder is None:
         return []
     name = first.folder.name
-    return ["", f"next: quant sweeps report {name}", f"      quant sweeps run {name} --row best"]
+    return [
+        "", f"next: quant sweeps report {name}", f"      quant sweeps run {name} --row best",
+        f"      quant promote {name} --row best --to paper",
+    ]  # fmt: skip
 
 
 def _report(found: Sweep, metric: str, document: dict[str, Any], parts: list[str]) -> int:

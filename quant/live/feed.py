@@ -177,6 +177,14 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         super().stop()
         self.p.store.stop()
 
+    def _check(self, forcedata: Any = None) -> None:
+        """Let no clock end a bar that is resampled from these: the last of them comes after its END has passed.
+
+        Stock takes this machine's time for it, as UTC, and these bars are on the exchange's clock.
+        """
+        if forcedata is not None:
+            super()._check(forcedata)
+
     def _load(self) -> bool | None:
         if not self._due and not self.p.store.ask(self, self._qcheck):
             over = self._laststatus in (self.DISCONNECTED, self.NOTSUBSCRIBED)

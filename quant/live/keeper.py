@@ -40,6 +40,10 @@ EACH_S: Final = 1.0
 ACCOUNT_S: Final = 60.0
 ONCE_S: Final = 300.0  # the longest that --once waits for books that agree, and for answers
 NOTES: Final = 10
+READ_ONLY: Final = (
+    "TWS takes no orders. Switch off: Global Configuration > API > Settings > Read-Only API; "
+    "then clear the halt, or only watch: --shadow"
+)
 _ON_ITS_WAY: Final = (OrderState.DECIDED, OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN)
 
 
@@ -239,6 +243,8 @@ class Keeper:
                 words = view.order_words(view.order_of(desk, standing))
                 self.tell(words, loud=not dull)
                 more = standing.filled != (0 if before is None else before[1])
+                if standing.state is OrderState.REJECTED and "read-only" in standing.reason.casefold():
+                    desk.halt(READ_ONLY, self._parts.store.clock())
                 self._deliver("order", words, rejected=standing.state is OrderState.REJECTED, filled=more)
 
     def _messages(self) -> None:

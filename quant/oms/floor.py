@@ -34,6 +34,7 @@ class Floor:
 
     flattening: instruments being closed by orders of this process. news: not yet taken. shown: alarms told so far.
     suspects: instruments in which an entry or an exit has ended, so that what is held may be without protection.
+    revived: orders that are over by the journal and work by the broker's books, and stay as they protect what is held.
     """
 
     def __init__(self, journal: Journal, broker: Broker, setup: Setup) -> None:
@@ -47,6 +48,7 @@ class Floor:
         self.broken = ""
         self.flattening: set[int] = set()
         self.suspects: set[int] = set()
+        self.revived: set[str] = set()
         self.shown: set[str] = set()
         self.news: list[News] = []
 
@@ -161,10 +163,18 @@ class Floor:
             return
         if self.record.purpose(ref) not in (Purpose.REDUCTION, Purpose.PROTECTION):
             return
+        self._end_revived(self.record.ticket(ref).con_id, now, f"{ref} takes its place")
         for standing in self.record.open:
             same = self.record.ticket(standing.ref).con_id == self.record.ticket(ref).con_id
             if same and self.record.reasons[standing.ref].text.startswith(IN_PLACE):
                 self.cancel(standing.ref, now, f"{ref} takes its place")
+
+    def _end_revived(self, con_id: int, now: int, why: str) -> None:
+        for ref in sorted(self.revived):
+            if self.record.ticket(ref).con_id == con_id:
+                self.revived.discard(ref)
+                if self.record.trail(ref).cancelled is None:
+                    self.end(ref, now, why)
 
     def _give_up(self, group: Group, place: int, now: int) -> None:
         """Undo a group of which one order was turned down on this side."""
@@ -227,6 +237,7 @@ class Floor:
 
     def _flat(self, con_id: int, now: int) -> None:
         """Cancel what can only open a position again: protective orders; by a person's command all orders."""
+        self._end_revived(con_id, now, "what it protected is not held any more")
         every = con_id in self.flattening
         self.flattening.discard(con_id)
         for standing in self.record.open:

@@ -81,7 +81,7 @@ def _notice(order: Order, what: Noticed, text: str) -> Notice:
 def _contradiction(order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy) -> Iterator[Item]:
     """Judge an order that is over by the broker's word and works all the same (row O6); nobody counts on it."""
     text = f"order {order.ref} was told {order.standing.state}, and two snapshots show it {echo.status}"
-    yield _notice(order, Noticed.ODD, text)
+    yield _notice(order, Noticed.REVIVED, text)
     asked = order.trail.cancelled
     if not _alone_protects(order, books) and (
         asked is None or asked + policy.cancel_s * SECOND <= first.asked_at

@@ -162,7 +162,7 @@ class Noticed(StrEnum):
     STRANGER = "an order under our name that the journal does not have"
     POSITION = "the broker's position is not ours"
     FOUND_AT_START = "a position was there at start"
-    ODD = "facts that should not be"
+    REVIVED = "an order that was over works again"
 
 
 @dataclass(frozen=True, slots=True)

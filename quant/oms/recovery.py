@@ -15,6 +15,7 @@ from quant.oms.outcome import (
     HaltAll,
     HaltInstrument,
     Hold,
+    Noticed,
     Outcome,
     Repair,
     Resend,
@@ -99,6 +100,8 @@ class Recovery:
         floor = self._floor
         for notice in outcome.notices:
             floor.alarm(notice.text, now, ref=notice.ref, con_id=notice.con_id)
+            if notice.what is Noticed.REVIVED:
+                floor.revived.add(notice.ref)
         for action in outcome.actions:
             if isinstance(action, Flatten):  # before it counts as ours, or a kill between would leave it so
                 floor.record.flatten(action.con_id, action.why, now)

@@ -191,7 +191,7 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
 
     Raises what the strategy raises as StrategyError, BrokerError."""
     moments = [int(moment) for bars in stage.bars for moment in _moments(bars)]
-    lockstep = Lockstep(stage.server, [*moments])
+    lockstep = Lockstep(stage.server, [*moments, *stage.faults])
     with (
         lockstep.served(),
         Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session,

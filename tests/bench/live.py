@@ -44,8 +44,8 @@ def run(full: bool) -> list[Row]:
     sys.path.insert(0, str(HERE))  # the harness lies with the tests of quant/live
     logging.disable(logging.WARNING)
     try:
-        one = [1000 * s for s in taken(["S00"], "30s", 60.0, 300 if full else 60)]
-        many = taken([f"S{n:02d}" for n in range(50)], "1m", 12.0, 12 if full else 4)
+        one = [1000 * s for s in taken(["S00"], "30s", 60.0, 150 if full else 40)]
+        many = taken([f"S{n:02d}" for n in range(50)], "1m", 12.0, 10 if full else 3)
     finally:
         logging.disable(logging.NOTSET)
     p50, p99 = np.percentile(one, [50, 99])
@@ -133,6 +133,7 @@ def taken(names: list[str], bar: str, speed: float, count: int) -> list[float]:
         job = replace(job, specs=tuple(ContractSpec(name, currency="USD") for name in names))
         with (
             served(speed, root / "server") as port,
+            patch("live_run.PATIENCE_S", 1200.0),
             patch.object(Session, "_take", came),
             patch.object(Orders, "place", sent),
         ):

@@ -214,12 +214,16 @@ def traces(full: bool) -> list[dict[str, Any]]:
 
 # ---------------------------------------------------------------- weeks
 def weeks(root: Path, n: int, days: int = 7) -> list[dict[str, Any]]:
-    """Trade for weeks with a restart each night and a log-in each week; growth of what we hold, and the invariants."""
+    """Trade for weeks with a restart each night and a log-in each week; growth of what we hold, and the invariants.
+
+    The books are read each quarter of an hour, not each minute: the simulated TWS lists completed orders of all days.
+    """
     from joined import Joined
 
     from quant.tws.order_faults import OrderDo, OrderFault, OrderFaults
+    from tests.oms.trader import setup
 
-    joined = Joined(root / "weeks", 3).start().opened()
+    joined = Joined(root / "weeks", 3, settings=setup(check_s=900.0)).start().opened()
     first = joined.world.ns()
     grown, orders, logins = [], [], 0
     for day in range(n * days):

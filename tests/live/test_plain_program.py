@@ -130,3 +130,34 @@ def test_ctrl_c_in_the_first_pull_ends_the_start(tmp_path: Path, monkeypatch: py
         with pytest.raises(KeyboardInterrupt):
             store.start()
         store.stop()
+
+
+class Resampled(bt.Strategy):  # type: ignore[misc]
+    """Keeps the bars of its feed, which stock's resampler makes, and ends after three live ones."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[float, ...]] = []
+        self.live = 0
+
+    def next(self) -> None:
+        d = self.data
+        self.rows.append((d.open[0], d.high[0], d.low[0], d.close[0], d.volume[0]))
+        self.live += self.data.p.store.feeds[0].live
+        if self.live >= 3:
+            self.env.runstop()
+
+
+def test_bars_that_backtrader_resamples_are_whole(tmp_path: Path) -> None:
+    """As quant.core has them, which is checked against pandas; stock ends a bar by this machine's clock as well."""
+    with flying() as port:
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
+        feed = store.data("SPY", bar="1m", history_start=TODAY)
+        cerebro = bt.Cerebro(stdstats=False)
+        cerebro.resampledata(feed, timeframe=bt.TimeFrame.Minutes, compression=5)
+        cerebro.addstrategy(Resampled)
+        (found,) = cerebro.run()
+    wanted = feed.bars.resample("5m")
+    count = len(found.rows)
+    columns = [getattr(wanted, name)[:count].tolist() for name in ("open", "high", "low", "close", "volume")]
+    assert count >= 30
+    assert found.rows == list(zip(*columns, strict=True))

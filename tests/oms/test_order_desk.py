@@ -315,6 +315,23 @@ def test_order_that_ended_and_works_again_is_cancelled_and_halts(world: World) -
     world.opened().check()
 
 
+def test_only_stop_that_works_again_stays_until_nothing_is_held(world: World) -> None:
+    entry, stop = world.bracket(10)
+    world.submit(entry, stop)
+    world.until(lambda: world.desk.positions == {SPY: 10})
+    world.run(3)
+    booked = next(o for o in world.broker.orders.values() if o.ticket.ref == stop.ref)
+    world.broker.end(booked, "Inactive")
+    world.until(lambda: world.state(stop.ref) == "rejected")
+    booked.status = "Submitted"
+    world.until(lambda: world.desk.gate is Gate.HALTED, 100)
+    assert booked.is_open
+    world.desk.clear("Ada", "it guards", world.now)
+    world.opened().send(-10)
+    assert not booked.is_open
+    world.run(10).check()
+
+
 # ---------------------------------------------------------------- what was there, and what others do
 @pytest.mark.parametrize(("start", "ours"), [(Start.BASELINE, 0), (Start.ADOPT, 50), (Start.FLATTEN, 0)])
 def test_position_found_at_start(tmp_path: Path, start: Start, ours: int) -> None:

@@ -63,10 +63,9 @@ def assert_equal(found: Rehearsal, fills: int = 1) -> None:
 
 # ---------------------------------------------------------------- equal to the cent
 @pytest.mark.parametrize("strategy", BUNDLED)
-def test_bundled_strategy_trades_live_as_in_its_backtest(strategy: str, full: bool) -> None:
-    """A session and a half of the sample, over a night; --full: a month of minutes."""
-    bars = synthetic("SPY", "1m", "2024-03-01", "2024-03-28", price=400.0) if full else spy(195, 585)
-    assert_equal(rehearse(strategy, bars, start_rule="first-target"), fills=2)
+def test_bundled_strategy_trades_live_as_in_its_backtest(strategy: str) -> None:
+    """A session and a half of the sample, over a night; a month is in test_rehearsal_month.py."""
+    assert_equal(rehearse(strategy, spy(195, 585), start_rule="first-target"), fills=2)
 
 
 def test_live_fills_are_those_of_q_backtest(lived: list[tuple[Any, Traded]]) -> None:

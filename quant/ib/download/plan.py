@@ -217,16 +217,17 @@ def _adjusted(asked: Request, cells: Cells, wanted: Interval, gaps: Sequence[Int
     rows = [cells.touched(*gap) for gap in gaps]
     if first >= stop or all(i >= j for i, j in rows):
         return ()
-    count = cells.row_at(cells.known) + 1 - first
-    days = int((cells.day[stop - 1] - cells.day[first]).astype(int)) + 8
+    newest = max(cells.row_at(cells.known), first)
+    count = newest + 1 - first
+    days = int((cells.day[newest] - cells.day[first]).astype(int)) + 8  # back from now, wherever `wanted` ends
     if asked.bar.intraday:
         step = LONGEST[asked.bar]
         most = (
             0 if step.seconds is not None else step.days * 5 // 7 if step.sessions is None else step.sessions
         )
         if count > most:
-            sessions = "one session" if most == 1 else f"{most} sessions"
-            told = f"IB tells it back from now only, and bars of {asked.bar} over {sessions} at most; take 1d"
+            over = f"over {'one session' if most == 1 else f'{most} sessions'} at most" if most else "not at all"
+            told = f"IB tells it back from now only, and bars of {asked.bar} {over}; take 1d"
             raise ParameterError("what", asked.what, told)
     duration = f"{count + (not asked.bar.intraday)} D" if days < 360 else f"{days // 365 + 1} Y"
     return (Chunk(None, duration, wanted),)

@@ -73,6 +73,8 @@ def lay(bars: Sequence[Bars], lines: Sequence[Sequence[BarLine]], day: Day, bega
             if end < since:
                 continue
             state, words = _compared(own, row, had.get(start))
+            if state == "missing" and end > max((line.end for line in told), default=0):
+                words = "nothing ran any more when its bar closed"
             if words:
                 apart[n, end] = words
             if day.has(n, row):

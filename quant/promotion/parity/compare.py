@@ -207,7 +207,7 @@ class _Told:
         differences = [
             *differences_of(self.pairs, self.evidence),
             *(self._parted(row) for row in decisions if not row.same),
-            *(Difference(r.at, r.symbol, "bars", "as IB has it now", r.words, self._of_bar(r.at, r.state))
+            *(Difference(r.at, r.symbol, "bars", "as IB has it now", r.words, self._of_bar(r.at, r.state, r.words))
               for r in self.laid.count.rows),
         ]  # fmt: skip
         return Parity(
@@ -314,11 +314,13 @@ class _Told:
         model, live = ("" if v is None else f"target {v:g}" for v in (row.model, row.live))
         return Difference(row.at, row.symbol, "decision", model, live, row.why)
 
-    def _of_bar(self, at: int, state: str) -> str:
+    def _of_bar(self, at: int, state: str, words: str) -> str:
         if state == "revised":
             return "IB changed the bar after it came live"
         if state == "extra":
             return "IB took the bar back after it came live"
+        if words.startswith("nothing ran"):
+            return words
         return self.evidence.last_told(at + self.job.bars[0].bar.ns) or "IB's live bars lacked it"
 
     def _orders(self) -> Iterator[OrderRow]:

@@ -210,6 +210,13 @@ def test_adjusted_prices_are_one_request_from_now_back() -> None:
     assert (chunk.end, chunk.duration) == (None, "4 Y")
 
 
+def test_adjusted_prices_of_years_ago_reach_back_from_now_too() -> None:
+    rows = made("XNYS", "1d")
+    wanted = rows.from_day(date(2021, 1, 4)), rows.upto_day(date(2021, 6, 1))
+    (chunk,) = plan_series(asked("1d", "ADJUSTED_LAST"), rows, wanted, Held(), "").chunks
+    assert (chunk.end, chunk.duration, chunk.window) == (None, "4 Y", wanted)
+
+
 # ---------------------------------------------------------------- time
 def test_ten_thousand_requests_of_twenty_symbols_go_as_fast_as_the_rules_allow() -> None:
     rows = cells(PLACES["XNYS"], SIZES["30s"], True, date(2022, 1, 1), NOW)

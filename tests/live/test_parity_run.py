@@ -1,0 +1,168 @@
+"""`quant parity` of a deployment that traded at the simulated TWS: the bars are pulled anew while it might run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from live_run import again, draft, filled, play, tws
+
+from quant.app.cli import cli
+from quant.ib import pacing
+from quant.live import tape
+from quant.live.control import JOURNAL
+from quant.live.deployment import live_folder
+from quant.live.tape import DecisionLine
+from quant.oms.journal import Journal
+from quant.tws.server import outside_ns
+
+DAY = "2024-05-15"
+NAME = "flip-spy"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The data folder of a project; no strategy module of one test is left for another."""
+    path = list(sys.path)
+    before = {n: m for n, m in sys.modules.items() if n.partition(".")[0] == "strategies"}
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "locks"))
+    monkeypatch.setattr(pacing, "IDENTICAL_S", 0.1)  # this TWS counts nothing, and the test need not wait
+    for name in [n for n in os.environ if n.upper().startswith("QUANT_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "quant.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "data"
+    sys.path[:] = path
+    for name in [n for n in sys.modules if n.partition(".")[0] == "strategies"]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+class Stopping:
+    """A clock that somebody may stop."""
+
+    def __init__(self) -> None:
+        self._stopped: int | None = None
+
+    def __call__(self) -> int:
+        return outside_ns() if self._stopped is None else self._stopped
+
+    def stop(self) -> None:
+        """Let time stand still."""
+        self._stopped = outside_ns()
+
+
+def parity(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["parity", *(str(w) for w in words)])
+
+
+def traded(data: Path, port: int, fills: int = 4) -> None:
+    ended, told = play(draft(data, history_start="2024-05-10"), port, data, filled(fills))
+    assert ended.code == 0, told
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("parity*"))
+
+
+def test_day_is_explained_to_the_cent_while_another_process_has_the_journal(data: Path) -> None:
+    outside = Stopping()
+    with tws(outside=outside) as port:
+        traded(data, port)
+        outside.stop()  # or the session would go on without the runner
+        found = again(data, draft(data)).deployment
+        folder = live_folder(data, NAME)
+        with Journal.open(
+            folder / JOURNAL, deployment=NAME, account=found.account, strategy_hash=found.digest
+        ):
+            result = parity(NAME, "--port", port, "--json")
+    assert result.exit_code == 0, result.output
+    seen = json.loads(result.stdout)
+    assert (seen["day"], seen["diverged"], seen["unexplained"], seen["ok"]) == (DAY, 0, 0.0, True)
+    assert seen["bars"]["revised"] == 0
+    assert {row["words"] for row in seen["bars"]["rows"]} <= {"nothing ran any more when its bar closed"}
+    assert len(seen["fills"]) >= 4
+    # The simulated market is a cent or so off the bars' opens: that is all there is.
+    assert sum(p["amount"] for p in seen["split"]) == pytest.approx(
+        seen["pnl"]["live"] - seen["pnl"]["model"]
+    )
+    document = json.loads((folder / "parity" / f"{DAY}.json").read_text())
+    assert document["record"] == json.loads((folder / "parity.jsonl").read_text())
+    assert document["record"] | {"day": DAY, "decisions_diverged": 0, "ok": True} == document["record"]
+    assert "<html" in (folder / "parity" / f"{DAY}.html").read_text(encoding="utf-8")
+    assert _diverged(data, folder)
+
+
+def _diverged(data: Path, folder: Path) -> bool:
+    """A decision that live took out of nothing: exit 1, and the day's line is replaced, with the data folder's bars."""
+    path = folder / "tape" / f"{DAY}.jsonl"
+    lines = path.read_text().splitlines()
+    wrong = next(i for i, line in enumerate(lines) if '"kind":"decision"' in line and '"decided"' in line)
+    lines[wrong] = json.dumps({**json.loads(lines[wrong]), "target": 0.5})
+    path.write_text("\n".join(lines) + "\n")
+    result = parity(NAME, "--no-pull", "--json")
+    assert result.exit_code == 1, result.output
+    record = [json.loads(line) for line in (folder / "parity.jsonl").read_text().splitlines()]
+    return len(record) == 1 and record[0]["decisions_diverged"] >= 1 and record[0]["ok"] is False
+
+
+def test_what_cannot_be_compared_is_refused_and_nothing_is_written(data: Path) -> None:
+    result = parity("nothing", "--no-pull")
+    assert result.exit_code == 3
+    assert "no such deployment" in result.output
+    with tws() as port:
+        traded(data, port, 2)
+    folder = live_folder(data, NAME)
+    lock = data / "deployments" / f"{NAME}.lock.toml"
+    good, source = lock.read_text(), data.parent / "strategies" / "flip.py"
+    strategy = source.read_text()
+
+    def refused(*words: str, code: int, says: str) -> None:
+        told = parity(NAME, "--no-pull", *words)
+        assert told.exit_code == code, told.output
+        assert says in " ".join(told.output.split()), told.output
+        assert left(folder) == []
+
+    refused("--day", "2024-05-18", code=4, says="2024-05-18")  # a Saturday
+    refused("--day", "yesterday", code=3, says="must be a session date")
+    lock.write_text(good.replace("schema = 1", "schema = 99"))
+    refused(code=3, says="reads 1")
+    lock.write_text(good.replace("capital = 10000.0", "capital = 20000.0"))
+    refused(code=6, says="another form of flip-spy.lock.toml")
+    lock.write_text(good)
+    source.unlink()
+    for name in [n for n in sys.modules if n.partition(".")[0] == "strategies"]:
+        del sys.modules[name]
+    refused(code=3, says="flip")
+    source.write_text(strategy + "\n# changed\n")
+    refused(code=3, says="has changed")
+    source.write_text(strategy)
+    held = folder / "tape"
+    held.rename(folder / "away")
+    refused(code=4, says="it has not seen a bar yet")
+    (folder / "away").rename(held)
+    (folder / JOURNAL).rename(folder / "kept")
+    refused(code=6, says="there is none")
+
+
+def test_tape_goes_on_over_a_restart(data: Path) -> None:
+    with tws() as port:
+        traded(data, port, 2)
+        job = again(data, draft(data))
+        folder = live_folder(data, NAME)
+        first = tape.read(folder, DAY)
+        ended, told = play(replace(job), port, data, filled(4))
+    assert ended.code == 0, told
+    lines = tape.read(folder, DAY)
+    assert lines[: len(first)] == first
+    ends = [line.end for line in lines if isinstance(line, tape.BarLine)]
+    assert ends == sorted(set(ends))
+    decided: list[Any] = [line.end for line in lines if isinstance(line, DecisionLine)]
+    assert len(decided) == len(set(decided))
