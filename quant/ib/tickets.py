@@ -87,7 +87,9 @@ def waiting(price: float, step: float, *, up: bool) -> float:
     Twelve digits of the price count: 100.1 may have come as 100.10000000000001, and must not go a whole step away.
     """
     size = Decimal(repr(step))
-    count = (Decimal(f"{float(price):.12g}") / size).quantize(Decimal(1), ROUND_CEILING if up else ROUND_FLOOR)
+    count = (Decimal(f"{float(price):.12g}") / size).quantize(
+        Decimal(1), ROUND_CEILING if up else ROUND_FLOOR
+    )
     return float(count * size)
 
 

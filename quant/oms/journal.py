@@ -82,9 +82,9 @@ class Journal:
         """Open the journal of a deployment for this process alone.
 
         create: make one where there is none. lasting: a commit outlives the machine's power; a rehearsal, whose
-        journal is thrown away, does not wait for the disk. Raises ParameterError for a deployment whose name cannot stand in an
-        orderRef, JournalNotFound, JournalBusy (another process has it), JournalMismatch (other deployment, account,
-        strategy or schema), JournalDamaged, JournalFailed (the system refuses).
+        journal is thrown away, does not wait for the disk. Raises ParameterError for a deployment whose name cannot
+        stand in an orderRef, JournalNotFound, JournalBusy (another process has it), JournalMismatch (other deployment,
+        account, strategy or schema), JournalDamaged, JournalFailed (the system refuses).
         """
         path = Path(path)
         _check_name(deployment)

@@ -1,4 +1,4 @@
-"""A month of one-minute bars of each of our strategies: live at a simulated TWS is the backtest to the cent (issue 7)."""
+"""A month of one-minute bars of each of our strategies: live at a simulated TWS is the backtest to the cent."""
 
 from __future__ import annotations
 

@@ -217,17 +217,19 @@ def _adjusted(asked: Request, cells: Cells, wanted: Interval, gaps: Sequence[Int
     rows = [cells.touched(*gap) for gap in gaps]
     if first >= stop or all(i >= j for i, j in rows):
         return ()
-    newest = max(cells.row_at(cells.known), first)
+    newest = max(cells.row_at(cells.known), first)  # wherever `wanted` ends
     count = newest + 1 - first
-    days = int((cells.day[newest] - cells.day[first]).astype(int)) + 8  # back from now, wherever `wanted` ends
+    days = int((cells.day[newest] - cells.day[first]).astype(int)) + 8
     if asked.bar.intraday:
         step = LONGEST[asked.bar]
         most = (
             0 if step.seconds is not None else step.days * 5 // 7 if step.sessions is None else step.sessions
         )
         if count > most:
-            over = f"over {'one session' if most == 1 else f'{most} sessions'} at most" if most else "not at all"
-            told = f"IB tells it back from now only, and bars of {asked.bar} {over}; take 1d"
+            reach = {0: "not at all", 1: "over one session at most"}.get(
+                most, f"over {most} sessions at most"
+            )
+            told = f"IB tells it back from now only, and bars of {asked.bar} {reach}; take 1d"
             raise ParameterError("what", asked.what, told)
     duration = f"{count + (not asked.bar.intraday)} D" if days < 360 else f"{days // 365 + 1} Y"
     return (Chunk(None, duration, wanted),)
