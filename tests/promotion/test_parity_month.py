@@ -80,3 +80,12 @@ def test_several_feeds_on_one_capital_have_no_difference() -> None:
     for day in past.days:
         assert_nothing(past.parity(day))
     assert {i.ticket.symbol for i in past.ledger.intents} == {"SPY", "AAPL", "XYZ"}
+
+
+def test_short_that_is_held_over_a_night_has_no_difference() -> None:
+    bars = synthetic("SPY", "5m", "2024-03-01", "2024-03-04", price=400.0)
+    past = lived_through("macd", bars, params={"short": True}, sizing=None)
+    night = past.parity(past.days[0])
+    assert sum(f.live_quantity or 0.0 for f in night.fills) < 0.0
+    for day in past.days:
+        assert_nothing(past.parity(day))

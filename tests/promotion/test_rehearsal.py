@@ -116,6 +116,12 @@ def test_days_are_decided_after_the_close_and_filled_at_the_open() -> None:
     assert_equal(rehearse("macd", bars, costs="ib-tiered"))
 
 
+def test_bars_of_5_minutes_are_no_delayed_data() -> None:
+    """Their pieces come each minute; all at the END they would be minutes old."""
+    bars = synthetic("SPY", "5m", "2020-12-15", "2020-12-15", price=370.0)
+    assert_equal(rehearse("macd", bars, sizing="shares:10"))
+
+
 def test_bars_after_the_close_are_left_out_of_both_and_told() -> None:
     bars = q.bars("SPY", "1m", data=SAMPLE)[380:400]
     found = rehearse("macd", bars, params={"fast": 2, "slow": 4, "signal": 2}, start_rule="first-target")

@@ -50,7 +50,9 @@ class App(EWrapper, EClient):  # type: ignore[misc]
         """Run ibapi's message loop. What is still queued when another thread disconnects is dropped."""
         try:
             super().run()
-        except TypeError:  # ibapi 10.50 goes on through its queue after disconnect(), which forgets the version
+        except (
+            TypeError
+        ):  # ibapi 10.50 goes on through its queue after disconnect(), which forgets the version
             if self.isConnected():
                 raise
 

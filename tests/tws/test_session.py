@@ -136,7 +136,11 @@ def test_requests_that_are_not_simulated_name_themselves(tws: Tws) -> None:
     for asked in (Unknown(88, False, b"5\0DU1\0\0"), Unknown(88, True, b"\x08\x05\x12\x03DU1")):
         talk.session.receive(asked, NOON)
         (said,) = talk.session.take()
-        assert (said.id, said.errorCode, "REQ_HISTOGRAM_DATA is not simulated" in said.errorMsg) == (5, 321, True)
+        assert (said.id, said.errorCode, "REQ_HISTOGRAM_DATA is not simulated" in said.errorMsg) == (
+            5,
+            321,
+            True,
+        )
     talk.session.receive(Malformed(20, "HistoricalDataRequest", "ends early"), NOON)
     assert codes(talk.session.take()) == [320]
 

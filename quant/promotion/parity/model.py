@@ -124,7 +124,10 @@ class _Start:
             for feed, stood in zip(self._feeds, here._stood, strict=True):
                 size = int(stood.position) if stood.position == int(stood.position) else stood.position
                 if size:  # what it cost is in the cash already
-                    self.broker.positions[feed.data].fix(size, float(feed.bars.close[0]))
+                    held = self.broker.positions[feed.data]
+                    held.fix(size, float(feed.bars.close[0]))
+                    # Stock asks a short since when it is held, for interest that nobody takes here.
+                    held.datetime = np.datetime64(int(feed.bars.end[0]), "ns").astype("datetime64[us]").item()
             cls.start(self)
 
         def decide(self: Any, feed: Any, equity: float) -> tuple[int, int] | None:
