@@ -318,6 +318,14 @@ class ContractUnclear(BrokerError):
         self.mend = mend
 
 
+class RequestCancelled(BrokerError):
+    """A request was given up by who made it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: given up")
+        self.what = what
+
+
 class RequestTimeout(BrokerError):
     """TWS gave no answer, or stopped in the middle of one."""
 

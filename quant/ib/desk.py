@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from quant.errors import BrokerError, LinkLost, NotConnected, RequestTimeout
+from quant.errors import BrokerError, LinkLost, NotConnected, RequestCancelled, RequestTimeout
 from quant.ib.asking import NO_ID, Pending, Request, Send, Stream, Subscription
 from quant.ib.codec import Event
 from quant.ib.codes import GOES_ON, Kind, Verdict
@@ -59,6 +59,21 @@ class Desk:
         pending = Pending(request, now)
         self._outbox.append(pending)
         return pending
+
+    def cancel(self, pending: Pending[Any], now: float) -> None:
+        """Give a request up, unless it has ended: it is not sent any more, or its answer is not waited for.
+
+        TWS is told where there is room for a message. Where not, or where it cannot be told, the request goes on to
+        count against IB's limits until its answer has come.
+        """
+        if pending.done:
+            return
+        pending.fail(RequestCancelled(pending.request.what))
+        if pending in self._outbox:
+            self._outbox.remove(pending)
+        elif pending.request.cancel is not None and self._pacing.next_allowed(None, now) <= now:
+            self._forget(pending)
+            self._cancel(pending.request.what, pending.request.cancel, pending.id)
 
     def subscribe(self, stream: Stream, callback: Callback) -> Subscription:
         """Put a subscription into the outbox."""

@@ -171,6 +171,10 @@ class Session:
             self.poll(1.0)
         return pending.result()
 
+    def cancel(self, pending: Pending[Any]) -> None:
+        """Give a request up: it ends with RequestCancelled, unless it has ended already."""
+        self._desk.cancel(pending, self.timer.now())
+
     def tell(self, what: str, call: Call) -> None:
         """Send a message that has no answer, now. Raises NotConnected, LinkLost or RequestFailed."""
         if self.state not in (State.READY, State.CUT):

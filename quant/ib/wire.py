@@ -131,7 +131,8 @@ class Wire:
         """Write whole frames. Raises LinkLost; then the connection is dropped, as part may have been written."""
         with self._sending:
             if self._ended:
-                raise LinkLost("it was closed" if self._cause is None else str(self._cause))
+                cause = self._cause
+                raise LinkLost("it was closed" if cause is None else getattr(cause, "cause", str(cause)))
             try:
                 self._sock.sendall(data)
             except TimeoutError:

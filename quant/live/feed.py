@@ -105,6 +105,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         bars = self.incoming.bars
         return bars.end(self._given) if self._given < len(bars) else None
 
+    @property
+    def waiting(self) -> int:
+        """How many closed bars were not delivered."""
+        return len(self.incoming.bars) - self._given
+
     def let_go(self) -> None:
         """Let the next bar be delivered."""
         self._due = True
@@ -127,7 +132,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
             self.put_notification(found)
 
     def _now(self) -> int:
-        incoming, waiting = self.incoming, len(self.incoming.bars) - self._given
+        incoming, waiting = self.incoming, self.waiting
         state = self.p.store.session.state
         status: int
         if self.p.store.stopped or state in (State.CLOSED, State.IDLE):

@@ -223,6 +223,8 @@ class Store:
             self._asked.add(feed)
             return feed.due
         self._asked.add(feed)
+        if any(not f.live and f.waiting == 1 for f in self.feeds):
+            self.pump()  # bars that closed while history was worked through: else an old one would pass for the newest
         if not self._let_go():
             self.pump(timeout_s)
             self._let_go()

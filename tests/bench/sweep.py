@@ -137,8 +137,8 @@ def against_peers(bars: q.Bars, full: bool) -> dict[str, Any]:
     Ours comes with a worker a core, the others use one.
     """
     figure = {
-        "what": f"the same rule, 100 combinations x {BARS:,} bars, wall time as each comes ({os.cpu_count()} cores here) "
-        "against the best of vectorbt (numba and rust), backtesting.py and backtrader",
+        "what": f"the same rule, 100 combinations x {BARS:,} bars, wall time as each comes ({os.cpu_count()} cores "
+        "here), against the best of vectorbt (numba and rust), backtesting.py and backtrader",
         "unit": "x",
         "at_least": 30.0,
         "aim": 60.0,
@@ -211,7 +211,8 @@ def measured(
     told += f" against {statistics.median(ours):.1f} on one core ({statistics.median(ratios):.0f} x)"
     told += "" if len(expected) == 100 else f", {len(expected)} combinations"
     return {
-        "ratio": statistics.median(ratios), "wall_ratio": statistics.median(walls), "ns": ns, "ours_ns": statistics.median(ours), "simulation_ns": alone,
+        "ratio": statistics.median(ratios), "wall_ratio": statistics.median(walls), "ns": ns,
+        "ours_ns": statistics.median(ours), "simulation_ns": alone,
         "trades_apart": apart, "combinations": len(expected), "told": told,
     }  # fmt: skip
 

@@ -293,9 +293,12 @@ def test_a_reset_is_told() -> None:
 
     inbox: Inbox = queue.SimpleQueue()
     with tws(script) as port:
-        dial(port, inbox)
+        wire = dial(port, inbox)
         _, closed = until_closed(inbox)
     assert isinstance(closed.cause, LinkLost)
+    with pytest.raises(LinkLost) as later:  # sent after that: the same cause, in the same words
+        wire.send(b"")
+    assert str(later.value) == str(closed.cause)
 
 
 @pytest.mark.parametrize("length", [0x7FFFFFFF, 0xFFFFFFFF, 0x1000000])

@@ -54,6 +54,7 @@ def run_pull(session: Session, plan: Plan, store: Store, *, progress: Tell | Non
     except KeyboardInterrupt:
         interrupted = True
     finally:
+        running.give_up()
         running.save_all()
     return PullReport(
         tuple(p.result() for p in running.series), plan.failed, running.done, running.elapsed(), interrupted
@@ -185,6 +186,12 @@ class _Run:
         """Ask for nothing more; what flies is not waited for."""
         for pulling in self.series:
             pulling.drop()
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Cancel what is under way: the session may be somebody else's, who goes on with it."""
+        for _, _, pending in self._flying:
+            self.session.cancel(pending)
         self._flying.clear()
 
     def save_all(self) -> None:

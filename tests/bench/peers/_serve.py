@@ -1,4 +1,4 @@
-"""How a peer talks to the bench: a grid as JSON on stdin, CPU and wall seconds and trades as JSON on stdout, until stdin ends.
+"""How a peer talks to the bench: a grid as JSON on stdin, seconds and trades as JSON on stdout, until stdin ends.
 
 Runs inside the peers' own venv, where the project is not installed.
 """
