@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from quant.errors import BrokerError, CannotConnect, ClientIdInUse, LinkLost, NotConnected
 from quant.ib.asking import Pending, Request, Stream, Subscription

@@ -23,6 +23,7 @@ from quant.errors import (
     NoPermission,
     NotConnected,
     PacingViolation,
+    RequestCancelled,
     RequestFailed,
     RequestTimeout,
     UnknownContract,
@@ -496,6 +497,60 @@ def test_an_answer_that_stops_is_a_timeout_with_a_cancel_and_late_parts_are_igno
     assert server.timer.now() - 1000 == pytest.approx(220, abs=2)
     run(session, 100)
     assert session.pacing.open == 0
+
+
+def test_a_request_that_is_given_up_is_cancelled_and_its_late_answer_ignored(
+    session: Session, server: VirtualTws
+) -> None:
+    server.answers["HistoricalDataRequest"] = lambda link, r: link.say("bars", r.reqId, ROWS, after=20)
+    pending = session.begin(history())
+    run(session, 1)
+    session.cancel(pending)
+    session.cancel(pending)  # once is enough
+    assert isinstance(pending.error, RequestCancelled)
+    assert [r.reqId for r in server.links[0].asked("CancelHistoricalData")] == [pending.id]
+    assert session.pacing.open == 0
+    run(session, 30)
+    assert isinstance(pending.error, RequestCancelled)
+
+
+def test_a_request_that_is_given_up_before_it_was_sent_is_never_sent(
+    session: Session, server: VirtualTws
+) -> None:
+    pending = session.begin(history())
+    session.cancel(pending)
+    run(session, 5)
+    assert isinstance(pending.error, RequestCancelled)
+    assert server.links[0].asked("HistoricalDataRequest") == []
+    assert server.links[0].asked("CancelHistoricalData") == []
+
+
+def test_a_request_that_has_ended_cannot_be_given_up(session: Session, server: VirtualTws) -> None:
+    server.answers["HistoricalDataRequest"] = answer_bars
+    pending = session.begin(history())
+    run(session, 1)
+    session.cancel(pending)
+    assert pending.result().rows == ROWS
+
+
+def test_giving_up_many_requests_keeps_to_the_limit_of_messages(session: Session, server: VirtualTws) -> None:
+    def late(link: VirtualLink, request: Any) -> None:
+        link.say("bars", request.reqId, ROWS, after=20)
+        link.say("historicalDataEnd", request.reqId, "a", "b", after=20)
+
+    server.answers["HistoricalDataRequest"] = late
+    link = server.links[0]
+    asked = [session.begin(history(f"S{n}")) for n in range(48)]
+    run(session, 0.9)
+    before = len(link.asked("HistoricalDataRequest"))
+    for pending in asked:
+        session.cancel(pending)
+    told = len(link.asked("CancelHistoricalData"))
+    assert before + told <= 50
+    assert session.pacing.open == before - told  # who was not told works on it still
+    run(session, 30)
+    assert session.pacing.open == 0
+    assert all(isinstance(p.error, RequestCancelled) for p in asked)
 
 
 def test_a_warning_is_a_note_and_the_request_goes_on(session: Session, server: VirtualTws) -> None:

@@ -217,7 +217,7 @@ def test_days_come_after_the_close(tmp_path: Path) -> None:
     with flying(clock=clock) as port:
         store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
         feed = store.data("SPY", bar="1d", history_start="2024-05-01")
-        found = watch(feed, bars=1)
+        found = watch(feed, bars=99, until=NOON + 240 * MINUTE)  # yesterday's is a live one until then
         bars = delivered(feed)
     assert statuses(found) == BEGIN
     assert str(feed.bars.session[-1]) == TODAY

@@ -41,7 +41,7 @@ from quant.errors import (
     WriteFailed,
 )
 from quant.ib.codec import Event
-from quant.ib.download import Progress
+from quant.ib.download import Progress, pull
 from quant.ib.download.run import _Run
 from quant.ib.wire import Batch
 from quant.store import Store, atomic
@@ -264,6 +264,19 @@ def test_after_ctrl_c_the_same_call_goes_on_where_it_stopped(
         inside = [r for r in world.asked if coverage[0][0] < ns(_iso(r.endDateTime)) <= coverage[0][1]]
         assert len(inside) == 1  # the newest session, which tells of splits; nothing else that is held
         assert len(world.asked) == 9 - done
+
+
+def test_after_ctrl_c_a_session_of_somebody_else_asks_for_nothing_more(world: World, tmp_path: Path) -> None:
+    world.spoils.append(staggered)
+    with world.session() as session:
+        report = pull("SPY", "30s", "2024-03-01", data=tmp_path, session=session, progress=stop_at(2))
+        assert report.interrupted
+        asked = len(world.asked)
+        until = world.t + 120
+        while world.t < until:
+            session.poll(10.0)
+        assert len(world.asked) == asked
+        assert session.pacing.open == 0
 
 
 def test_a_first_pull_without_a_start_goes_on_to_its_own_beginning(world: World, tmp_path: Path) -> None:
