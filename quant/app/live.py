@@ -40,6 +40,9 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--once", is_flag=True, help=once)(function)
 
 
+DISASTER: Final = "Stop at IB with each entry that has none, so far from its bar's close."
+
+
 @command("paper")
 @click.argument("what_", metavar="LOCK | STRATEGY")
 @click.argument("symbols", nargs=-1, metavar="[SYMBOL...]")
@@ -62,6 +65,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     metavar="NAME=VALUE",
     help="Of risk, e.g. shorts=true; may be repeated.",
 )
+@click.option("--disaster-stop", type=float, metavar="PERCENT", help=f"{DISASTER}  [none]")
 @click.option("--from", "start", metavar="DATE", help="First session of the history that signals see.")
 @click.option("--account", default="", metavar="ID", help="The account, where the login has several.")
 @click.option("--name", metavar="NAME", help="Of the deployment.  [STRATEGY-SYMBOL-SIZE]")
@@ -88,13 +92,14 @@ def paper(
         job = _begun(what_, symbols, settings, given)
     else:
         _only_with_symbols(given)
-        job = _locked(what_, settings)
+        job = _with_disaster_stop(_locked(what_, settings), given)
     return _run(replace(job, once=once, account=given["account"], shadow=shadow), settings)
 
 
 @command("live")
 @click.argument("lock", metavar="LOCK")
 @click.option("--account", required=True, metavar="U...", help="The account, typed exactly.")
+@click.option("--disaster-stop", type=float, metavar="PERCENT", help=f"{DISASTER}  [the lock file's]")
 @_options
 def live(lock: str, account: str, once: bool, shadow: bool, data: Path | None, **given: Any) -> Result:
     """Trade REAL MONEY with a deployment whose lock file names this account and its limits, until Ctrl-C.
@@ -102,7 +107,7 @@ def live(lock: str, account: str, once: bool, shadow: bool, data: Path | None, *
     With --shadow it only watches: any deployment may, on a live account, before it was promoted to it.
     """
     settings = _settings(given, data)
-    job = _locked(lock, settings, real=not shadow)
+    job = _with_disaster_stop(_locked(lock, settings, real=not shadow), given)
     return _run(replace(job, once=once, account=account, real=True, shadow=shadow), settings)
 
 
@@ -152,6 +157,16 @@ def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job
         raise ConfigError(str(path), f"params.{e.name}", e.reason) from None
     locks.check_same(found, cls, params, path)
     return Job(replace(found, params=params), cls)
+
+
+def _with_disaster_stop(job: Job, given: dict[str, Any]) -> Job:
+    """Return the job, which has the disaster_stop that was typed. Raises ParameterError where the lock has another."""
+    asked, was = given["disaster_stop"], job.deployment.disaster_stop
+    if asked is not None and asked != was:
+        told = "has none" if was is None else f"says {was:g}"
+        mend = f"to change it, write disaster_stop = {asked:g} into {job.deployment.name}.lock.toml; else leave it out"
+        raise ParameterError("disaster_stop", asked, f"the lock file {told}; {mend}")
+    return job
 
 
 def _begun(what: str, symbols: tuple[str, ...], settings: config.Settings, given: dict[str, Any]) -> Job:
@@ -213,11 +228,13 @@ def _draft(
         **dict(limit(text) for text in given["limits"]),
     }
     locks.limits_of(limits)
+    locks.check_disaster_stop(given["disaster_stop"], cls)
     return locks.Deployment(
         name=name, strategy=what, class_name=cls.__name__, params=params, sources=locks.code_of(cls), contracts=(),
         bar=bar, account="", capital=float(capital), history_start=given["start"] or "", what=given["what"],
         rth=given["rth"], sizing=sizing, costs=charged, delayed_ok=given["delayed_ok"], limits=limits,
-        versions=versions_here(), created=clock.now().isoformat(timespec="seconds"),
+        disaster_stop=given["disaster_stop"], versions=versions_here(),
+        created=clock.now().isoformat(timespec="seconds"),
     )  # fmt: skip
 
 
@@ -246,6 +263,10 @@ def _as_asked(
         "sizing": (found.sizing, given["sizing"] or found.sizing),
         "costs": (found.costs, given["costs"] or found.costs),
         "history_start": (found.history_start, given["start"] or found.history_start),
+        "disaster_stop": (
+            found.disaster_stop,
+            found.disaster_stop if given["disaster_stop"] is None else given["disaster_stop"],
+        ),
     }
     if found.contracts and any(c.sec_type != "STK" for c in found.contracts):
         del there["contracts"]  # IB has other names for them; its ids are compared when it is connected

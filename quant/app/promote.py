@@ -11,7 +11,7 @@ import click
 from quant.app import config, output
 from quant.app.backtest import pair
 from quant.app.command import command, data_option
-from quant.app.live import limit
+from quant.app.live import DISASTER, limit
 from quant.app.output import Result
 from quant.app.sweep import Row, check_metric
 from quant.errors import ConfigError, ParameterError
@@ -36,6 +36,7 @@ ONLY_PAPER: Final = {
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Of risk, e.g. daily_loss=0.02; may be repeated."
 )  # fmt: skip
+@click.option("--disaster-stop", type=float, metavar="PERCENT", help=f"{DISASTER}  [none; paper's]")
 @click.option(
     "--contract", "contracts", multiple=True, metavar="SYMBOL=CON_ID",
     help="IB's contract of imported bars; may be repeated.",
@@ -64,7 +65,8 @@ def promote(what: str, stage: str, data: Path | None, **given: Any) -> Result:
     asked = _thresholds(settings)
     shared: dict[str, Any] = {
         "thresholds": asked, "capital": given["capital"], "limits": dict(limit(text) for text in given["limits"]),
-        "name": given["name"], "overrides": dict(_reason(text) for text in given["overrides"]),
+        "disaster_stop": given["disaster_stop"], "name": given["name"],
+        "overrides": dict(_reason(text) for text in given["overrides"]),
     }  # fmt: skip
     found = (
         _to_paper(what, settings, given, shared)

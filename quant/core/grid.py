@@ -6,14 +6,14 @@ import numpy as np
 
 from quant.core.barsize import HOUR, BarSize
 from quant.core.calendar import NO_BREAK, Calendar, Ints
-from quant.core.zones import to_local
+from quant.core.zones import grid_start, to_local
 
 
 def session_starts(calendar: Calendar, size: BarSize, first: np.datetime64, last: np.datetime64) -> Ints:
     """Return the starts of all intraday bars of the sessions from `first` to `last`, UTC ns, in order.
 
-    A bar begins at the session's open, at each boundary of the clock grid of its size in exchange time before
-    the close, and at a break's end; none begins within a break.
+    A bar begins at the session's open and at each boundary of the clock grid of its size in exchange time before
+    the close. None begins within a break: the one that would, begins at the break's end.
     """
     rows = np.flatnonzero((calendar.dates >= first) & (calendar.dates <= last))
     if not len(rows):
@@ -33,4 +33,7 @@ def session_starts(calendar: Calendar, size: BarSize, first: np.datetime64, last
     has = pause != NO_BREAK
     in_break = has[row] & (grid >= pause[row]) & (grid < resume[row])
     found: Ints = grid[~in_break]
-    return np.union1d(found, resume[has]) if has.any() else found
+    if not has.any():
+        return found
+    begun = grid_start(resume[has], size, calendar.timezone)
+    return np.union1d(found, resume[has][begun >= pause[has]])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quant.core.barsize import DAY, MINUTE, BarSize
-from quant.core.calendar import Calendar, Dates
+from quant.core.calendar import NO_BREAK, Calendar, Dates
 from quant.core.zones import Ints, from_local, grid_end, grid_start, to_local
 
 Floats = npt.NDArray[np.float64]
@@ -93,6 +93,10 @@ def group_starts(
     own_open = (row >= 0) & (start >= opened) & inside[first]
     own_close = (row >= 0) & (start >= closed)
     cell = np.where(own_open, np.maximum(cell, opened), cell)
+    # Nor over a break's end, but where bars of the break share the cell. One that began before it goes on.
+    pause, resume = calendar.break_start[row], calendar.break_end[row]
+    resumed = (row >= 0) & (pause != NO_BREAK) & (cell >= pause) & (start[first] >= resume)
+    cell = np.where(resumed, np.maximum(cell, resume), cell)
     return np.where(own_close, np.maximum(cell, closed), cell)
 
 

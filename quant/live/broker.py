@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import backtrader as bt
 
@@ -22,6 +22,8 @@ from quant.live.tracked import Tracker
 from quant.oms.desk import OrderDesk
 from quant.oms.journal import Journal
 from quant.oms.setup import Alarm, Link, Surroundings
+
+EXITS: Final = ("stop", "disaster", "limit")  # q.Strategy's words for orders that guard a position
 
 
 class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no types
@@ -239,9 +241,9 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         found = [
             one.order
             for one in self._tracker.alive()
-            if one.order.info.get("reason") in ("stop", "limit") and con_id_of(one.order.data) == con_id
+            if one.order.info.get("reason") in EXITS and con_id_of(one.order.data) == con_id
         ]
-        return sorted(found, key=lambda order: str(order.info["reason"]), reverse=True)
+        return sorted(found, key=lambda order: EXITS.index(order.info["reason"]))
 
     def _owner(self, order: bt.Order) -> Any:
         return self.cerebro.runningstrats[0] if order.owner is None else order.owner

@@ -1,9 +1,9 @@
 """A deployment: what trades where, as a lock file that nothing may differ from afterwards.
 
 `data/deployments/<name>.lock.toml` says all of it; `data/live/<name>/` holds what becomes of it. It is written once.
-A person may change its limits, costs, delayed_ok and positions; whatever else changes makes another deployment. One
-that was promoted also says which run and which bars were examined, and what each gate said; without that of the step
-to live nothing trades real money.
+A person may change its limits, costs, delayed_ok, disaster_stop and positions; whatever else changes makes another
+deployment. One that was promoted also says which run and which bars were examined, and what each gate said; without
+that of the step to live nothing trades real money.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from quant.core.orders import Kind
 from quant.core.version import versions_here
 from quant.errors import ConfigError, ParameterError
 from quant.oms.limits import Limits
+from quant.strategy import Strategy
 
 PAPER: Final = ("DU", "DF")  # how ids of paper accounts begin; a port says nothing, as anyone can change it
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,25}")  # it stands in every orderRef
@@ -37,6 +38,7 @@ FREE: Final = (
     "created",
     "costs",
     "delayed_ok",
+    "disaster_stop",
     "positions",
     "limits",
     "versions",
@@ -93,6 +95,7 @@ class Deployment:
     """What trades where. capital, limits: in the contracts' currency. history_start: a session date, ISO.
 
     strategy: as one names it. sources: sha256 by module. limits: as Limits, by name; what lacks has its default.
+    disaster_stop: percent from its bar's close at which an entry without a stop gets one; None = it gets none.
     promoted: to which stage, "" = it was begun without; the rest of a promotion: run that was promoted, seal over all
     that was examined, history and gates.
     """
@@ -114,6 +117,7 @@ class Deployment:
     start_rule: str = "next-change"
     positions: str = "baseline"
     delayed_ok: bool = False
+    disaster_stop: float | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
@@ -231,6 +235,17 @@ def _limit(name: str, value: Any, default: Any) -> Any:
     return Decimal(str(value)) if name == "max_quantity" else value
 
 
+def check_disaster_stop(percent: float | None, cls: type[bt.Strategy]) -> None:
+    """Raise ParameterError for a disaster_stop that is no percentage, or of a strategy that sends its orders itself."""
+    if percent is None:
+        return
+    if not 0.0 < percent < 100.0:
+        raise ParameterError("disaster_stop", percent, "must be a percentage above 0 and below 100, e.g. 20")
+    if not issubclass(cls, Strategy):
+        told = f"{cls.__name__} is no q.Strategy and sends its orders itself; let it send the stop with its entry"
+        raise ParameterError("disaster_stop", percent, told)
+
+
 # ---------------------------------------------------------------- what changed since
 def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[str, Any], path: Path) -> None:
     """Raise ConfigError if the strategy is not the one of the lock.
@@ -273,7 +288,7 @@ def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[s
 def check_sealed(deployment: Deployment, path: Path) -> None:
     """Raise ConfigError for the lock of a promotion that was edited where it says what was examined."""
     if deployment.promoted and deployment.seal != deployment.sealed():
-        told = "what was examined was edited since; only limits, costs, delayed_ok and positions may be"
+        told = "what was examined was edited since; only limits, costs, delayed_ok, disaster_stop and positions may be"
         raise ConfigError(str(path), "seal", f"{told}. Put it back, or promote again: quant promote")
 
 

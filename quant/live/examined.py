@@ -29,4 +29,5 @@ def _changed(one: Examined, deployment: Deployment, store: Store) -> str:
         return f"cannot be read any more ({e})"
     if now.fingerprint == one.fingerprint:
         return ""
-    return f"have changed since: fingerprint {one.fingerprint[:12]} then, {now.fingerprint[:12]} now ({len(now):,} bars)"
+    prints = f"fingerprint {one.fingerprint[:12]} then, {now.fingerprint[:12]} now"
+    return f"have changed since: {prints} ({len(now):,} bars)"

@@ -307,6 +307,8 @@ class Keeper:
         parts = self._parts
         if ended:
             self._deliver("ended", ended, self.code)
+        else:
+            parts.tape.alive()
         seen = view.picture(
             parts.deployment, parts.store.session, parts.desk, parts.broker, parts.store.feeds, self._wants(),
             parts.store.clock(), self.notes,

@@ -20,8 +20,13 @@ from quant.oms.outcome import Start
 from quant.store import atomic
 
 SCHEMA: Final = 1
-KINDS: Final = {"str": str, "str | None": str | None, "bool": bool, "float": int | float}
-WORDS: Final = {"str": "text", "str | None": "text", "bool": "true or false", "float": "a positive number"}
+KINDS: Final = {
+    "str": str, "str | None": str | None, "bool": bool, "float": int | float, "float | None": int | float | None,
+}  # fmt: skip
+WORDS: Final = {
+    "str": "text", "str | None": "text", "bool": "true or false", "float": "a positive number",
+    "float | None": "a number",
+}  # fmt: skip
 
 
 def write(deployment: Deployment, path: Path) -> None:
@@ -31,7 +36,8 @@ def write(deployment: Deployment, path: Path) -> None:
     rows = [(name, one) for name in ("contracts", "history", "gates") for one in plain.pop(name)]
     lines = [
         f"# Written by quant {version()}. It says what trades where; `quant paper` and `quant live` refuse what",
-        "# differs. A person may change limits, costs, delayed_ok and positions; for anything else begin another one.",
+        "# differs. A person may change limits, costs, delayed_ok, disaster_stop and positions; for anything else",
+        "# begin another one.",
         f"schema = {SCHEMA}",
         *(f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None),
     ]
@@ -112,6 +118,8 @@ def _check(found: Deployment, path: Path) -> None:
         (not found.contracts, "contracts", (), "there is none"),
         (not (isinstance(found.capital, int | float) and 0 < found.capital < math.inf), "capital", found.capital,
          "must be a positive number"),
+        (found.disaster_stop is not None and not 0.0 < found.disaster_stop < 100.0, "disaster_stop",
+         found.disaster_stop, "must be a percentage above 0 and below 100, e.g. 20"),
         (found.start_rule not in START_RULES, "start_rule", found.start_rule, f"one of {', '.join(START_RULES)}"),
         (found.positions not in tuple(Start), "positions", found.positions, f"one of {', '.join(Start)}"),
     ]  # fmt: skip

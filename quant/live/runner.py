@@ -31,7 +31,7 @@ from quant.live import control
 from quant.live.broker import LiveBroker
 from quant.live.control import JOURNAL, STATUS, Running
 from quant.live.courier import Courier
-from quant.live.deployment import Deployment, live_folder, lock_path
+from quant.live.deployment import Deployment, check_disaster_stop, live_folder, lock_path
 from quant.live.job import (
     Address,
     Job,
@@ -95,6 +95,7 @@ def run(
     """
     if job.shadow and job.account:
         job = replace(job, deployment=replace(job.deployment, account=job.account))
+    check_disaster_stop(job.deployment.disaster_stop, job.strategy)
     folder = live_folder(data, job.folder_name)
     who = Running(os.getpid(), address.host, address.port, address.client_id, job.deployment.account)
     with ExitStack() as stack:
@@ -188,6 +189,7 @@ class _Run:
             params["decisions"] = live_decisions(
                 cls, deployment.params, self._store.feeds, began=self._began, now=self._store.clock,
                 sizing=deployment.sizing, start_rule=_rule(deployment.start_rule),
+                disaster_stop=deployment.disaster_stop,
             )  # fmt: skip
         elif deployment.sizing is not None:
             stake = int(parse_sizing(deployment.sizing, len(self._store.feeds)).amount)
@@ -213,6 +215,7 @@ class _Run:
             self._raised(e)
         if not keeper.wanted:
             keeper.end(*self._by_itself())
+        self._tape.ended()
         with suppress(KeyboardInterrupt):
             self._leave()
         keeper.tell(f"ended: {keeper.wanted}")

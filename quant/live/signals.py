@@ -19,6 +19,7 @@ from quant.core.targets import LastTarget, SessionRules, StartRule, session_rule
 from quant.errors import ParameterError
 from quant.live.moments import instrument_of, is_live, root
 from quant.strategy import Decisions, Plan, Strategy, plans
+from quant.strategy.signals import check_sizes_stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ class LivePlans:
             return ()
         bars = [_upto(root(feed.data).bars, len(feed.data)) for feed in strategy._feeds]
         made = plans(self._strategy, bars, self._params)
+        if strategy._decisions.disaster_stop is not None:
+            for plan in made:
+                check_sizes_stay(self._strategy.__name__, plan.target, "the deployment has a disaster_stop")
         for feed, own, plan in zip(strategy._feeds, bars, made, strict=True):
             feed.bars, feed.plan = own, plan
             if feed.number not in self._row:
@@ -80,7 +84,10 @@ class LivePlans:
         for order in feed.pair:
             stop, limit = feed.prices
             price = float(order.created.price)
-            feed.prices = (price, limit) if order.info["reason"] == "stop" else (stop, price)
+            reason = order.info["reason"]
+            feed.prices = (stop, price) if reason == "limit" else (price, limit)
+            if reason != "limit":
+                feed.stop_reason = reason
 
     def _catch_up(self, feed: Any) -> None:
         """Let the last target go through the bars that could not be traded."""
@@ -117,13 +124,13 @@ def _upto(bars: Bars, n: int) -> Bars:
 
 def live_decisions(
     strategy: type[Strategy], params: Mapping[str, Any], feeds: Sequence[Any], *, began: int, now: Callable[[], int],
-    sizing: str | None = None, start_rule: StartRule = "next-change",
+    sizing: str | None = None, start_rule: StartRule = "next-change", disaster_stop: float | None = None,
 ) -> Decisions:  # fmt: skip
     """Return what `cerebro.addstrategy(strategy, decisions=..., **params)` needs to trade live.
 
     params: all of them (`quant.strategy.parameters`). feeds: in the order in which they are added. began, now: UTC ns,
-    see LivePlans. Raises ParameterError for two feeds of one instrument (they would share one position) and for
-    session rules that the feeds cannot have.
+    see LivePlans. disaster_stop: percent, see Decisions. Raises ParameterError for two feeds of one instrument (they
+    would share one position) and for session rules that the feeds cannot have.
     """
     bars = [root(feed).bars for feed in feeds]
     ids = [instrument_of(feed).con_id for feed in feeds]
@@ -136,7 +143,8 @@ def live_decisions(
     wanted = parse_sizing(sizing, len(bars))
     nothing = Plan(np.empty(0), None, None, False)
     refresh = LivePlans(strategy, params, began, now)
-    return Decisions(bars, [nothing] * len(bars), wanted, rules, start_rule, refresh=refresh)
+    blank = [nothing] * len(bars)
+    return Decisions(bars, blank, wanted, rules, start_rule, refresh=refresh, disaster_stop=disaster_stop)
 
 
 def _rules(strategy: type[Strategy], bars: Sequence[Bars]) -> SessionRules:

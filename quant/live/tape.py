@@ -1,8 +1,8 @@
 """The tape: what a deployment saw and decided, kept as it happened, for what is asked of it afterwards.
 
 `data/live/<name>/tape/<session date>.jsonl`, a line for each bar that came to the strategy, each change of target, each
-order that never went out, and each thing that the live path said of itself. It only grows; it is written and flushed
-line by line, and a last line that was torn is not read. Trading never depends on it.
+order that never went out, each thing that the live path said of itself, and a sign of life a minute. It only grows; it
+is written and flushed line by line, and a last line that was torn is not read. Trading never depends on it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from quant.strategy import Strategy
 FOLDER: Final = "tape"
 _BACK: Final = 5  # days that are looked at for the newest bar of each symbol
 LATE, REMEMBERED, DECIDED = "late", "remembered", "decided"
+ALIVE, ENDED = "alive", "ended"
+_ALIVE_NS: Final = 60 * 10**9  # between two signs of life
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,17 @@ class NoteLine:
     at: int
 
 
-Line = BarLine | DecisionLine | RefusedLine | NoteLine
+@dataclass(frozen=True, slots=True)
+class LifeLine:
+    """A sign of life of the process. what: ALIVE, about once a minute, or ENDED, where it took no more bars."""
+
+    what: str
+    at: int
+
+
+Line = BarLine | DecisionLine | RefusedLine | NoteLine | LifeLine
 _KINDS: Final[Mapping[str, type[Line]]] = {
-    "bar": BarLine, "decision": DecisionLine, "refused": RefusedLine, "note": NoteLine,
+    "bar": BarLine, "decision": DecisionLine, "refused": RefusedLine, "note": NoteLine, "life": LifeLine,
 }  # fmt: skip
 _NAMES: Final = {cls: name for name, cls in _KINDS.items()}
 
@@ -137,7 +147,8 @@ class Tape:
         self._file: IO[str] | None = None
         self._open = ""  # the file's day
         self._day = ""  # of the newest bar: notes go there
-        self._notes: list[NoteLine] = []  # before there is any bar
+        self._notes: list[NoteLine | LifeLine] = []  # before there is any bar
+        self._alive = 0  # the last sign of life
         for day in days(folder)[-_BACK:]:
             self._day = day
             for line in read(folder, day):
@@ -159,13 +170,26 @@ class Tape:
         for note in held:
             self.keep(note, self._day)
 
-    def keep(self, line: DecisionLine | RefusedLine | NoteLine, day: str) -> None:
+    def keep(self, line: DecisionLine | RefusedLine | NoteLine | LifeLine, day: str) -> None:
         """Keep a line of another kind."""
         self._write(line, day)
 
     def note(self, words: str) -> None:
         """Keep what was said, with the newest bar's day."""
-        line = NoteLine(words, self.now())
+        self._say(NoteLine(words, self.now()))
+
+    def alive(self) -> None:
+        """Give a sign of life, at most one a minute: a process that is killed tells no end."""
+        now = self.now()
+        if not 0 <= now - self._alive < _ALIVE_NS:
+            self._alive = now
+            self._say(LifeLine(ALIVE, now))
+
+    def ended(self) -> None:
+        """Keep that no more bars are taken from now on."""
+        self._say(LifeLine(ENDED, self.now()))
+
+    def _say(self, line: NoteLine | LifeLine) -> None:
         if self._day:
             self.keep(line, self._day)
         else:

@@ -270,4 +270,7 @@ def needed(order: Order, books: Books) -> bool:
         return False
     if books.flattening & {0, ticket.con_id} and order.purpose is not Purpose.FLATTEN:
         return False  # an order that closes it all takes its place
+    parent = _parent(order, books)
+    if parent is not None and parent.standing.is_final and parent.standing.filled == 0:
+        return False  # what its entry would have opened never came to be
     return closes(ticket.quantity, books.position(ticket.con_id))

@@ -92,11 +92,13 @@ class Outbox:
     def send(self, ref: str, now: int, why: str = "", *, again: bool = False) -> Sent:
         """Send a journalled order, and note it. again: it was sent before, with all that belongs to it.
 
-        No later order of its bracket comes to transmit it then: alone it would rest in TWS for ever, unseen.
+        No later order of its bracket comes to transmit it then: alone it would rest in TWS for ever, unseen. And where
+        its entry is over, TWS knows that id no more (135): it stands by itself.
         """
         ticket = self._record.ticket(ref)
         if again:
-            ticket = replace(ticket, transmit=True)
+            over = bool(ticket.parent) and self._record.standings[ticket.parent].is_final
+            ticket = replace(ticket, transmit=True, parent="" if over else ticket.parent)
         reach("before_send")
         try:
             self._broker.place(self._record.order_id(ref), ticket, self._parent_id(ticket))

@@ -36,8 +36,10 @@ class Watch:
         self._next = now
 
     def linked(self, now: int) -> None:
-        """Begin anew on another connection."""
-        self.unsettled = self.heard = now
+        """Begin anew on another connection. One that breaks again and again is no excuse for a stall."""
+        if self.settled or now - self.heard >= self._setup.patience_s * SECOND:
+            self.unsettled = now
+        self.heard = now
         self.doubt(now)
 
     def settle(self, now: int) -> None:

@@ -39,6 +39,30 @@ class Slow:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Nothing ran. begin, end: of the time between two runs. after: bars that END later were not lived; UTC ns.
+
+    first: END of the first bar that was live again.
+    """
+
+    begin: int
+    end: int
+    after: int
+    first: int
+
+    def covers(self, end: int) -> bool:
+        """Return whether a bar of that END was not lived."""
+        return self.after < end < self.first
+
+    @property
+    def words(self) -> str:
+        """From when to when."""
+        slow = self.first - self.end >= 5 * MINUTE
+        ready = f"; the first live bar then was that of {moment(self.first)}" if slow else ""
+        return f"not running from {moment(self.begin)} to {moment(self.end)}{ready}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """What is known of a live run beside its orders.
@@ -49,7 +73,7 @@ class Evidence:
     of bars of different lengths.
     market: prices and commissions are a market's, not those of the stored bars and the table. data: (feed, END) of
     decisions that follow from bars which live had otherwise. carried: refs of live orders of an earlier day.
-    restarts: begin of each process after the first, UTC ns. delayed: (feed, END) of bars that came as delayed data.
+    gaps: when nothing ran, between two runs. delayed: (feed, END) of bars that came as delayed data.
     ticks: price step of each feed, 0 = unknown. asked: refs of orders whose end live asked for. withheld: (feed, END)
     of orders that live kept back, with the reason.
     """
@@ -64,7 +88,7 @@ class Evidence:
     market: bool = False
     data: Mapping[tuple[int, int], str] = field(default_factory=dict)
     carried: frozenset[str] = frozenset()
-    restarts: Sequence[int] = ()
+    gaps: Sequence[Gap] = ()
     delayed: frozenset[tuple[int, int]] = frozenset()
     ticks: Sequence[float] = ()
     asked: frozenset[str] = frozenset()
@@ -75,6 +99,10 @@ class Evidence:
         near = [(t, words) for t, words in self.told if at - _RECENT <= t <= at]
         # What comes at one moment begins with its cause.
         return next((f"{words[:_SHOWN]}, {moment(t)}" for t, words in near if t == near[-1][0]), "")
+
+    def gap_at(self, end: int) -> str:
+        """Return from when to when nothing ran around a bar's END; "" where something did."""
+        return next((gap.words for gap in self.gaps if gap.covers(end)), "")
 
     def slow_at(self, moment: int) -> str:
         """Return which fill was not known at a moment, though it had been made; "" for none."""
@@ -142,6 +170,11 @@ def _carried(case: Case) -> str:
     return ""
 
 
+def _disaster(case: Case) -> str:
+    own = case.one is None and case.two is not None and case.two.reason == "disaster"
+    return "the deployment's disaster_stop; the backtest has none" if own else ""
+
+
 def _data(case: Case) -> str:
     return case.evidence.data.get(case.at, "") if case.what in ("order", "end") else ""
 
@@ -163,14 +196,8 @@ def _delayed(case: Case) -> str:
     return "IB sent delayed data, and nothing trades on those" if came else ""
 
 
-def _restart(case: Case) -> str:
-    if case.two is not None or case.at not in case.evidence.late:
-        return ""
-    end = case.order.decided
-    began = next((at for at in case.evidence.restarts if end <= at), None)
-    # The bar came to a process that began after its END.
-    known = began is not None and not any(end < at < began for at, _ in case.evidence.told)
-    return f"nothing ran at its bar's END; the runner began anew at {moment(began or 0)}" if known else ""
+def _gap(case: Case) -> str:
+    return case.evidence.gap_at(case.order.decided) if case.two is None else ""
 
 
 def _late(case: Case) -> str:
@@ -314,12 +341,13 @@ def _told(case: Case) -> str:
 
 RULES: Final[dict[str, Callable[[Case], str]]] = {
     "cash": _cash,
+    "disaster stop": _disaster,
     "carried": _carried,
     "data": _data,
     "bar": _bar,
     "began": _began,
     "delayed": _delayed,
-    "restart": _restart,
+    "gap": _gap,
     "late": _late,
     "withheld": _withheld,
     "not sent": _ended_as("not sent"),

@@ -30,6 +30,8 @@ class Decisions:
     now, and returns the feeds that decide.
     own_money: cash is kept by a commission scheme of the user's, in units of its own; else it is in the currency,
     whatever prices are in.
+    disaster_stop: live, percent from the close of an entry's bar at which an entry without a stop gets one; no size
+    follows from it.
     """
 
     bars: Sequence[Bars]
@@ -40,6 +42,7 @@ class Decisions:
     limit_first: bool = False
     refresh: Callable[[Strategy, Sequence[Any]], Sequence[Any]] | None = None
     own_money: bool = False
+    disaster_stop: float | None = None
 
 
 class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
@@ -153,7 +156,7 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
 
     def _enter(self, feed: _Feed, size: int) -> None:
         """Send the entry, its exits as its children: they become active with its fill."""
-        legs = feed.legs(feed.stop(), feed.limit(), self._decisions.limit_first)
+        legs = feed.legs(self._entry_stop(feed, size), feed.limit(), self._decisions.limit_first)
         parent = self._market(feed, size, "entry", transmit=not legs)
         for n, (reason, kind, price) in enumerate(legs):
             last = n == len(legs) - 1
@@ -169,6 +172,16 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
             )
             feed.pair.append(order)
 
+    def _entry_stop(self, feed: _Feed, size: int) -> float:
+        """Return the stop of an entry: the strategy's own; else the deployment's, where it has one."""
+        own, percent = feed.stop(), self._decisions.disaster_stop
+        feed.stop_reason = "stop"
+        if percent is None or not math.isnan(own):
+            return own
+        feed.stop_reason = "disaster"
+        close = float(feed.data.close[0])
+        return close - math.copysign(abs(close) * percent / 100.0, size)
+
     def _follow(self, feed: _Feed) -> None:
         """follow_stop: send the exits of a held position anew where a price changed; NaN keeps the old one."""
         position = self.getposition(feed.data).size
@@ -181,6 +194,8 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         if _same(stop, feed.prices[0]) and _same(limit, feed.prices[1]):
             return
         self._cancel_pair(feed)
+        if not math.isnan(feed.stop()):
+            feed.stop_reason = "stop"
         group = None
         # Their parent has filled, so stock would reject children: an OCO pair instead.
         for reason, kind, price in feed.legs(stop, limit, self._decisions.limit_first):
@@ -213,6 +228,7 @@ class _Feed:
         self.seen = 0
         self.pair: list[bt.Order] = []
         self.prices = (math.nan, math.nan)  # stop and limit of the living exits
+        self.stop_reason = "stop"  # or "disaster": not the strategy's own
 
     @property
     def bar(self) -> int:
@@ -232,7 +248,7 @@ class _Feed:
     def legs(self, stop: float, limit: float, limit_first: bool) -> list[tuple[str, int, float]]:
         """Return the exits that have a price, in the order in which they are tried."""
         self.prices = stop, limit
-        legs = [("stop", bt.Order.Stop, stop), ("limit", bt.Order.Limit, limit)]
+        legs = [(self.stop_reason, bt.Order.Stop, stop), ("limit", bt.Order.Limit, limit)]
         if limit_first:
             legs.reverse()
         return [leg for leg in legs if not math.isnan(leg[2])]

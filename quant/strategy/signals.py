@@ -69,7 +69,7 @@ def plan(strategy: str, bars: Bars, signals: Any, *, copied: bool = True) -> Pla
     if found.follow_stop and not found.exits:
         raise SignalsError(strategy, "follow_stop is set, but there is neither stop nor limit")
     if found.exits:
-        _sizes_stay(strategy, target)
+        check_sizes_stay(strategy, target)
     return found
 
 
@@ -84,14 +84,15 @@ def _prices(strategy: str, bars: Bars, name: str, values: Any, copied: bool) -> 
     return prices
 
 
-def _sizes_stay(strategy: str, target: Floats) -> None:
+def check_sizes_stay(strategy: str, target: Floats, why: str = "exits are set") -> None:
+    """Raise SignalsError for a target that changes its size without passing 0 or changing its sign."""
     rows = np.flatnonzero(~np.isnan(target))
     before = np.append(0.0, target[rows[:-1]]) if len(rows) else np.empty(0)
     changed = np.flatnonzero((target[rows] != before) & (target[rows] * before > 0.0))
     if len(changed):
         row = rows[changed[0]]
         reason = (
-            f"the target changes from {before[changed[0]]} to {target[row]} at bar {row} while exits are set; "
+            f"the target changes from {before[changed[0]]} to {target[row]} at bar {row} while {why}; "
             "with a stop or limit its size may change only through 0 or the other sign"
         )
         raise SignalsError(strategy, reason)
@@ -99,7 +100,9 @@ def _sizes_stay(strategy: str, target: Floats) -> None:
 
 def _column(strategy: str, bars: Bars, name: str, values: Any, copied: bool) -> Floats:
     try:
-        column = np.array(values, dtype=np.float64) if copied else np.ascontiguousarray(values, dtype=np.float64)
+        column = (
+            np.array(values, dtype=np.float64) if copied else np.ascontiguousarray(values, dtype=np.float64)
+        )
     except (TypeError, ValueError):
         raise SignalsError(strategy, f"{name} holds {type(values).__name__} that are not numbers") from None
     if column.shape != (len(bars),):

@@ -7,6 +7,7 @@ import pytest
 from quant.core.barsize import bar_size
 from quant.core.calendar import calendar
 from quant.core.grid import session_starts
+from quant.core.synthetic import synthetic
 
 
 def starts(name, size, first, last):
@@ -65,3 +66,12 @@ def test_after_a_lunch_break_a_bar_begins_with_the_session():
 
 def test_no_session_no_starts():
     assert len(starts("XNYS", "1m", "2020-12-26", "2020-12-27")) == 0
+
+
+@pytest.mark.parametrize("size", ["2m", "15m", "30m", "1h", "2h", "3h", "4h", "8h"])
+@pytest.mark.parametrize("name", ["XTKS", "XHKG", "XSHG"])
+def test_coarser_bars_around_a_lunch_break_begin_where_bars_of_that_size_do(name, size):
+    minutes = synthetic("ABC", "1m", "2021-01-05", "2021-01-06", calendar=name)
+    found = minutes.resample(size)
+    assert found.start.tolist() == starts(name, size, "2021-01-05", "2021-01-06").tolist()
+    assert (np.diff(found.end) > 0).all()

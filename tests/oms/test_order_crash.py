@@ -38,6 +38,11 @@ def test_nothing_is_lost_or_doubled_killed_anywhere(tmp_path: Path, full: bool) 
         seed += 1
 
 
+@pytest.mark.parametrize("seed", [5187, 5241])  # once: exits sent again and again for an entry that was over
+def test_seeds_that_once_failed(seed: int, tmp_path: Path) -> None:
+    play(tmp_path / str(seed), seed, 20)
+
+
 def test_nothing_is_lost_or_doubled_when_the_system_kills_a_process(tmp_path: Path, full: bool) -> None:
     told = supervise(tmp_path, seed=1, kills=200 if full else 12)
     assert told.wrong == []

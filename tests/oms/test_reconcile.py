@@ -224,6 +224,16 @@ def test_lost_reduction_of_what_is_not_held_any_more_is_not_sent_again() -> None
     assert kinds(outcome) == [Cancel]
 
 
+@pytest.mark.parametrize(("filled", "does"), [(10, Resend), (0, Cancel)])
+def test_lost_exit_is_sent_again_only_where_its_entry_filled(filled: int, does: type[Action]) -> None:
+    asked = ticket(10, 3)
+    facts, marks = ([execution(asked, 10)], []) if filled else ([], [(What.NOT_SENT, -50)])
+    entry, stop = order(asked, facts=facts, marks=marks), order(ticket(-10, 4, parent=asked.ref), Purpose.PROTECTION)
+    there = [execution(ticket(), 10), *([execution(asked, 10)] if filled else [])]
+    outcome = compare(books(bought(), entry, stop), executions=there, positions=[held(10 + filled)])
+    assert kinds(outcome) == [does]
+
+
 def test_reduction_that_is_lost_again_and_again_halts() -> None:
     again = [(What.SENT, -20), (What.SENT, -10)]
     outcome = compare(books(bought(), order(ticket(-10, 2), Purpose.REDUCTION, marks=again)), **CONTENT)
@@ -498,6 +508,15 @@ def test_snapshot_asked_for_before_a_doubt_does_not_count() -> None:
     assert watch.poll(T0 + 3 * SECOND) is None
     shelf.ready = [snapshot(3)]
     assert watch.poll(T0 + 5 * SECOND) is not None
+
+
+def test_connection_that_breaks_again_and_again_is_no_excuse_for_a_stall() -> None:
+    watch = Watch(Shelf(), Setup(7, frozenset({SPY}), 1e6, patience_s=60.0))
+    for second in range(0, 300, 20):
+        watch.linked(T0 + second * SECOND)
+    assert watch.unsettled == T0
+    watch.linked(T0 + 3600 * SECOND)  # after a night
+    assert watch.unsettled == T0 + 3600 * SECOND
 
 
 def test_snapshot_that_does_not_come_is_asked_for_again() -> None:

@@ -148,6 +148,8 @@ def asleep(past: Past, begin: int, end: int) -> Past:
             continue
         lines.append(line)
     gone = {i.ref for i in past.ledger.intents if begin <= i.at < end}
+    heard = tuple(replace(f, at=end) if begin <= f.at < end else f for f in past.ledger.facts)
+    past = replace(past, ledger=replace(past.ledger, facts=heard))
     run = replace(past.ledger.runs[0], number=10**6, at=end)
     past = without_orders(past, gone)
     return replace(past, lines=tuple(lines), ledger=replace(past.ledger, runs=(*past.ledger.runs, run)))

@@ -183,7 +183,9 @@ def _plan(
     if held.coverage and (look.repull or asked.what == "ADJUSTED_LAST"):
         wanted = min(wanted[0], held.coverage[0][0]), max(wanted[1], held.coverage[-1][1])
     if not held.rows and wanted[0] >= wanted[1]:
-        told = "no bar is over yet" if high >= rows.known else "IB has later data only"
+        told = "no bar is over yet" if high >= rows.known else "no session lies in that range"
+        if oldest is not None and last is not None and day_of(ns_of(oldest)) > plain_day(last):
+            told = f"IB has later data only, since {oldest:%Y-%m-%d}"
         raise ParameterError("start", "…" if start is None else str(start), f"{asked.name}: {told}")
     if look.repull:
         return repull_plan(look.store, asked, rows, wanted, "all prices had changed: pulling it anew goes on")

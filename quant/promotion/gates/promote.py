@@ -21,6 +21,7 @@ from quant.live.deployment import (
     Examined,
     GateResult,
     Traded,
+    check_disaster_stop,
     check_same,
     check_sealed,
     code_of,
@@ -104,6 +105,7 @@ def to_paper(
     capital: float | None = None,
     limits: Mapping[str, Any] | None = None,
     contracts: Mapping[str, str] | None = None,
+    disaster_stop: float | None = None,
     account: str = "",
     name: str | None = None,
     history_start: str | None = None,
@@ -115,8 +117,8 @@ def to_paper(
     row: of a sweep, "best" by `metric` or a number. capital: in the symbols' currency, by default the run's cash.
     limits: as Limits, by name; what is not said has 1.5 x capital an order and in all, and the usual daily loss.
     contracts: symbol -> IB's contract id ("756733", or "756733:SPY" where IB spells the symbol otherwise) of bars that
-    were not pulled. account: of paper; by default the one that it first runs on. history_start: first session that
-    signals see, by default the run's. overrides: gate -> reason.
+    were not pulled. disaster_stop: percent, see Deployment. account: of paper; by default the one that it first runs
+    on. history_start: first session that signals see, by default the run's. overrides: gate -> reason.
     Raises what `subject` does; ConfigError where there is such a deployment, ParameterError.
     """
     _check_overrides(overrides, _NAMES[PAPER_STAGE])
@@ -132,6 +134,7 @@ def to_paper(
     money = _capital(found.settings["cash"] if capital is None else capital)
     said = _limits(money, limits or {})
     start = _history_start(found, history_start)
+    check_disaster_stop(disaster_stop, found.strategy)
     evidence = collect(
         found,
         data,
@@ -150,7 +153,8 @@ def to_paper(
         sources=code_of(found.strategy), contracts=tuple(c for c in traded if c is not None), bar=first.bar.name,
         account=account, capital=money, history_start=start, what=first.what, rth=first.rth,
         sizing=found.settings["sizing"], costs=found.settings["costs"], start_rule=START_RULE, limits=said,
-        versions=versions_here(), created=clock.now().isoformat(timespec="seconds"), promoted=PAPER_STAGE,
+        disaster_stop=disaster_stop, versions=versions_here(),
+        created=clock.now().isoformat(timespec="seconds"), promoted=PAPER_STAGE,
         run=found.folder.name, history=_examined(found), gates=gates,
     )  # fmt: skip
     return _written(PAPER_STAGE, made, path)
@@ -212,14 +216,15 @@ def to_live(
     thresholds: Thresholds | None = None,
     capital: float | None = None,
     limits: Mapping[str, Any] | None = None,
+    disaster_stop: float | None = None,
     name: str | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> Promotion:
     """Ask the gates to real money of a deployment on paper, and write a lock file of its own where all let it pass.
 
     account: the one of real money, as a person typed it. capital: by default that of paper. limits: for real money;
-    max_notional, max_gross and daily_loss must be said anew. name: by default that of paper with -live. It begins flat
-    with a journal of its own; the paper deployment stays as it is.
+    max_notional, max_gross and daily_loss must be said anew. disaster_stop: by default that of paper. name: by default
+    that of paper with -live. It begins flat with a journal of its own; the paper deployment stays as it is.
     Raises ConfigError (no such deployment, or changed since, or one of that name), ParameterError, JournalError.
     """
     _check_overrides(overrides, _NAMES[LIVE])
@@ -231,11 +236,13 @@ def to_live(
     said = dict(limits or {})
     merged = {**paper.limits, **said}
     limits_of(merged)
+    stop = paper.disaster_stop if disaster_stop is None else disaster_stop
+    check_disaster_stop(stop, strategy(paper.strategy))
     evidence = paper_evidence(paper, data, said)
     gates = _results(LIVE, [rule(evidence, asked) for rule in TO_LIVE], overrides or {})
     made = replace(
         paper, name=target.name.removesuffix(".lock.toml"), account=account, capital=money, limits=merged,
-        delayed_ok=False, created=clock.now().isoformat(timespec="seconds"), promoted=LIVE,
+        delayed_ok=False, disaster_stop=stop, created=clock.now().isoformat(timespec="seconds"), promoted=LIVE,
         gates=(*paper.gates, *gates), versions=versions_here(),
     )  # fmt: skip
     return _written(LIVE, made, target)

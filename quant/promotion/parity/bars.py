@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -60,8 +60,13 @@ def _ratio(bars: Bars, lines: Sequence[BarLine]) -> float | None:
     return near[0] if near and same else None
 
 
-def lay(bars: Sequence[Bars], lines: Sequence[Sequence[BarLine]], day: Day, began: int) -> Laid:
-    """Return live's bars beside those of now. lines: by feed. began: what ended up to then live had as history."""
+def lay(
+    bars: Sequence[Bars], lines: Sequence[Sequence[BarLine]], day: Day, began: int, ran: Callable[[int], bool]
+) -> Laid:
+    """Return live's bars beside those of now. lines: by feed. began: what ended up to then live had as history.
+
+    ran: whether anything ran at an END; where nothing did, no bar lacks.
+    """
     apart: dict[tuple[int, int], str] = {}
     rows: list[BarRow] = []
     came, equal = [], 0
@@ -73,19 +78,19 @@ def lay(bars: Sequence[Bars], lines: Sequence[Sequence[BarLine]], day: Day, bega
             if end < since:
                 continue
             state, words = _compared(own, row, had.get(start))
-            if state == "missing" and end > max((line.end for line in told), default=0):
-                words = "nothing ran any more when its bar closed"
+            if state == "missing" and not ran(end):
+                continue
             if words:
                 apart[n, end] = words
             if day.has(n, row):
                 equal += not words
-                rows += [BarRow(end, own.symbol, state, words)] if words else []
+                rows += [BarRow(end, own.symbol, state, words, row)] if words else []
         extra = [line for line in told if line.start not in known and since <= line.end]
         for line in extra:
             apart[n, line.end] = "live had a bar that IB does not have now"
             if day.begin < line.end <= day.end:
                 rows.append(BarRow(line.end, own.symbol, "extra", apart[n, line.end]))
-        came.append(_came(own, had, extra, since))
+        came.append(_came(own, had, extra, since, ran))
     states = [row.state for row in rows]
     rows.sort(key=lambda row: (row.at, row.symbol))
     revised, missing, more = (states.count(s) for s in ("revised", "missing", "extra"))
@@ -105,14 +110,16 @@ def _compared(bars: Bars, row: int, line: BarLine | None) -> tuple[str, str]:
     return ("revised", f"its bar came with {', '.join(other)}") if other else ("equal", "")
 
 
-def _came(bars: Bars, had: Mapping[int, BarLine], extra: Sequence[BarLine], since: int) -> Bars:
+def _came(
+    bars: Bars, had: Mapping[int, BarLine], extra: Sequence[BarLine], since: int, ran: Callable[[int], bool]
+) -> Bars:
     """Return the bars as live had them."""
     values: dict[int, tuple[float, ...]] = {}
     for row, (start, end) in enumerate(zip(bars.start.tolist(), bars.end.tolist(), strict=True)):
         line = had.get(start)
         if line is not None:
             values[start] = tuple(getattr(line, name) for name in COLUMNS)
-        elif end < since:
+        elif end < since or not ran(end):
             values[start] = tuple(float(getattr(bars, name)[row]) for name in COLUMNS)
     values |= {line.start: tuple(getattr(line, name) for name in COLUMNS) for line in extra}
     starts = sorted(values)

@@ -21,8 +21,9 @@ from quant.promotion.expected import Stepped
 from quant.promotion.facts import OrderFact
 from quant.promotion.parity.bars import Laid, lay, split_before, unsplit
 from quant.promotion.parity.day import Day, day_of
-from quant.promotion.parity.lived import Lived, lived
+from quant.promotion.parity.lived import Lived, fills_of, lived
 from quant.promotion.parity.model import Modelled, decisions_on, model
+from quant.promotion.parity.running import Ran, idle, ran, spans
 from quant.promotion.parity.split import Deal, Dealt, Held, split
 from quant.promotion.parity.value import DecisionRow, FillRow, OrderRow, Parity, Slippage
 from quant.strategy import Strategy, plans
@@ -68,7 +69,10 @@ def compare(
     if not issubclass(cls, Strategy):
         reason = "is a plain bt.Strategy, which keeps a state of its own that no day can begin with; a q.Strategy can"
         raise ParameterError("strategy", cls.__name__, reason)
-    day = day_of(bars, date)
+    whole = day_of(bars, date)
+    told = [[x for x in lines if isinstance(x, BarLine) and x.symbol == b.symbol] for b in bars]
+    lasted = ran(whole, bars, told, spans(ledger, lines))
+    day = lasted.day
     own, findings = _as_then(bars, lines, day)
     own = [
         b[: last if first < last else _upto(b, day)] for b, (first, last) in zip(own, day.rows, strict=True)
@@ -79,10 +83,13 @@ def compare(
         start_rule=traded.start_rule,
     )[0]  # fmt: skip
     made = model(job, day, past.began, float(past.before.cash), past.stood, steps or {})
-    laid = lay(own, past.bars, day, past.began)
-    evidence = _evidence(job, past, made, laid, steps or {})
+    laid = lay(own, past.bars, day, past.began, lasted.at)
+    evidence = _evidence(job, past, made, laid, lasted, steps or {})
     pairs = compared(made.orders, past.orders, evidence)
-    return _Told(traded, job, past, made, laid, evidence, pairs, findings).parity()
+    outside = len(fills_of(ledger, bars, whole)) - len(past.fills)
+    return _Told(
+        traded, job, past, made, laid, lasted, evidence, pairs, [*findings, *idle(lasted, outside)]
+    ).parity()
 
 
 def _upto(bars: Bars, day: Day) -> int:
@@ -111,7 +118,9 @@ def _as_then(bars: Sequence[Bars], lines: Sequence[Line], day: Day) -> tuple[lis
 
 
 # ---------------------------------------------------------------- evidence
-def _evidence(job: Job, past: Lived, made: Modelled, laid: Laid, steps: Mapping[str, Stepped]) -> Evidence:
+def _evidence(
+    job: Job, past: Lived, made: Modelled, laid: Laid, lasted: Ran, steps: Mapping[str, Stepped]
+) -> Evidence:
     day, symbols = past.day, [b.symbol for b in job.bars]
     untimely = {
         (n, line.end)
@@ -132,7 +141,7 @@ def _evidence(job: Job, past: Lived, made: Modelled, laid: Laid, steps: Mapping[
         carried=past.carried,
         asked=past.asked,
         withheld={(symbols.index(r.symbol), r.end): r.why for r in past.refused if r.symbol in symbols},
-        restarts=[at for at in past.starts[1:] if day.begin <= at <= day.end],
+        gaps=lasted.gaps,
         delayed=frozenset(
             (n, line.end)
             for n, told in enumerate(past.bars)
@@ -191,6 +200,7 @@ class _Told:
     past: Lived
     made: Modelled
     laid: Laid
+    ran: Ran
     evidence: Evidence
     pairs: Sequence[Pair]
     findings: Sequence[str]
@@ -216,7 +226,8 @@ class _Told:
             decisions=decisions, orders=tuple(self._orders()), fills=tuple(self._fills(marks)),
             pnl=(float(found.model), live), split=found.parts, unexplained=round(live - float(found.live), 6) + 0.0,
             differences=tuple(sorted(differences, key=lambda d: d.at)), slippage=self._slippage(), notes=past.notes,
-            findings=tuple(self._found()),
+            findings=tuple(self._found()), session=self.ran.session, compared=self.ran.compared,
+            gaps=tuple((gap.begin, gap.end) for gap in self.ran.gaps),
         )  # fmt: skip
 
     # ------------------------------------------------------------ money
@@ -285,9 +296,12 @@ class _Told:
         for at in sorted({*made.decisions, *past.decisions}, key=lambda at: (at[1], at[0])):
             ours, live = made.decisions.get(at), past.decisions.get(at)
             symbol = self.evidence.symbols[at[0]]
-            same = ours == live
+            gap = self.evidence.gap_at(at[1])
+            same = ours == live or (bool(gap) and live is None)
             why = ""
-            if not same:
+            if gap and same:
+                why = gap
+            elif not same:
                 why = self._why(at)
             elif at in past.late:
                 why = self._untimely(at)
@@ -319,17 +333,17 @@ class _Told:
             return "IB changed the bar after it came live"
         if state == "extra":
             return "IB took the bar back after it came live"
-        if words.startswith("nothing ran"):
-            return words
         return self.evidence.last_told(at + self.job.bars[0].bar.ns) or "IB's live bars lacked it"
 
     def _orders(self) -> Iterator[OrderRow]:
         for pair in self.pairs:
-            why = "; ".join(dict.fromkeys(why for *_, why in pair.found))
+            why = "; ".join(
+                dict.fromkeys(why for what, *_, why in pair.found if not _is_of_price(pair, what))
+            )
             order = pair.order
             yield OrderRow(
                 order.decided, self.evidence.symbols[order.feed], order.reason, order_words(pair.one),
-                order_words(pair.two), not pair.found, why, "" if pair.two is None else pair.two.ref,
+                order_words(pair.two), not why, why, "" if pair.two is None else pair.two.ref,
             )  # fmt: skip
 
     def _fills(self, marks: Sequence[float]) -> Iterator[FillRow]:
@@ -370,7 +384,7 @@ class _Told:
         if not any(self.past.bars):
             yield "there is no tape of the day: what live saw and decided is not known"
         stood = [s.target is None and not s.waiting for s in self.past.stood]
-        if any(stood) and self.past.day.begin > self.past.began:
+        if any(stood) and sum(span.begin < self.past.day.since for span in self.ran.spans) > 1:
             yield "the tape does not say what live wanted as the day began; the model's own target stands for it"
 
 
@@ -378,6 +392,14 @@ def _deals(order: OrderFact | None) -> list[Deal]:
     if order is None:
         return []
     return [Deal(order.feed, fill.quantity, fill.price, fill.commission) for fill in order.fills]
+
+
+def _is_of_price(pair: Pair, what: str) -> bool:
+    """Return whether a difference is of what the fill was paid alone."""
+    if what != "fill" or pair.one is None or pair.two is None:
+        return what == "commission"
+    one, two = ([(f.bar, f.quantity) for f in order.fills] for order in (pair.one, pair.two))
+    return one == two
 
 
 def _figures(deal: Deal | None) -> tuple[float | None, float | None, float | None]:

@@ -17,14 +17,16 @@ from quant.errors import EmptyRange, ParameterError
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A session. date: ISO. begin: END of the last bar before it, 0 for none; end: of its own last; UTC ns.
+    """A session, or what of it is compared. date: ISO. begin: END of the last bar before it, 0 for none; UTC ns.
 
+    end: of its own last. since: END of the first bar of which decisions count, `begin` unless it was not lived.
     rows: of each feed, its first and the one behind its last; an empty range for a feed without bars.
     """
 
     date: str
     begin: int
     end: int
+    since: int
     rows: tuple[tuple[int, int], ...]
 
     def has(self, feed: int, row: int) -> bool:
@@ -34,7 +36,7 @@ class Day:
 
     def decides(self, moment: int) -> bool:
         """Return whether what is decided at an END belongs to it."""
-        return self.begin <= moment < self.end
+        return self.since <= moment < self.end
 
 
 def day_of(bars: Sequence[Bars], date: str) -> Day:
@@ -52,7 +54,7 @@ def day_of(bars: Sequence[Bars], date: str) -> Day:
         raise EmptyRange(f"{bars[0].bar} bars of {', '.join(b.symbol for b in bars)}", date, held)
     begin = max(int(b.end[first - 1]) if first else 0 for b, (first, _) in zip(bars, rows, strict=True))
     end = max(int(b.end[last - 1]) for b, (first, last) in zip(bars, rows, strict=True) if first < last)
-    return Day(str(session), begin, end, rows)
+    return Day(str(session), begin, end, begin, rows)
 
 
 def _range(bars: Bars) -> str:

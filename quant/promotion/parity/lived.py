@@ -39,9 +39,10 @@ class Stood:
 class Lived:
     """A day as live had it.
 
-    bars: of each feed all that the tape has up to the day's end. decisions: by (feed, END), and of them those that
-    were late. orders: decided on that day, or filled in it; the exits of Stood are among them, as if decided at its
-    beginning. before, after: the journal's own books. heard: when each execution came. carried: refs of other orders
+    bars: of each feed all that the tape has up to the day's end. decisions: by (feed, END). late: of them, and of those
+    between the last live bar before the day and its first, the late ones. orders: decided on that day, or filled in it;
+    the exits of Stood are among them, as if decided at its beginning. before, after: the journal's own books. heard:
+    when each execution came. carried: refs of other orders
     of earlier days. fills, holdings: of the day, as the journal has them.
     """
 
@@ -61,7 +62,6 @@ class Lived:
     after: Book
     heard: Mapping[str, int]
     notes: tuple[tuple[int, str], ...]
-    starts: tuple[int, ...]
     halts: tuple[Halt, ...]
 
 
@@ -107,20 +107,19 @@ def lived(ledger: Ledger, lines: Sequence[Line], bars: Sequence[Bars], day: Day,
     return Lived(
         day=day, began=ledger.runs[0].at if ledger.runs else 0,
         stood=tuple(
-            Stood(*_target(lines, decisions, b.symbol, n, day.begin), float(before.position(b.instrument.con_id or 0)),
+            Stood(*_target(lines, decisions, b.symbol, n, day.since), float(before.position(b.instrument.con_id or 0)),
                   tuple(e for e in exits.values() if e.feed == n))
             for n, b in enumerate(bars)
         ),
         bars=tuple(_bars(lines, b.symbol, day) for b in bars),
         decisions={at: line.target for at, line in mine.items()},
-        late=frozenset(at for at, line in mine.items() if line.how == LATE),
+        late=frozenset(at for at, line in decisions.items() if line.how == LATE and _lately(at, lines, bars, day)),
         refused=tuple(r for r in lines if isinstance(r, RefusedLine) and day.decides(r.end)),
         orders=tuple(orders), carried=frozenset(carried),
         asked=frozenset(m.ref for m in ledger.marks if m.what is What.CANCEL_ASKED), fills=tuple(filled),
         holdings=tuple(h for h in during if h.source is not Source.BASELINE), before=before, after=after,
         heard={f.report.exec_id: f.at for f in ledger.facts if isinstance(f.report, Execution)},
         notes=tuple((n.at, n.words) for n in lines if isinstance(n, NoteLine) and day.begin <= n.at <= day.end),
-        starts=tuple(run.at for run in ledger.runs),
         halts=tuple(h for h in ledger.halts if day.begin <= h.at <= day.end),
     )  # fmt: skip
 
@@ -134,8 +133,17 @@ def _decisions(lines: Sequence[Line], symbols: Mapping[str, int]) -> dict[tuple[
     }
 
 
+def _lately(at: tuple[int, int], lines: Sequence[Line], bars: Sequence[Bars], day: Day) -> bool:
+    """Return whether a decision is the day's, or one of the time that was not lived before it."""
+    if at[1] >= day.since:
+        return day.decides(at[1])
+    symbol = bars[at[0]].symbol
+    live = (x.end for x in lines if isinstance(x, BarLine) and x.symbol == symbol and x.live)
+    return at[1] > max((end for end in live if end < day.since), default=0)
+
+
 def _target(
-    lines: Sequence[Line], decisions: Mapping[tuple[int, int], DecisionLine], symbol: str, feed: int, begin: int
+    lines: Sequence[Line], decisions: Mapping[tuple[int, int], DecisionLine], symbol: str, feed: int, since: int
 ) -> tuple[float | None, bool]:  # fmt: skip
     """Return the last target before the day, and whether the first was still to come."""
     told: dict[int, tuple[float | None, bool]] = {
@@ -143,10 +151,10 @@ def _target(
         for line in lines
         if isinstance(line, BarLine)
         and line.symbol == symbol
-        and line.end < begin
+        and line.end < since
         and (line.waiting or line.wants is not None)
     }
-    told |= {end: (line.target, False) for (n, end), line in decisions.items() if n == feed and end < begin}
+    told |= {end: (line.target, False) for (n, end), line in decisions.items() if n == feed and end < since}
     return told[max(told)] if told else (None, False)
 
 
@@ -160,6 +168,13 @@ def _bars(lines: Sequence[Line], symbol: str, day: Day) -> tuple[BarLine, ...]:
 
 
 # ---------------------------------------------------------------- journal
+def fills_of(ledger: Ledger, bars: Sequence[Bars], day: Day) -> list[Fill]:
+    """Return the fills of a day's bars."""
+    return _fills(JournalBooks(ledger), bars, {b.instrument.con_id or 0: n for n, b in enumerate(bars)}, day)[
+        0
+    ]
+
+
 def _fills(
     books: JournalBooks, bars: Sequence[Bars], numbers: Mapping[int, int], day: Day
 ) -> tuple[list[Fill], list[Fill]]:

@@ -68,7 +68,7 @@ def targets_before(job: Job, feed: int, day: Day, began: int) -> LastTarget:
     bars, plan = job.bars[feed], job.plans[feed]
     state = LastTarget(job.rules, job.start_rule == "next-change")
     first = int(np.searchsorted(bars.end, began, side="right"))
-    last = int(np.searchsorted(bars.end, day.begin))
+    last = int(np.searchsorted(bars.end, day.since))
     for row in range(first, last):
         state.decide(float(plan.target[row]), _left(job, bars, row), bars.bar.minutes)
     return state
@@ -83,7 +83,7 @@ def decisions_on(
         state = targets_before(replace(job, bars=tuple(bars), plans=tuple(plans)), n, day, began)
         if stood[n].target is not None or stood[n].waiting:
             state.last, state.waiting = stood[n].target or 0.0, stood[n].waiting
-        for row in range(int(np.searchsorted(own.end, day.begin)), len(own)):
+        for row in range(int(np.searchsorted(own.end, day.since)), len(own)):
             end = int(own.end[row])
             if not (began < end and day.decides(end)):
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from quant.core.barsize import SECOND
 from quant.promotion.causes import UNEXPLAINED, moment
 from quant.promotion.difference import CENT, Difference
 
@@ -16,12 +17,16 @@ PARTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class BarRow:
-    """A bar that live had otherwise. at: END, UTC ns. state: revised, missing (live never had it in time), extra."""
+    """A bar that live had otherwise. at: END, UTC ns. state: revised, missing (live never had it in time), extra.
+
+    row: its place among the symbol's bars as they are now, -1 for none.
+    """
 
     at: int
     symbol: str
     state: str
     words: str
+    row: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,8 @@ class BarCount:
 class DecisionRow:
     """A change of target. at: END of its bar, UTC ns. model, live: the new target, None where it did not change.
 
-    same: both wanted the same. why: what became of it, or why they differ, "" where there is nothing to say.
+    same: both wanted the same, or nothing ran that could have wanted it. why: what became of it, or why they differ,
+    "" where there is nothing to say.
     """
 
     at: int
@@ -52,7 +58,10 @@ class DecisionRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An order of both. at: END of the bar it was decided on. model, live: in words, "" for none. ref: live's."""
+    """An order of both. at: END of the bar it was decided on. model, live: in words, "" for none. ref: live's.
+
+    same: they differ in nothing, or in what the fill was paid alone, which the fill's row tells.
+    """
 
     at: int
     symbol: str
@@ -116,7 +125,8 @@ class Parity:
     pnl: (model, live), of the day, positions at the same closes. split: what the difference is made of, in the order
     of PARTS. unexplained: what is left, 0.00 where every fill of live's is accounted for. differences: with a cause
     each. slippage: None without a market fill of both. notes: what live said of itself, (UTC ns, words). findings:
-    what a reader must know of the figures.
+    what a reader must know of the figures. session: from the beginning of its first bar to the END of its last;
+    compared: what of it was, as the runner ran; gaps: when nothing ran in between; all UTC ns, (0, 0) = not known.
     """
 
     deployment: str
@@ -134,6 +144,15 @@ class Parity:
     slippage: Slippage | None = None
     notes: tuple[tuple[int, str], ...] = ()
     findings: tuple[str, ...] = ()
+    session: tuple[int, int] = (0, 0)
+    compared: tuple[int, int] = (0, 0)
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def not_running_s(self) -> float:
+        """For how long of the session nothing ran."""
+        (begin, end), (first, last) = self.session, self.compared
+        return ((first - begin) + (end - last) + sum(two - one for one, two in self.gaps)) / SECOND
 
     @property
     def diverged(self) -> int:
@@ -158,6 +177,7 @@ class Parity:
             "differences": len(self.differences), "without_cause": self.without_cause,
             "unexplained": round(self.unexplained, 2) + 0.0, "ok": self.ok, "pnl_live": round(self.pnl[1], 2) + 0.0,
             "pnl_model": round(self.pnl[0], 2) + 0.0,
+            "not_running_s": round(self.not_running_s, 1),
             "slippage_bps": None if self.slippage is None else self.slippage.mean_bps,
         }  # fmt: skip
 
@@ -174,12 +194,17 @@ class Parity:
             "split": [asdict(p) for p in self.split], "unexplained": self.unexplained,
             "differences": [d.to_dict() for d in self.differences], "slippage": learnt,
             "notes": [{"at": moment(at), "words": words} for at, words in self.notes],
-            "findings": list(self.findings), "record": self.line,
+            "findings": list(self.findings), "session": _span(self.session), "compared": _span(self.compared),
+            "not_running": [_span(gap) for gap in self.gaps], "record": self.line,
         }  # fmt: skip
 
     def part(self, name: str) -> float:
         """Return the amount of one of PARTS."""
         return next(part.amount for part in self.split if part.name == name)
+
+
+def _span(moments: tuple[int, int]) -> dict[str, str | None]:
+    return dict(zip(("from", "to"), (moment(at) if at else None for at in moments), strict=True))
 
 
 def _plain(row: BarRow | DecisionRow | OrderRow | FillRow) -> Mapping[str, Any]:

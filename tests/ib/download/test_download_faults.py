@@ -36,6 +36,7 @@ from quant.errors import (
     NoPermission,
     NotConnected,
     PacingViolation,
+    ParameterError,
     RequestTimeout,
     StoreBusy,
     WriteFailed,
@@ -236,6 +237,23 @@ def test_an_answer_with_bars_that_were_not_asked_for_is_no_answer(world: World, 
     report = pulled(world, tmp_path, "SPY", "1m", "2024-05-06", "2024-05-07")
     assert isinstance(report.series[0].error, DamagedAnswer)
     assert not Store(tmp_path).series()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        ("2024-05-11", "2024-05-12", "no session lies in that range"),  # Saturday and Sunday
+        ("2003-01-02", "2003-02-03", "IB has later data only, since 20"),
+    ],
+)
+def test_a_range_without_sessions_or_before_all_data_is_told(
+    start: str, end: str, told: str, world: World, tmp_path: Path
+) -> None:
+    report = pulled(world, tmp_path, "SPY", "1m", start, end)
+    (failed,) = report.failed
+    assert isinstance(failed.error, ParameterError)
+    assert told in str(failed.error)
+    assert not world.asked
 
 
 def test_nothing_at_all_is_an_error_and_no_empty_series(world: World, tmp_path: Path) -> None:

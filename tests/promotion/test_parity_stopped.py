@@ -1,0 +1,157 @@
+"""A session is compared for as long as the runner ran: what nobody ran misses nothing, diverges nowhere, is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from parity_days import Past, asleep, lived_through, spy
+
+import quant as q
+from quant.core.barsize import MINUTE, SECOND
+from quant.errors import EmptyRange
+from quant.live.tape import ALIVE, ENDED, BarLine, DecisionLine, LifeLine
+from quant.promotion.causes import UNEXPLAINED, moment
+from quant.promotion.parity import Parity
+
+
+class EveryThird(q.Strategy):
+    """Long for three minutes, flat for three: it depends on the time alone, so that history does not matter."""
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        return (bars.start // (3 * MINUTE) % 2).astype(np.float64)
+
+
+@cache
+def part(first: int = 40, count: int = 60) -> Past:
+    """A session of 160 minutes of which a runner had some; the bars are asked for whole afterwards."""
+    past = lived_through(EveryThird, spy(first, count))
+    whole = replace(spy(0, 160), instrument=past.bars[0].instrument)
+    # The stage begins to run a while before its first bar; this runner begins with it.
+    run = replace(past.ledger.runs[0], at=int(whole.start[first]))
+    return replace(past, bars=(whole,), ledger=replace(past.ledger, runs=(run,)))
+
+
+@cache
+def slept() -> Past:
+    """All of the session, but for the minutes behind rows 70 to 90."""
+    past = lived_through(EveryThird, spy(0, 160))
+    return asleep(past, int(past.bars[0].end[70]) + SECOND, int(past.bars[0].end[90]) + SECOND)
+
+
+def assert_nothing(found: Parity) -> None:
+    assert found.differences == ()
+    assert (found.diverged, found.unexplained, found.ok) == (0, 0.0, True)
+    assert found.pnl[0] == pytest.approx(found.pnl[1], abs=0.005)
+
+
+def test_what_nobody_ran_before_and_after_is_not_compared() -> None:
+    past = part()
+    found, ends = past.parity(), past.bars[0].end
+    assert_nothing(found)
+    assert (found.bars.equal, found.bars.missing) == (60, 0)
+    assert found.compared == (int(ends[39]), int(ends[99]))
+    assert found.session == (int(past.bars[0].start[0]), int(ends[159]))
+    assert found.not_running_s == 100 * 60
+    assert len(found.fills) >= 15
+    text = " ".join(found.findings)
+    assert f"from {moment(int(ends[39]))} to {moment(int(ends[99]))}" in text
+    assert found.line["not_running_s"] == 6000.0
+
+
+def test_position_is_marked_at_the_last_bar_that_live_saw() -> None:
+    """Stopped while long: the bars that came afterwards are no profit of anybody's."""
+    past = part()
+    own, held, cash = past.bars[0], 0.0, 0.0
+    for fact in past.ledger.facts:
+        report = fact.report
+        if hasattr(report, "exec_id") and hasattr(report, "price"):
+            held += float(report.quantity)
+            cash -= float(report.quantity) * report.price
+        elif hasattr(report, "amount"):
+            cash -= report.amount
+    assert held  # else the test shows nothing
+    assert past.parity().pnl[1] == pytest.approx(cash + held * float(own.close[99]), abs=0.005)
+
+
+def test_session_that_ran_whole_is_compared_whole() -> None:
+    found = lived_through(EveryThird, spy(0, 160)).parity()
+    assert_nothing(found)
+    assert found.compared == found.session
+    assert found.not_running_s == 0.0
+
+
+def test_bars_that_a_running_runner_did_not_get_are_missing() -> None:
+    """Its signs of life go on: that it had no bars is no matter of its not running."""
+    past = part()
+    until = int(past.bars[0].end[119])
+    lines = [LifeLine(ALIVE, at) for at in range(int(past.bars[0].end[99]), until, MINUTE)]
+    found = replace(past, lines=(*past.lines, *lines, LifeLine(ENDED, until + MINUTE))).parity()
+    assert found.bars.missing == 20
+    assert found.compared[1] == until
+    assert found.diverged > 0
+
+
+def test_gap_between_two_runs_is_named_and_diverges_nowhere() -> None:
+    past = slept()
+    found, ends = past.parity(), past.bars[0].end
+    assert (found.bars.missing, found.diverged, found.unexplained) == (0, 0, 0.0)
+    words = f"not running from {moment(int(ends[70]))} to {moment(int(ends[90]) + SECOND)}"
+    assert {d.cause for d in found.differences if not d.cause.startswith("follows")} == {words}
+    assert UNEXPLAINED not in {d.cause for d in found.differences}
+    assert any(row.why == words and row.same for row in found.decisions)
+    assert found.part("missed") != 0.0
+    assert [p.name for p in found.split if round(p.amount, 2)] == ["missed"]
+    assert found.ok
+    assert any(words in text for text in found.findings)
+    assert found.not_running_s == pytest.approx(20 * 60, abs=2)
+
+
+def test_gap_of_which_the_tape_knows_nothing_misses_no_bars_and_diverges_nowhere() -> None:
+    past = slept()
+    begin, end = (int(past.bars[0].end[row]) for row in (70, 90))
+    lines = tuple(
+        x for x in past.lines if not (isinstance(x, BarLine | DecisionLine) and begin < x.end <= end)
+    )
+    found = replace(past, lines=lines).parity()
+    assert (found.bars.missing, found.diverged) == (0, 0)
+    unmade = [row for row in found.decisions if row.live is None]
+    assert len(unmade) == 7  # the rule changes its mind every three minutes
+    assert all(row.same and row.why.startswith("not running from") for row in unmade)
+
+
+def test_short_restart_that_lost_no_bar_is_no_gap() -> None:
+    past = lived_through(EveryThird, spy(0, 160))
+    begin = int(past.bars[0].end[70]) + 20 * SECOND
+    lines = (*past.lines, LifeLine(ENDED, begin))
+    run = replace(past.ledger.runs[0], number=10**6, at=begin + 5 * SECOND)
+    found = replace(past, lines=lines, ledger=replace(past.ledger, runs=(*past.ledger.runs, run))).parity()
+    assert_nothing(found)
+    assert found.not_running_s == 0.0
+
+
+def test_fills_that_came_while_nothing_ran_are_told() -> None:
+    """Stopped right after it had sent an order, which was filled then."""
+    past = part()
+    own = past.bars[0]
+    sent = max(i.at for i in past.ledger.intents)
+    row = int(np.searchsorted(own.end, sent, side="right")) - 1  # the bar that it was decided on
+    lines = tuple(x for x in past.lines if not (isinstance(x, BarLine) and x.end > own.end[row]))
+    ended = LifeLine(ENDED, sent + 10 * SECOND)
+    found = replace(past, lines=(*lines, ended)).parity()
+    assert_nothing(found)
+    assert found.compared[1] == int(own.end[row])
+    assert any(text.startswith("1 fills of the session") for text in found.findings)
+
+
+def test_day_on_which_nothing_ran_is_refused() -> None:
+    past = part()
+    lines = tuple(replace(x, live=False) if isinstance(x, BarLine) else x for x in past.lines)
+    run = replace(past.ledger.runs[0], at=int(past.bars[0].end[-1]) + 3600 * SECOND)
+    gone = replace(past.ledger, runs=(run,), intents=(), facts=(), marks=(), snapshots=())
+    with pytest.raises(EmptyRange, match="did not run"):
+        replace(past, lines=tuple(x for x in lines if isinstance(x, BarLine)), ledger=gone).parity()
