@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Final
 
-from quant.promotion.parity.value import Parity
+from quant.promotion.causes import moment
+from quant.promotion.difference import Difference
+from quant.promotion.parity.value import BarRow, Parity
 
 SHOWN: Final = 20  # differences
 
@@ -28,9 +32,10 @@ def _lines(found: Parity) -> Iterator[str]:
             yield f"    {part.name:<13}{part.amount:+12,.2f}  {part.words}"
     yield f"    {'unexplained':<13}{found.unexplained:+12,.2f}"
     yield f"  verdict    {_verdict(found)}"
-    yield from (f"  {difference}" for difference in found.differences[:SHOWN])
-    if len(found.differences) > SHOWN:
-        yield f"  ... and {len(found.differences) - SHOWN} more"
+    told = differences(found)
+    yield from (f"  {text}" for text in told[:SHOWN])
+    if len(told) > SHOWN:
+        yield f"  ... and {len(told) - SHOWN} more"
     yield from (f"  note       {text}" for text in found.findings)
     slippage = found.slippage
     if slippage is not None and slippage.mean_bps > 0.0:
@@ -46,8 +51,40 @@ def _verdict(found: Parity) -> str:
         wrong.append(f"{found.unexplained:.2f} is unexplained")
     if found.without_cause:
         wrong.append(f"{found.without_cause} differences have no known cause")
-    if wrong:
-        return f"NOT OK: {', '.join(wrong)}"
-    return (
-        f"{len(found.differences)} differences, the cause of each is known" if found.differences else "equal"
-    )
+    count = len(found.differences)
+    equal = f"{count} differences, the cause of each is known" if count else "equal"
+    idle = found.not_running_s
+    ran = f"; of the session it did not run for {_long(idle)}" if idle else ""
+    return (f"NOT OK: {', '.join(wrong)}" if wrong else equal) + ran
+
+
+def _long(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60.0), 60)
+    return " ".join(f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min")) if n) or f"{seconds:.0f} s"
+
+
+def differences(found: Parity) -> list[str]:
+    """Return the differences as text, by time; bars in a row that differ in one way are one line."""
+    told = {(row.at, row.symbol): row for row in found.bars.rows}
+    bars = [
+        (d, told[d.at, d.symbol]) for d in found.differences if d.what == "bars" and (d.at, d.symbol) in told
+    ]
+    lines = [(d.at, str(d)) for d in found.differences if d.what != "bars" or (d.at, d.symbol) not in told]
+    bars.sort(key=lambda pair: (pair[1].symbol, pair[0].at))
+
+    def way(numbered: tuple[int, tuple[Difference, BarRow]]) -> tuple[object, ...]:
+        place, (one, row) = numbered
+        columns = tuple(re.findall(r"(open|high|low|close|volume) \S+ in place of", row.words))
+        return row.symbol, row.state, columns, one.cause, row.row - place if row.row >= 0 else row
+
+    for _, group in groupby(enumerate(bars), way):
+        run = [pair for _, pair in group]
+        (one, first), (_, last) = run[0], run[-1]
+        if len(run) == 1:
+            lines.append((one.at, str(one)))
+            continue
+        names = re.findall(r"(open|high|low|close|volume) \S+ in place of", first.words)
+        what = f"{first.state}: {', '.join(names)}" if names else first.state
+        times = f"{moment(first.at)} to {moment(last.at)[11:]}"
+        lines.append((one.at, f"{times} {first.symbol} {len(run)} bars {what}; {one.cause}"))
+    return [text for _, text in sorted(lines, key=lambda line: line[0])]
