@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from quant.live.moments import end_of, instrument_of, is_open, last_close, length_of
+from quant.live.moments import cut_off, end_of, instrument_of, is_open, last_close, length_of
 from quant.oms.limits import Market
 from quant.oms.setup import Surroundings
 
@@ -48,10 +48,13 @@ class Around:
 def market(data: Any, now: int) -> Market:
     """Return what a feed's newest bar and its calendar say of an instrument."""
     instrument = instrument_of(data)
+    end, closed, auction = end_of(data), last_close(instrument, now), cut_off(instrument, now)
+    # After the close there is no newer price than the session's last, however long the night.
+    newest = auction is not None and closed is not None and end >= closed
     return Market(
-        tick=instrument.tick, price=float(data.close[0]), at=end_of(data), bar_ns=length_of(data),
+        tick=instrument.tick, price=float(data.close[0]), at=now if newest else end, bar_ns=length_of(data),
         multiplier=instrument.multiplier / instrument.price_magnifier, is_open=is_open(instrument, now),
-        last_close=last_close(instrument, now),
+        last_close=closed, cutoff=auction,
     )  # fmt: skip
 
 

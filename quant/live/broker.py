@@ -15,6 +15,7 @@ from quant.errors import ParameterError
 from quant.live.account import Account
 from quant.live.around import prices
 from quant.live.dispatch import Dispatch, Wire
+from quant.live.held import Held, Recheck
 from quant.live.moments import con_id_of, end_of, instrument_of, is_live, length_of
 from quant.live.restart import reopen, take_over
 from quant.live.tickets import check_kind
@@ -30,13 +31,16 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
     """The broker of a deployment. One position an instrument, whatever the number of its feeds.
 
     desk, journal: after `begin_run`. capital: in the instruments' currency. now: UTC ns.
-    withhold: why no order is to go out at all, "" = they go. Orders go out by `flush`, which the store calls as soon
-    as the strategy is done with a bar (cerebro asks it for notifications then); `next` does it too.
+    withhold: why no order is to go out at all, "" = they go. recheck: with it, entries for the next open are held
+    until shortly before, and looked at again by it; else they go out at once, and IB holds them.
+
+    Orders go out by `flush`, which the store calls as soon as the strategy is done with a bar (cerebro asks it for
+    notifications then); `next` does it too.
     """
 
     def __init__(
         self, desk: OrderDesk, journal: Journal, wire: Wire, *, capital: float, now: Callable[[], int],
-        withhold: str = "",
+        withhold: str = "", recheck: Recheck | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self._desk = desk
@@ -47,7 +51,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         self.withheld: list[bt.Order] = []  # what was never sent, e.g. before a feed was live
         self._tracker = Tracker(self._owner)
         self._dispatch = Dispatch(
-            desk, journal, wire, self.account, self._tracker, now, self.getcommissioninfo
+            desk, journal, wire, self.account, self._tracker, now, self.getcommissioninfo, recheck
         )
         self._earlier: frozenset[tuple[int, int]] = frozenset()
 
@@ -199,6 +203,18 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
     def get_orders_open(self, safe: bool = False) -> list[bt.Order]:
         """Return the orders that may still fill, oldest first. safe: as clones."""
         return [one.order.clone() if safe else one.order for one in self._tracker.alive()]
+
+    @property
+    def held(self) -> list[Held]:
+        """Entries that wait for the next open."""
+        return [] if self._dispatch.waiting is None else list(self._dispatch.waiting.entries)
+
+    def forget_held(self) -> list[Held]:
+        """Return the entries that wait for the next open; they are never sent."""
+        held = self.held
+        if self._dispatch.waiting is not None:
+            self._dispatch.waiting.entries = []
+        return held
 
     def leaving(self, data: Any) -> bool:
         """Return whether an order is on its way that makes the position of a feed's instrument smaller."""

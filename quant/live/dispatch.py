@@ -12,6 +12,7 @@ from quant.core.orders import Report, Ticket
 from quant.errors import ParameterError
 from quant.live.account import Account
 from quant.live.around import Around, prices
+from quant.live.held import Recheck, Waiting
 from quant.live.moments import con_id_of, end_of, instrument_of, is_loading, is_open, length_of, next_open
 from quant.live.tickets import Note, note_of, notes_text, restored, ticket_of
 from quant.live.tracked import Tracked, Tracker
@@ -40,18 +41,19 @@ class Dispatch:
     """Sends groups of orders and takes in what becomes of them. It belongs to the strategy's thread.
 
     scheme_of: backtrader's commission scheme of a feed. feeds: by contract id, one for each instrument. taken_over: a
-    position is there that no fill of this process made.
+    position is there that no fill of this process made. recheck: None = entries for the next open go out at once.
     """
 
     def __init__(
         self, desk: OrderDesk, journal: Journal, wire: Wire, account: Account, tracker: Tracker, now: Callable[[], int],
-        scheme_of: Callable[[Any], Any],
+        scheme_of: Callable[[Any], Any], recheck: Recheck | None = None,
     ) -> None:  # fmt: skip
         self._desk, self._journal, self._wire, self._account, self._now = desk, journal, wire, account, now
         self._tracker, self._scheme_of = tracker, scheme_of
         self.feeds: dict[int, Any] = {}
         self.around = Around()
         self.taken_over = False
+        self.waiting = None if recheck is None else Waiting(recheck, account.quantity)
         self._begun = False
         self._resting: dict[int, list[Tracked]] = {}  # by number of the parent: waits for transmit=True
         self._queue: list[list[Tracked]] = []
@@ -81,7 +83,8 @@ class Dispatch:
         if one.sent:
             self._cancels.append(one)
             return
-        for waiting in [*self._queue, *self._resting.values()]:
+        held = [] if self.waiting is None else [held.group for held in self.waiting.entries]
+        for waiting in [*self._queue, *self._resting.values(), *held]:
             if one in waiting:
                 waiting.remove(one)
         self.finish(one, bt.Order.Canceled, "")
@@ -110,12 +113,30 @@ class Dispatch:
         queue: list[list[Tracked]] = []
         for group in groups:
             (self._queue if self._guards(group, guarded) else queue).append(group)
-        for group in queue:
+        if self.waiting is not None:
+            queue = self.waiting.take(queue, now)
+        self._send([(group, end_of(group[0].order.data)) for group in queue], now)
+        self.poll()
+
+    def _send(self, groups: list[tuple[list[Tracked], int]], now: int) -> None:
+        for group, _ in groups:
             for one in group:
                 self._tracker.name(one, self._desk.next_ref(), now)
-        for group in queue:
-            self._submit([one for one in group if one.alive], now)  # a refusal before may have ended some
-        self.poll()
+        for group, bar in groups:
+            self._submit(
+                [one for one in group if one.alive], bar, now
+            )  # a refusal before may have ended some
+
+    def _release(self, now: int) -> None:
+        """Send what waited for the open, or say why not."""
+        due = [] if self.waiting is None else self.waiting.due(now, self._desk.halted or self._desk.reducing)
+        for held, why in due:
+            if why:
+                order = held.group[0].order
+                told = f"{order.size:+g} {instrument_of(order.data).symbol} was not sent for the open: {why}"
+                self._alarms.append(Alarm(now, told, con_id=held.con_id))
+                self.finish(held.group[0], bt.Order.Rejected, why)
+        self._send([(held.alive, held.bar) for held, why in due if not why], now)
 
     def _guards(self, group: list[Tracked], guarded: set[int]) -> bool:
         """Return whether a group would guard a position that is guarded already."""
@@ -125,7 +146,7 @@ class Dispatch:
             one.order.exectype != bt.Order.Market and one.order.size * held < 0.0 for one in group
         )
 
-    def _submit(self, group: list[Tracked], now: int) -> None:
+    def _submit(self, group: list[Tracked], bar: int, now: int) -> None:
         if not group:
             return
         try:
@@ -133,7 +154,7 @@ class Dispatch:
                 last = one is group[-1]
                 one.ticket = self._wire.quantised(self._ticket(one, transmit=last, now=now))
             tickets = [one.ticket for one in group if one.ticket is not None]
-            answers = self._desk.submit(tickets, self._why(group, now), now)
+            answers = self._desk.submit(tickets, self._why(group, bar, now), now)
             for one in group:
                 one.sent = True
         except ParameterError as e:
@@ -161,10 +182,10 @@ class Dispatch:
         """Return the name of an order's OCO group at IB; "" where it is alone."""
         return f"{self._tracker.leader(one).ref}/o" if self._tracker.group(one) else ""
 
-    def _why(self, group: list[Tracked], now: int) -> Why:
+    def _why(self, group: list[Tracked], bar: int, now: int) -> Why:
         """Return on which bar the orders were decided: an entry that is not sent within a bar's length is too late."""
         order = group[0].order
-        bar, instrument = end_of(order.data), instrument_of(order.data)
+        instrument = instrument_of(order.data)
         expires = bar + length_of(order.data)
         if not is_open(instrument, now):
             expires = max(expires, next_open(instrument, now) or 0)
@@ -186,6 +207,7 @@ class Dispatch:
         self._look(now)
         self._desk.tick(now)
         self._read(now)
+        self._release(now)
 
     def on_link(self, event: Link) -> None:
         """Take what became of the connection; the store tells it."""

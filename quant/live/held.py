@@ -1,7 +1,8 @@
-"""Orders that were decided while the market was shut: kept here, looked at again before the open, and then sent.
+"""Entries that were decided while the market was shut: kept here, looked at again before the open, and then sent.
 
 An order at IB stays as it was decided. What becomes otherwise overnight (a bar is revised, a share is split, a stop
-has filled, a person has halted) is only seen by who looks again. Nothing here sends; the dispatch does.
+has filled, a person has halted) is only seen by who looks again. What makes a position smaller is not held: it lies at
+IB at once, and does not depend on this process. Nothing here sends; the dispatch does.
 """
 
 from __future__ import annotations
@@ -12,27 +13,30 @@ from decimal import Decimal
 from typing import Any, Final
 
 import backtrader as bt
+import numpy as np
 
 from quant.core.barsize import MINUTE
-from quant.live.moments import OPEN_CUT_OFF, con_id_of, instrument_of, is_open, next_open, root
+from quant.live.moments import OPEN_CUT_OFF, con_id_of, end_of, instrument_of, is_open, next_open, root
 from quant.live.tracked import Tracked
 
 # Before the open: time enough for an answer of IB's history, and for a person who reads the alarm.
 SEND_BEFORE: Final = 15 * MINUTE
 
-Recheck = Callable[[Any], str | None]  # of a feed: "" = its bars still stand, else what has changed; None = not known
+Recheck = Callable[
+    [Any], str | None
+]  # of a feed: "" = its bars still stand, else what has changed; None = not known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """A group that waits. opens: the session it is for, UTC ns. adds: it does more than make what is held smaller.
+    """An entry and its exits. bar: END of the one it was decided on; opens: the session it is for; both UTC ns.
 
     position: what was held when it was decided.
     """
 
     group: list[Tracked]
+    bar: int
     opens: int
-    adds: bool
     position: Decimal
 
     @property
@@ -47,53 +51,70 @@ class Held:
 
 
 class Waiting:
-    """All groups that wait. recheck: looks at the bars again. position_of: what is held of an instrument now."""
+    """All entries that wait. recheck: looks at the bars again. position_of: what is held of an instrument now."""
 
     def __init__(self, recheck: Recheck, position_of: Callable[[int], Decimal]) -> None:
         self._recheck, self._position_of = recheck, position_of
-        self.groups: list[Held] = []
+        self.entries: list[Held] = []
 
-    def take(self, group: list[Tracked], now: int) -> bool:
-        """Keep a group that is for the next open; False where it goes out at once."""
-        order = group[0].order
-        data = order.data
-        instrument = instrument_of(data)
-        opens = next_open(instrument, now)
-        regular = bool(getattr(root(data).bars, "rth", True))  # else bars come while the market is shut
-        if order.exectype != bt.Order.Market or opens is None or is_open(instrument, now) or not regular:
-            return False
-        con_id = con_id_of(data)
-        position = self._position_of(con_id)
-        before = float(position) + sum(h.group[0].order.size for h in self.groups if h.con_id == con_id)
-        adds = order.size * before >= 0.0 or abs(order.size) > abs(before)
-        self.groups.append(Held(group, opens, adds, position))
-        return True
+    def take(self, groups: list[list[Tracked]], now: int) -> list[list[Tracked]]:
+        """Keep the entries for the next open; return the groups that go out at once."""
+        rest = []
+        leaving: dict[int, float] = {}  # what is held once the reductions among them have filled
+        for group in groups:
+            order = group[0].order
+            con_id = con_id_of(order.data)
+            held = leaving.setdefault(con_id, float(self._position_of(con_id)))
+            if order.size * held < 0.0 and abs(order.size) <= abs(held):
+                leaving[con_id] += order.size
+                rest.append(group)
+            elif order.exectype == bt.Order.Market and (opens := _auction(order.data, now)) is not None:
+                self.entries.append(Held(group, end_of(order.data), opens, self._position_of(con_id)))
+            else:
+                rest.append(group)
+        return rest
 
-    def due(self, now: int) -> list[tuple[Held, str]]:
-        """Return the groups whose time has come, and why one is not to be sent; "" = it is. They wait no longer."""
-        found, kept = [], []
-        for held in self.groups:
-            why = self._why(held, now) if held.alive else ""
+    def due(self, now: int, stopped: str) -> list[tuple[Held, str]]:
+        """Return the entries that wait no longer, and why one is not to be sent; "" = it is.
+
+        stopped: why nothing new is begun, "" = it is.
+        """
+        found: list[tuple[Held, str]] = []
+        kept: list[Held] = []
+        for held in self.entries:
+            if not held.alive:
+                continue
+            why = stopped or self._why(held, now)
             if why is None:
                 kept.append(held)
-            elif held.alive:
+            else:
                 found.append((held, why))
-        self.groups = kept
+        self.entries = kept
         return found
 
     def _why(self, held: Held, now: int) -> str | None:
-        """Return why a group is not to be sent, "" = it is to be sent now; None = it waits."""
+        """Return why an entry is not to be sent, "" = it is to be sent now; None = it waits."""
         if now < held.opens - SEND_BEFORE:
             return None
-        too_late, position = now >= held.opens - OPEN_CUT_OFF, self._position_of(held.con_id)
-        if not held.adds:
-            size = held.group[0].order.size
-            if size * float(position) >= 0.0 or abs(size) > abs(float(position)):
-                return f"what is held has changed since it was decided: {held.position}, now {position}"
-            return None if too_late and now < held.opens else ""  # the auction is missed: at the market, once it opens
-        if too_late:
+        if now >= held.opens - OPEN_CUT_OFF:
             return "it could not be looked at again before the opening auction took no more orders"
+        position = self._position_of(held.con_id)
         if position != held.position:
-            return f"what is held has changed since it was decided: {held.position}, now {position}"
+            return f"what is held has changed since it was decided: {held.position} then, {position} now"
         changed = self._recheck(held.group[0].order.data)
         return changed if not changed else f"its bars have changed since it was decided: {changed}"
+
+
+def _auction(data: Any, now: int) -> int | None:
+    """Return when the session begins that an order of now is for, None where it need not wait for one."""
+    instrument = instrument_of(data)
+    regular = bool(getattr(root(data).bars, "rth", True))  # else bars come while the market is shut
+    return None if is_open(instrument, now) or not regular else next_open(instrument, now)
+
+
+def words(held: Held) -> str:
+    """Return what waits, for a person."""
+    order = held.group[0].order
+    side, opens = "buy" if order.size > 0 else "sell", np.datetime64(held.opens, "ns").astype("datetime64[m]")
+    name = instrument_of(order.data).symbol
+    return f"{side} {abs(order.size):g} {name} is held for the open of {str(opens).replace('T', ' ')} UTC"

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
+
+import numpy as np
 
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
@@ -33,7 +35,7 @@ from quant.live.wanted import duration, start_of
 ASK_AGAIN: Final = 3 * SECOND  # of history, where its answer lacks something, or failed
 DELAYED_BY: Final = 120 * SECOND  # the newest rows are older: delayed data
 STREAM_AGAIN: Final = 30 * SECOND
-LATE_ROWS: Final = 3  # in a row; a single one is only late
+LATE_ROWS: Final = 3  # in a row; a single one is only late. As many on time, and data are live again
 _AGAIN: Final = (
     CompetingSession,
     NoData,
@@ -71,13 +73,15 @@ class Incoming:
             updates=wanted.source == "updates",
         )  # fmt: skip
         self._first = True  # what lacks at the beginning is not there yet
-        self._late_rows = 0
+        self._late_rows = self._timely_rows = 0
         self._raw: deque[Event] = deque()
         self._stream: Subscription | None = None
         self._stream_at = now
         self._starts = 1  # the stream runs once it was asked for so often
         self._pending: tuple[Pending[requests.HistoricalBars], Gap, int] | None = None
         self._ask_at = self._lacks_since = 0
+        self._look_again: Pending[requests.HistoricalBars] | None = None
+        self._look_at = 0
         self._subscribe()
 
     @property
@@ -177,6 +181,49 @@ class Incoming:
         self._compare(rows)
         self._arriving.answer(rows, gap, at)
 
+    def recheck(self) -> str | None:
+        """Return "" where history still has the newest bars as they came, else what differs; None while it is asked.
+
+        Of bars of a day and more every price counts. Those that were made of 5-second bars are never quite those of
+        history: there it is the newest close, by more than a hundredth, as after a split.
+        """
+        now, size = self._clock(), self.wanted.bar
+        if self._look_again is None:
+            if now >= self._look_at and self._session.state is State.READY:
+                length = duration(
+                    max(5 * size.ns, now - self.bars.row(max(len(self.bars) - 5, 0)).start), size
+                )
+                request = requests.historical_bars(
+                    self.found.facts.spec, size, length, None, self.wanted.what, rth=self.wanted.rth
+                )
+                self._look_again = self._session.begin(request)
+            return None
+        if not self._look_again.done:
+            return None
+        pending, self._look_again, self._look_at = self._look_again, None, now + ASK_AGAIN
+        try:
+            rows = {row.start: row for row in map(self._row, pending.result().rows)}
+        except (BrokerError, ValueError) as e:
+            self._tell("notice", self._name, f"the newest bars could not be looked at again: {e}")
+            return None
+        return self._differs(rows)
+
+    def _differs(self, rows: Mapping[int, Row]) -> str:
+        count = len(self.bars)
+        held = [self.bars.row(n) for n in range(max(count - 5, 0), count)]
+        for was in reversed(held):
+            row = rows.get(was.start)
+            if row is None:
+                if was is held[-1]:
+                    return f"IB has no bar of {_day(was.start)} any more"
+                continue
+            exact = not self.wanted.bar.intraday
+            before, here = (_prices(was), _prices(row)) if exact else ((was.close,), (row.close,))
+            away = 0.0 if exact else 0.01 * abs(was.close)
+            if any(abs(a - b) > away for a, b in zip(before, here, strict=True)):
+                return f"the bar of {_day(was.start)} closed at {was.close:g}, and has {row.close:g} now"
+        return ""
+
     def _compare(self, rows: Sequence[Row]) -> None:
         """Tell of bars that history has with other values now."""
         count = len(self.bars)
@@ -218,9 +265,14 @@ class Incoming:
 
     def _piece(self, row: Row) -> None:
         now, end = self._clock(), row.start + (0 if self.wanted.source == "updates" else 5 * SECOND)
-        self._late_rows = self._late_rows + 1 if now - end > DELAYED_BY + self._length else 0
+        late = now - end > DELAYED_BY + self._length
+        self._late_rows = self._late_rows + 1 if late else 0
+        self._timely_rows = 0 if late else self._timely_rows + 1
         if self._late_rows >= LATE_ROWS:
             self._late()
+        elif self.delayed and self._timely_rows >= LATE_ROWS:
+            self.delayed = False
+            self._tell("delayed", self._name, "IB sends live data again")
         seen = self._arriving.take(row, now)
         if seen.name in ("NEW", "SAME"):
             self._saw(end)
@@ -232,6 +284,7 @@ class Incoming:
         return self.wanted.bar.ns if self.wanted.source == "updates" else 0
 
     def _late(self) -> None:
+        self._timely_rows = 0
         if not self.delayed:
             self.delayed = True
             mend = (
@@ -259,3 +312,11 @@ class Incoming:
         opened, high, low, close = (float(value) for value in row[1:5])
         traded = volume if self.wanted.what == "TRADES" and volume >= 0.0 else 0.0
         return Row(start_of(text, self.wanted.bar), opened, high, low, close, traded)
+
+
+def _prices(row: Row) -> tuple[float, ...]:
+    return row.open, row.high, row.low, row.close
+
+
+def _day(ns: int) -> str:
+    return f"{np.datetime64(ns, 'ns').astype('datetime64[m]')}"

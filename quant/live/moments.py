@@ -18,6 +18,9 @@ from quant.core.instrument import Instrument
 from quant.core.zones import from_local, to_local
 from quant.errors import ParameterError
 
+# Before the open; from then on the auction takes no more orders. Source: Nasdaq, opening cross: market-on-open orders
+# until 9:28; NYSE takes them until it opens.
+OPEN_CUT_OFF: Final = 2 * MINUTE
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # of a wall clock
 _UNITS: Final = {
     bt.TimeFrame.Seconds: SECOND,
@@ -119,6 +122,12 @@ def last_close(instrument: Instrument, now: int) -> int | None:
         return None
     at = int(np.searchsorted(sessions.close, now, side="right"))
     return int(sessions.close[at - 1]) if at else None
+
+
+def cut_off(instrument: Instrument, now: int) -> int | None:
+    """Return until when the next opening auction takes orders; None while a session is on, or where none is known."""
+    opens = None if is_open(instrument, now) else next_open(instrument, now)
+    return None if opens is None else opens - OPEN_CUT_OFF
 
 
 def next_open(instrument: Instrument, now: int) -> int | None:

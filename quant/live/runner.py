@@ -32,6 +32,7 @@ from quant.live.broker import LiveBroker
 from quant.live.control import JOURNAL, STATUS, Running
 from quant.live.courier import Courier
 from quant.live.deployment import Deployment, check_disaster_stop, live_folder, lock_path
+from quant.live.held import words
 from quant.live.job import (
     Address,
     Job,
@@ -160,7 +161,7 @@ class _Run:
         self._desk = OrderDesk(journal, wire, setup, now)
         self._broker = LiveBroker(
             self._desk, journal, wire, capital=deployment.capital, now=store.clock,
-            withhold=WITHHELD if job.shadow else "",
+            withhold=WITHHELD if job.shadow else "", recheck=None if job.once else store.recheck,
         )  # fmt: skip
         self._tape = Tape(folder, self._began, store.clock)
         simulated = is_made_up([feed.found for feed in store.feeds])
@@ -255,6 +256,10 @@ class _Run:
         if not self._job.once:
             for ref in self._entries():
                 desk.cancel(ref, self._store.clock())
+            for held in self._broker.forget_held():
+                self._keeper.tell(
+                    f"{words(held)}: not sent. The next start decides anew, within a bar's length"
+                )
         until = session.timer.now() + LEAVE_S
         while session.state is not State.CLOSED and session.timer.now() < until:
             self._broker.poll()

@@ -30,6 +30,7 @@ from quant.live.clock import IbClock
 from quant.live.feed import LiveFeed
 from quant.live.incoming import Incoming
 from quant.live.links import Broker, link_of
+from quant.live.moments import root
 from quant.live.past import past_bars
 from quant.live.wanted import Wanted
 from quant.oms.setup import Link
@@ -229,6 +230,11 @@ class Store:
             self.pump(timeout_s)
             self._let_go()
         return feed.due
+
+    def recheck(self, data: Any) -> str | None:
+        """Return "" where IB still has a feed's newest bars as they came, else what differs; None while it is asked."""
+        feed: LiveFeed = root(data)
+        return feed.incoming.recheck()
 
     def _let_go(self) -> bool:
         """Let go the bars of the next END, if every feed knows by now whether it has one."""

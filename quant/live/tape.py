@@ -266,7 +266,9 @@ class Taping(bt.Analyzer):  # type: ignore[misc]  # backtrader has no types
             and any(order.ref == one.ref for one in withheld)
             and len(order.data)
         ):
-            symbol, end = instrument_of(order.data).symbol, end_of(order.data)
+            feed, symbol, end = root(order.data), instrument_of(order.data).symbol, end_of(order.data)
+            if order.data is feed and not feed._filters and 0 < order.plen <= len(feed.bars):
+                end = int(feed.bars.end[order.plen - 1])  # it is told a bar later; plen: bars at its making
             why, reason = str(order.info.get("why", "")), str(order.info.get("reason", ""))
             line = RefusedLine(symbol, end, float(order.created.size), reason, why, self._tape.now())
             self._tape.keep(line, _day(root(order.data).bars))

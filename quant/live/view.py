@@ -13,6 +13,7 @@ from quant.ib.states import State
 from quant.live.broker import LiveBroker
 from quant.live.deployment import Deployment
 from quant.live.feed import LiveFeed
+from quant.live.held import words
 from quant.live.moments import is_open, next_open
 from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
@@ -36,7 +37,8 @@ def picture(
         "reducing": desk.reducing, "settled": desk.settled, "capital": deployment.capital,
         "equity": broker.getvalue(), "cash": broker.getcash(), "feeds": shown,
         "orders": [order_of(desk, s) for s in (*_open(desk), *_ended(desk))],
-        "why": idle(deployment.name, session, desk, feeds, wants, now), "notes": list(notes),
+        "why": [*map(words, broker.held), *idle(deployment.name, session, desk, feeds, wants, now)],
+        "notes": list(notes),
     }  # fmt: skip
 
 

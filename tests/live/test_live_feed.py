@@ -212,6 +212,33 @@ def test_delayed_data_are_not_live_unless_asked_for(tmp_path: Path, allowed: boo
     assert set(told) == ({True} if allowed else {False})
 
 
+def test_data_that_were_delayed_for_a_while_are_live_again(tmp_path: Path) -> None:
+    """Eight minutes' rows come minutes late; while they come among those that are on time, nobody can tell."""
+    delayed = Fault(Do.LATE, on="RealTimeBarTick", count=100, late_s=400.0)
+
+    class UntilLive(Watch):
+        def next(self) -> None:
+            super().next()
+            was.append(self.data.incoming.delayed)
+            after.append(self.data.is_newest and True in was and not was[-1])
+            if sum(after) == 2:
+                self.env.runstop()
+
+    was: list[bool] = []
+    after: list[bool] = []
+    clock = flying_clock()
+    with flying([delayed], clock=clock) as port:
+        store = Store(port=port, data=tmp_path, clock=clock.now, gap_wait_s=PATIENT)
+        feed = store.data("SPY", bar="1m", history_start=TODAY)
+        found = watch(feed, kind=UntilLive, bars=1000, until=NOON + 60 * MINUTE)
+    assert sum(after) == 2, found.told
+    said = [args[2] for args in found.said if args[0] == "delayed"]
+    assert (said[0], said[-1]) == (
+        "IB sends delayed data; orders wait for live data",
+        "IB sends live data again",
+    )
+
+
 def test_days_come_after_the_close(tmp_path: Path) -> None:
     clock = flying_clock(NOON + 235 * MINUTE)
     with flying(clock=clock) as port:

@@ -19,6 +19,7 @@ from quant.ib import pacing
 from quant.live import tape
 from quant.live.control import JOURNAL
 from quant.live.deployment import live_folder
+from quant.live.shadow import WITHHELD
 from quant.live.tape import DecisionLine
 from quant.oms.journal import Journal
 
@@ -97,6 +98,29 @@ def _diverged(data: Path, folder: Path) -> bool:
     assert result.exit_code == 1, result.output
     record = [json.loads(line) for line in (folder / "parity.jsonl").read_text().splitlines()]
     return len(record) == 1 and record[0]["decisions_diverged"] >= 1 and record[0]["ok"] is False
+
+
+def test_shadow_misses_every_order_and_no_decision(data: Path) -> None:
+    job, folder = (
+        replace(draft(data, history_start="2024-05-10"), shadow=True),
+        live_folder(data, f"{NAME}.shadow"),
+    )
+
+    def enough(picture: dict[str, Any]) -> bool:
+        withheld = [x for x in tape.read(folder, DAY) if isinstance(x, tape.RefusedLine)]
+        return len(withheld) >= 3 and picture["settled"]
+
+    with tws() as port:
+        ended, told = play(job, port, data, enough)
+        assert ended.code == 0, told
+        result = parity(f"{NAME}.shadow", "--port", port, "--json")
+    seen = json.loads(result.stdout)
+    assert (result.exit_code, seen["ok"], seen["diverged"], seen["unexplained"]) == (0, True, 0, 0.0), seen
+    assert len(seen["orders"]) >= 3
+    assert {order["why"] for order in seen["orders"] if "entry" in order["model"]} == {WITHHELD}
+    assert all(o["why"].startswith("follows") for o in seen["orders"] if "entry" not in o["model"])
+    assert seen["pnl"]["live"] == 0.0
+    assert {p["name"] for p in seen["split"] if round(p["amount"], 2)} <= {"missed"}
 
 
 def test_what_cannot_be_compared_is_refused_and_nothing_is_written(data: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,6 +91,7 @@ class TwsMarket(Market):
     def __init__(self, bars: q.Bars) -> None:
         super().__init__(bars)
         self.exchange: Any = None
+        self.recheck: Callable[[Any], str | None] | None = None  # with it, entries for the next open are held
 
     def start(self, folder: Path, limits: Limits = WIDE, capital: float = CAPITAL) -> TwsMarket:
         path = folder / "journal.db"
@@ -102,7 +103,12 @@ class TwsMarket(Market):
         ids = frozenset(b.instrument.con_id or 0 for b in self.bars)
         self.desk = OrderDesk(self.journal, self.exchange, Setup(client, ids, capital, limits), self.now)
         self.broker = LiveBroker(
-            self.desk, self.journal, self.exchange, capital=capital, now=lambda: self.now
+            self.desk,
+            self.journal,
+            self.exchange,
+            capital=capital,
+            now=lambda: self.now,
+            recheck=self.recheck,
         )
         self.broker.observe(Surroundings(clock_offset_s=0.0))
         self.broker.on_link(Link.UP)

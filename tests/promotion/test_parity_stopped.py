@@ -147,7 +147,7 @@ def test_fills_that_came_while_nothing_ran_are_told() -> None:
     found = replace(without_orders(past, gone), lines=(*lines, ended)).parity()
     assert_nothing(found)
     assert found.compared[1] == int(own.end[row])
-    assert any(text.startswith("1 fills of the session") for text in found.findings)
+    assert any(text.endswith("are left out: 1") for text in found.findings)
 
 
 def test_day_on_which_nothing_ran_is_refused() -> None:

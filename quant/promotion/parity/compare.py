@@ -33,6 +33,7 @@ NO_CAUSE: Final = (
     "q1:", "gate open", "gate: open", "gate reconciling", "gate: reconciling", "state: closed", "state: ready",
     "notice: 202", "notice: 21", "ended: ",
 )  # fmt: skip
+BEGINS: Final = " begins; client id "
 _PARTS: Final = {
     "data": "revised data",
     "bar": "revised data",
@@ -134,7 +135,7 @@ def _evidence(
         late=past.late | untimely,
         missing=laid.apart,
         slow=tuple(_slow(past, job.bars)),
-        told=[note for note in past.notes if not note[1].startswith(NO_CAUSE)],
+        told=[note for note in past.notes if not note[1].startswith(NO_CAUSE) and BEGINS not in note[1]],
         mixed=len({b.bar for b in job.bars}) > 1,
         market=True,
         data=_data(job, past, made, laid),

@@ -99,7 +99,7 @@ def idle(found: Ran, outside: int) -> Iterator[str]:
         yield f"{text}; {when[first != begin, last != end]} nothing ran"
     yield from (f"{gap.words}; what the model does there counts as missed" for gap in found.gaps)
     if outside:
-        yield f"{outside} fills of the session came before or after that, and are left out"
+        yield f"fills of the session that came before or after that are left out: {outside}"
 
 
 def _ends(day: Day, bars: Sequence[Bars]) -> list[int]:

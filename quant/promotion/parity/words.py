@@ -26,16 +26,16 @@ def _lines(found: Parity) -> Iterator[str]:
     yield f"  decisions  {len(found.decisions)}, {found.diverged} diverged"
     same = sum(row.same for row in found.orders)
     yield f"  orders     {len(found.orders)}, {same} alike; fills {len(found.fills)}"
-    yield f"  profit     model {model:+,.2f}   live {live:+,.2f}   difference {live - model:+,.2f}"
+    yield f"  profit     model {model:+,.2f}   live {live:+,.2f}   difference {round(live - model, 2) + 0.0:+,.2f}"
     for part in found.split:
         if round(part.amount, 2):
             yield f"    {part.name:<13}{part.amount:+12,.2f}  {part.words}"
     yield f"    {'unexplained':<13}{found.unexplained:+12,.2f}"
     yield f"  verdict    {_verdict(found)}"
-    told = differences(found)
-    yield from (f"  {text}" for text in told[:SHOWN])
-    if len(told) > SHOWN:
-        yield f"  ... and {len(told) - SHOWN} more"
+    apart = differences(found)
+    yield from (f"  {text}" for text in apart[:SHOWN])
+    if len(apart) > SHOWN:
+        yield f"  ... and {len(apart) - SHOWN} more"
     yield from (f"  note       {text}" for text in found.findings)
     slippage = found.slippage
     if slippage is not None and slippage.mean_bps > 0.0:

@@ -1,0 +1,261 @@
+"""What is decided at a session's end is held, looked at again before the open, and sent in time for its auction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live_run import Jumping, books, draft, ledger, play, position, standings, tws
+from tws_market import TwsMarket, tws_market
+
+import quant as q
+from quant.core.barsize import MINUTE, SECOND
+from quant.core.orders import TimeInForce
+from quant.live.incoming import Incoming
+from quant.live.signals import live_decisions
+from quant.oms.state import OrderState
+from quant.strategy import parameters
+
+LAST = 25  # the last row of the first session
+Hook = Callable[[TwsMarket], None]
+
+
+@pytest.fixture(scope="session")
+def bars() -> q.Bars:
+    """Two made-up sessions of fifteen-minute bars, under SPY's contract."""
+    made = q.synthetic("SPY", "15m", "2024-05-15", "2024-05-16", seed=4, volatility=0.6)
+    return replace(made, instrument=replace(made.instrument, con_id=756733, tick=0.01))
+
+
+class Wants(q.Strategy):
+    """Wants what `wishes` says from a row on."""
+
+    wishes: dict[int, float] = {}
+
+    @classmethod
+    def signals(cls, bars: q.Bars, p: Any) -> np.ndarray[Any, Any]:  # type: ignore[override]
+        found = np.full(len(bars), np.nan)
+        for row, target in cls.wishes.items():
+            found[row : row + 1] = target
+        return found
+
+
+def wanting(wishes: dict[int, float]) -> type[Wants]:
+    return type("Wanting", (Wants,), {"wishes": wishes})
+
+
+def overnight(market: TwsMarket, *steps: tuple[int, Hook]) -> None:
+    """At moments before the second session's open, by minutes, let something happen."""
+    opens = int(market.bars[0].times.begin[LAST + 1])
+
+    def night(step: int) -> None:
+        if step != LAST + 1:
+            return
+        for minutes, hook in steps:
+            market.now = opens - minutes * MINUTE
+            market.exchange.run_to(market.now)
+            for _ in range(3):  # a snapshot, if one is due, and its answer
+                market.broker.poll()
+                market.exchange.catch_up()
+            hook(market)
+
+    market.before_bar.append(night)
+
+
+def trade(market: TwsMarket, wishes: dict[int, float]) -> Any:
+    cls = wanting(wishes)
+    found = parameters(cls, {})
+    decisions = live_decisions(
+        cls,
+        found,
+        market.feeds,
+        began=0,
+        now=lambda: market.now,
+        start_rule="first-target",
+        sizing="shares:10",
+    )
+    return market.run(cls, decisions=decisions, **found)
+
+
+def nothing(market: TwsMarket) -> None:
+    """Only let it look."""
+
+
+def tifs(market: TwsMarket) -> list[str]:
+    return [str(market.desk.intent(s.ref).ticket.tif) for s in market.desk.orders]
+
+
+def states(market: TwsMarket) -> list[OrderState]:
+    return [s.state for s in market.desk.orders]
+
+
+def alarms(market: TwsMarket) -> str:
+    return " ".join(alarm.text for alarm in market.broker.alarms())
+
+
+# ---------------------------------------------------------------- when
+def test_it_waits_till_shortly_before_the_open_and_fills_in_its_auction(bars: q.Bars, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def count(market: TwsMarket) -> None:
+        seen.append((len(market.broker.held), len(market.desk.orders)))
+
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: ""
+        overnight(market, (60, count), (16, count), (15, count), (3, count))
+        trade(market.start(tmp_path), {LAST: 1.0})
+        assert seen == [(1, 0), (1, 0), (0, 1), (0, 1)]
+        assert tifs(market) == [TimeInForce.OPG]
+        (entry,) = market.desk.orders
+        assert (entry.filled, entry.fills[0].price) == (10, bars.open[LAST + 1])
+
+
+def test_without_a_look_it_goes_out_at_once(bars: q.Bars, tmp_path: Path) -> None:
+    with tws_market(bars) as market:
+        overnight(market, (60, lambda market: seen.append(len(market.desk.orders))))
+        seen: list[int] = []
+        trade(market.start(tmp_path), {LAST: 1.0})
+        assert seen == [1]
+        assert tifs(market) == [TimeInForce.OPG]
+
+
+def test_during_a_session_nothing_is_held(bars: q.Bars, tmp_path: Path) -> None:
+    with tws_market(bars[: LAST + 1]) as market:
+        market.recheck = lambda feed: None
+        trade(market.start(tmp_path), {3: 1.0, 9: 0.0})
+        assert states(market) == [OrderState.FILLED] * 2
+
+
+# ---------------------------------------------------------------- what has changed
+def test_bars_that_have_changed_hold_an_entry_back_and_say_so(bars: q.Bars, tmp_path: Path) -> None:
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: "the close is another one"
+        overnight(market, (60, nothing), (10, nothing))
+        trade(market.start(tmp_path), {LAST: 1.0})
+        assert market.desk.orders == ()
+        assert "was not sent for the open: its bars have changed" in alarms(market)
+        assert market.broker.get_orders_open() == []
+
+
+def test_an_exit_is_not_held(bars: q.Bars, tmp_path: Path) -> None:
+    seen: list[list[OrderState]] = []
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: "the close is another one"
+        overnight(market, (60, lambda market: seen.append(states(market))))
+        trade(market.start(tmp_path), {3: 1.0, LAST: 0.0})
+        assert seen == [[OrderState.FILLED, OrderState.WORKING]]
+        assert tifs(market)[1] == TimeInForce.OPG
+        assert states(market) == [OrderState.FILLED] * 2
+
+
+def test_of_a_reversal_the_exit_goes_and_the_entry_stays(bars: q.Bars, tmp_path: Path) -> None:
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: "the close is another one"
+        overnight(market, (10, nothing))
+        trade(market.start(tmp_path), {3: 1.0, LAST: -1.0})
+        assert [s.filled for s in market.desk.orders] == [10, -10]
+
+
+def test_an_entry_that_nobody_could_look_at_is_not_sent_after_the_cut_off(
+    bars: q.Bars, tmp_path: Path
+) -> None:
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: None
+        overnight(market, (10, nothing), (3, nothing), (2, nothing))
+        trade(market.start(tmp_path), {LAST: 1.0})
+        assert market.desk.orders == ()
+        assert "took no more orders" in alarms(market)
+
+
+def test_a_position_that_has_changed_holds_an_entry_back(bars: q.Bars, tmp_path: Path) -> None:
+    def another(market: TwsMarket) -> None:
+        market.broker.account._quantity[756733] = Decimal(5)
+
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: ""
+        overnight(market, (60, another), (10, nothing))
+        trade(market.start(tmp_path), {LAST: 1.0})
+        assert market.desk.orders == ()
+        assert "what is held has changed since it was decided: 0 then, 5 now" in alarms(market)
+
+
+def test_a_halt_at_night_drops_the_entry_for_good(bars: q.Bars, tmp_path: Path) -> None:
+    def halt(market: TwsMarket) -> None:
+        market.desk.halt("somebody looks", market.now)
+        market.broker.poll()
+        market.desk.clear("somebody", "looked", market.now)
+
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: ""
+        overnight(market, (60, halt), (10, nothing))
+        trade(market.start(tmp_path), {LAST: 1.0})
+        assert [s for s in market.desk.orders if s.filled] == []
+        assert "somebody looks" in alarms(market)
+
+
+# ---------------------------------------------------------------- the whole runner
+@pytest.mark.parametrize("revised", [False, True])
+def test_a_runner_holds_a_daily_decision_over_night(
+    data: Path, monkeypatch: pytest.MonkeyPatch, revised: bool
+) -> None:
+    """Its target is 1 on the 16th of May; IB's history is asked again before the open of the 17th."""
+    monkeypatch.setattr("quant.live.store.MEASURE_S", 0.1)  # the clock is moved on by hours
+    if revised:
+        differs = Incoming._differs
+        monkeypatch.setattr(
+            Incoming, "_differs", lambda self, rows: differs(self, {s: _moved(r) for s, r in rows.items()})
+        )
+    outside = Jumping()
+    job = draft(data, bar="1d", history_start="2024-04-01", start_rule="first-target")
+    goals = [at("2024-05-16 20:10"), at("2024-05-17 13:00"), at("2024-05-17 13:17"), at("2024-05-17 13:32")]
+    seen: list[str] = []
+    ahead = 0
+
+    def night(picture: dict[str, Any]) -> bool:
+        nonlocal ahead
+        now = at(picture["time"].removesuffix(" UTC"))
+        waits = any("is held for the open" in why for why in picture["why"])
+        if ahead == 0 and picture["settled"]:
+            jump(now)
+        elif ahead in (1, 2) and now >= goals[ahead - 1] and waits:
+            assert picture["orders"] == []
+            jump(now)
+        elif ahead == 3 and now >= goals[2]:
+            seen[:] = [o["tif"] for o in picture["orders"] if o["state"] == "working"]
+            dropped = any("was not sent for the open" in note for note in picture["notes"])
+            if dropped if revised else seen:
+                jump(now)
+        elif ahead == 4 and now >= goals[3]:
+            return revised or bool(picture["feeds"][0]["position"])
+        return False
+
+    def jump(now: int) -> None:
+        nonlocal ahead
+        outside.more += max(goals[ahead] - now, 0) // 10
+        ahead += 1
+
+    with tws(start=at("2024-05-16 19:00"), outside=outside, speed=10.0) as port:
+        ended, told = play(job, port, data, night)
+        there = books(port)
+    assert ended.code == 0, told
+    held = ledger(data, job)
+    assert sum((p.quantity for p in there.positions), Decimal(0)) == position(held)
+    if revised:
+        assert held.intents == (), told
+    else:
+        assert seen == ["OPG"], told
+        assert [s.state for s in standings(held)] == [OrderState.FILLED], told
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
+
+
+def _moved(row: Any) -> Any:
+    return replace(row, close=row.close + 0.01)
