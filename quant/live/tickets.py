@@ -84,6 +84,10 @@ def check_kind(order: bt.Order) -> None:
     if order.exectype not in _KINDS:
         known = ", ".join(bt.Order.ExecTypes[kind] for kind in _KINDS)
         raise ParameterError("exectype", order.getordername(), f"cannot be traded live; there is {known}")
+    if order.exectype == bt.Order.StopTrail and not order.trailamount:
+        # A percentage follows the price: as a distance it would be another order than was asked for.
+        told = "cannot be traded live: give the distance in price, trailamount="
+        raise ParameterError("trailpercent", order.trailpercent, told)
     size = abs(order.size)
     if not (math.isfinite(size) and size > 0):
         raise ParameterError("size", order.size, "must be a number other than 0")
@@ -103,7 +107,6 @@ def ticket_of(
     """Return the ticket of an order.
 
     day: it was asked for until the session's end. now: outside a session a market order is for the next open.
-    A trailing percentage becomes a distance, by the price at which the order was made.
     """
     check_kind(order)
     instrument = instrument_of(order.data)
@@ -120,23 +123,10 @@ def ticket_of(
     if kind is Kind.STOP_LIMIT:
         ticket = replace(ticket, limit=float(created.pricelimit))
     if kind is Kind.TRAIL:
-        ticket = replace(ticket, trail=_distance(order))
+        ticket = replace(ticket, trail=float(order.trailamount))
     ticket = _timed(ticket, order, day, instrument, now)
     given = {name: order.info[name] for name in FIELDS if name in order.info}
     return replace(ticket, **given) if given else ticket
-
-
-def _distance(order: bt.Order) -> float:
-    if order.trailamount:
-        return float(order.trailamount)
-    if not order.trailpercent:
-        raise ParameterError(
-            "trailamount", order.trailamount, "a StopTrail needs trailamount or trailpercent"
-        )
-    share = float(order.trailpercent)
-    # created.price is already the first stop price: base less, or plus, the distance.
-    base = order.created.price / (1.0 + share if order.isbuy() else 1.0 - share)
-    return float(base * share)
 
 
 def _timed(ticket: Ticket, order: bt.Order, day: bool, instrument: Instrument, now: int) -> Ticket:

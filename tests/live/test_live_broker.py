@@ -294,12 +294,22 @@ def test_nothing_is_sent_before_live(minutes: q.Bars, tmp_path: Path) -> None:
     assert here.position.size == 5
 
 
-def test_a_kind_that_ib_cannot_work_is_rejected(minutes: q.Bars, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        (dict(exectype=bt.Order.StopTrailLimit, price=90.0, plimit=89.0, trailamount=1.0), "StopTrailLimit"),
+        (dict(exectype=bt.Order.StopTrail, trailpercent=0.02), "trailpercent"),
+        (dict(exectype=bt.Order.StopTrail), "trailamount="),
+    ],
+)
+def test_a_kind_that_is_not_sent_is_rejected_by_name(
+    minutes: q.Bars, tmp_path: Path, kind: dict[str, Any], named: str
+) -> None:
     market = Market(minutes).start(tmp_path)
-    kind = dict(exectype=bt.Order.StopTrailLimit, price=90.0, plimit=89.0, trailamount=1.0)
     here = live(minutes, doing({3: keep("sell", size=10, **kind)}), tmp_path, market)
     assert [e[2] for e in here.orders] == ["Submitted", "Rejected"]
-    assert "StopTrailLimit" in here.made[0].info.why
+    assert named in here.made[0].info.why
+    assert market.exchange.placed == []
 
 
 def test_an_order_in_doubt_stays_alive_until_the_books_tell(minutes: q.Bars, tmp_path: Path) -> None:
