@@ -48,11 +48,11 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         self.startingcash = self.startingvalue = float(capital)
         self.account = Account(capital)
         self.positions = _Positions(self)
-        self.withheld: list[bt.Order] = []  # what was never sent, e.g. before a feed was live
         self._tracker = Tracker(self._owner)
         self._dispatch = Dispatch(
             desk, journal, wire, self.account, self._tracker, now, self.getcommissioninfo, recheck
         )
+        self.withheld = self._dispatch.unsent  # what was never sent, e.g. before a feed was live
         self._earlier: frozenset[tuple[int, int]] = frozenset()
 
     # ---------------------------------------------------------------- cerebro

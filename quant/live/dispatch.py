@@ -54,6 +54,7 @@ class Dispatch:
         self.around = Around()
         self.taken_over = False
         self.waiting = None if recheck is None else Waiting(recheck, account.quantity)
+        self.unsent: list[bt.Order] = []  # what never came to the desk
         self._begun = False
         self._resting: dict[int, list[Tracked]] = {}  # by number of the parent: waits for transmit=True
         self._queue: list[list[Tracked]] = []
@@ -135,6 +136,7 @@ class Dispatch:
                 order = held.group[0].order
                 told = f"{order.size:+g} {instrument_of(order.data).symbol} was not sent for the open: {why}"
                 self._alarms.append(Alarm(now, told, con_id=held.con_id))
+                self.unsent.append(order)
                 self.finish(held.group[0], bt.Order.Rejected, why)
         self._send([(held.alive, held.bar) for held, why in due if not why], now)
 

@@ -264,6 +264,8 @@ def _sent_late(case: Case) -> str:
         return ""
     if two.reason == "close" and case.one is None:
         return ""
+    if two.kind == "market" and any(fill.time > two.sent + MINUTE for fill in two.fills):
+        return ""  # it waited for the market: held over night, and sent in time for the open
     why = case.evidence.last_told(two.sent)
     return f"sent {(two.sent - two.decided) / SECOND:.0f} s after its bar's END{': ' * bool(why)}{why}"
 

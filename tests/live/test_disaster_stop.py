@@ -145,14 +145,17 @@ def test_a_restart_knows_it_again_and_cancels_it_with_the_exit(bars: q.Bars, tmp
         trade(market.start(tmp_path), 40.0)
         (first,) = stops(market)
         assert first.state is OrderState.WORKING
-        ran = trade(market.again(tmp_path), 40.0)
+        market.again(tmp_path).stop_after = 5
+        (feed,) = trade(market, 40.0)._feeds
+        assert (feed.stop_reason, len(feed.pair)) == ("disaster", 1)
+        assert feed.prices[0] == pytest.approx(bars.close[0] * 0.6)
+        trade(market.again(tmp_path), 40.0)
         assert fills(market, *Kind) == [
             (float(n), p, round(c, 9))
             for n, p, c in backtested(bars).fills[["quantity", "price", "commission"]].itertuples(index=False)
         ]
         assert stops(market)[0].ref == first.ref
         assert stops(market)[0].state is OrderState.CANCELLED
-        assert ran._feeds[0].stop_reason == "disaster"
 
 
 def test_a_stop_of_the_strategy_stands_alone(bars: q.Bars, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tws_market import TwsMarket, tws_market
 import quant as q
 from quant.core.barsize import MINUTE, SECOND
 from quant.core.orders import TimeInForce
+from quant.live.around import market
 from quant.live.incoming import Incoming
 from quant.live.signals import live_decisions
 from quant.oms.state import OrderState
@@ -139,6 +141,7 @@ def test_bars_that_have_changed_hold_an_entry_back_and_say_so(bars: q.Bars, tmp_
         overnight(market, (60, nothing), (10, nothing))
         trade(market.start(tmp_path), {LAST: 1.0})
         assert market.desk.orders == ()
+        assert [order.size for order in market.broker.withheld] == [10]  # which the tape keeps, for parity
         assert "was not sent for the open: its bars have changed" in alarms(market)
         assert market.broker.get_orders_open() == []
 
@@ -197,6 +200,24 @@ def test_a_halt_at_night_drops_the_entry_for_good(bars: q.Bars, tmp_path: Path) 
         trade(market.start(tmp_path), {LAST: 1.0})
         assert [s for s in market.desk.orders if s.filled] == []
         assert "somebody looks" in alarms(market)
+
+
+# ---------------------------------------------------------------- what risk limits see of the night
+@pytest.mark.parametrize("row", [LAST, LAST - 1])
+def test_the_price_of_the_close_does_not_age_at_night(bars: q.Bars, row: int) -> None:
+    seen = bars[: row + 1]
+
+    class Stub(SimpleNamespace):
+        def __len__(self) -> int:
+            return row + 1
+
+    feed = Stub(bars=seen, close=[float(seen.close[-1])], _filters=[], _timeframe=4, _compression=15)
+    opens = int(bars.times.begin[LAST + 1])
+    found = market(feed, opens - 20 * MINUTE)
+    assert found.at == (opens - 20 * MINUTE if row == LAST else int(seen.end[-1]))
+    assert (found.is_open, found.cutoff) == (False, opens - 2 * MINUTE)
+    assert market(feed, opens + MINUTE).at == int(seen.end[-1])
+    assert market(feed, opens + MINUTE).cutoff is None
 
 
 # ---------------------------------------------------------------- the whole runner

@@ -171,6 +171,9 @@ def test_tape_goes_on_over_a_restart(data: Path) -> None:
         ended, told = play(replace(job), port, data, filled(4))
     assert ended.code == 0, told
     lines = tape.read(folder, DAY)
+    signs = [line.what for line in lines if isinstance(line, tape.LifeLine)]
+    assert signs.count(tape.ENDED) == 2
+    assert signs.count(tape.ALIVE) >= 2
     assert lines[: len(first)] == first
     ends = [line.end for line in lines if isinstance(line, tape.BarLine)]
     assert ends == sorted(set(ends))

@@ -17,11 +17,14 @@ from quant.core.targets import LastTarget, SessionRules
 from quant.live import tape
 from quant.live.signals import Late
 from quant.live.tape import (
+    ALIVE,
     DECIDED,
+    ENDED,
     LATE,
     REMEMBERED,
     BarLine,
     DecisionLine,
+    LifeLine,
     NoteLine,
     RefusedLine,
     Tape,
@@ -102,6 +105,24 @@ def test_restart_goes_on_behind_the_newest_bar_of_each_symbol(tmp_path: Path) ->
     again.note("back")
     again.close()
     assert tape.read(tmp_path, "2024-05-16")[-1] == NoteLine("back", 0)
+
+
+def test_sign_of_life_is_given_once_a_minute_and_the_end_at_once(tmp_path: Path) -> None:
+    moments = iter([100 * MINUTE + s * 10**9 for s in (0, 1, 59, 60, 61, 120, 125)])
+    made = Tape(tmp_path, 0, lambda: next(moments))
+    made.alive()  # there is no bar yet: it waits for a file
+    made.bar(bar(99), DAY)
+    for _ in range(5):
+        made.alive()
+    made.ended()
+    made.close()
+    told = [x for x in tape.read(tmp_path, DAY) if isinstance(x, LifeLine)]
+    assert [(x.what, x.at // 10**9 - 6000) for x in told] == [
+        (ALIVE, 0),
+        (ALIVE, 60),
+        (ALIVE, 120),
+        (ENDED, 125),
+    ]
 
 
 def test_disk_that_takes_nothing_is_told_and_does_not_raise(tmp_path: Path) -> None:

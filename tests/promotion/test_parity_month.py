@@ -46,6 +46,21 @@ def test_sessions_without_a_cause_have_no_difference(strategy: str, full: bool) 
     assert past.traded.capital + sum(earned) == pytest.approx(_value(past.traded.capital, past), abs=0.01)
 
 
+@pytest.mark.parametrize("month", range(1, 13))
+@pytest.mark.parametrize("strategy", BUNDLED)
+def test_year_of_minutes_without_a_cause_has_no_difference(strategy: str, month: int, full: bool) -> None:
+    """--full: each session of 2024; a month is one run, so that one that is red need not be sought in a year."""
+    if not full:
+        pytest.skip("--full")
+    last = np.datetime64(f"2024-{month:02}", "M") + 1
+    days = f"2024-{month:02}-01", str(last.astype("datetime64[D]") - 1)
+    bars = synthetic("SPY", "1m", *days, price=400.0, seed=month)
+    past = lived_through(strategy, bars, sizing=None, start_rule="next-change")
+    assert len(past.days) >= 19
+    for day in past.days:
+        assert_nothing(past.parity(day))
+
+
 def _value(capital: float, past: Past) -> float:
     """The account at the end by the executions alone."""
     total, mark = capital, float(past.bars[0].close[-1])

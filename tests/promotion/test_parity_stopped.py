@@ -96,6 +96,28 @@ def test_bars_that_a_running_runner_did_not_get_are_missing() -> None:
     assert found.diverged > 0
 
 
+def test_day_that_began_late_after_one_that_ran_to_its_end_begins_with_its_first_live_bar() -> None:
+    past = lived_through(EveryThird, spy(195, 330))
+    ends = past.bars[0].end
+    past = asleep(past, int(ends[194]) + 600 * SECOND, int(ends[230]) + SECOND)
+    found = past.parity()
+    assert_nothing(found)
+    assert found.compared == (int(ends[230]), int(ends[-1]))
+    assert found.gaps == ()
+    assert found.not_running_s == (ends[230] - past.bars[0].start[195]) / SECOND
+
+
+def test_runner_that_ran_at_the_open_without_bars_misses_them() -> None:
+    """The session before was not its own; it was there at the open, and its first bars lack."""
+    past = part(0, 160)
+    ends = past.bars[0].end
+    run = replace(past.ledger.runs[0], at=int(past.bars[0].start[0]) - MINUTE)
+    lines = tuple(x for x in past.lines if not (isinstance(x, BarLine) and x.end <= ends[19]))
+    found = replace(past, lines=lines, ledger=replace(past.ledger, runs=(run,))).parity()
+    assert found.compared == found.session
+    assert found.bars.missing == 20
+
+
 def test_gap_between_two_runs_is_named_and_diverges_nowhere() -> None:
     past = slept()
     found, ends = past.parity(), past.bars[0].end

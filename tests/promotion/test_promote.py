@@ -469,6 +469,18 @@ def test_real_money_after_enough_sessions(data: Path, on_paper: Deployment) -> N
         live(data)
 
 
+def test_a_disaster_stop_goes_along_and_may_be_changed(data: Path, good: None) -> None:
+    with pytest.raises(ParameterError, match="percentage"):
+        paper(data, disaster_stop=120.0)
+    found = paper(data, disaster_stop=20.0)
+    path = lock_path(data, found.deployment.name)
+    assert (found.ok, read(path).disaster_stop) == (True, 20.0)
+    path.write_text(path.read_text().replace("disaster_stop = 20.0", "disaster_stop = 15.0"))
+    check_sealed(read(path), path)
+    assert live(data).deployment.disaster_stop == 15.0
+    assert live(data, disaster_stop=10.0).deployment.disaster_stop == 10.0
+
+
 def test_an_open_halt_and_unsaid_limits_hold(data: Path, on_paper: Deployment) -> None:
     compared(data, ("2024-05-14", True), ("2024-05-15", True))
     with opened(data, on_paper) as journal:

@@ -72,7 +72,7 @@ def lay(
     came, equal = [], 0
     for n, (own, told) in enumerate(zip(bars, lines, strict=True)):
         had = {line.start: line for line in told}
-        since = max(began + 1, min((line.end for line in told), default=day.begin))
+        since = max(began + 1, min([line.end for line in told] + [day.begin + 1]))
         known = dict(zip(own.start.tolist(), own.end.tolist(), strict=True))
         for row, (start, end) in enumerate(known.items()):
             if end < since:

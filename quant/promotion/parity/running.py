@@ -111,9 +111,14 @@ def _ends(day: Day, bars: Sequence[Bars]) -> list[int]:
 def _begun(
     day: Day, bars: Sequence[Bars], ends: Sequence[int], live: Sequence[int], runs: Sequence[Span]
 ) -> Day:
-    """Cut off what was before the first live bar, unless it ran already as the session before ended."""
-    if day.begin in live or any(run.begin <= day.begin <= run.end + _GRACE for run in runs):
-        return day
+    """Cut off what was before the first live bar, unless it ran as the session began.
+
+    What is decided on the last bar of the session before counts where that was live, or something ran.
+    """
+    opens = min(int(b.start[low]) for b, (low, high) in zip(bars, day.rows, strict=True) if low < high)
+    if ends[0] in live or any(run.begin <= opens <= run.end for run in runs):
+        decided = day.begin in live or any(run.begin <= day.begin <= run.end + _GRACE for run in runs)
+        return day if decided else replace(day, since=ends[0])
     start = next((run.begin for run in runs if run.end > day.begin), day.end)
     first = next((e for e in live if day.begin < e <= day.end), None)
     if first is None:  # it ran and had none: then all since its start lacks
