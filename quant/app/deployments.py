@@ -108,7 +108,7 @@ def _parity(d: dict[str, Any]) -> str:
 def _gate_lines(d: dict[str, Any]) -> list[str]:
     lines = [
         f"  {gate['stage']:<6} {gate['outcome']:<8} {gate['name']}: {gate['sentence']}"
-        + (f" Overridden: {gate['override']}" if gate["override"] else "")
+        + (f" (overridden: {gate['override']})" if gate["override"] else "")
         for gate in d["gates"]
     ]
     return ["", *lines] if lines else ["", "  It was begun without gates: quant promote RUN --to paper"]

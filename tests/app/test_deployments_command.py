@@ -93,7 +93,7 @@ def test_one_by_name_shows_each_gate_and_why_it_was_overridden(make: Make, quant
     make("two")
     text = quant("deployments", "one").stdout
     assert (
-        "  paper  held     trades: 12 trades are less than 30. Overridden: a slow strategy [weekly]" in text
+        "  paper  held     trades: 12 trades are less than 30. (overridden: a slow strategy [weekly])" in text
     )
     assert "two" not in text
     assert [d["name"] for d in listed(quant, "one")] == ["one"]

@@ -19,6 +19,7 @@ from live_run import PATIENCE_S, again, books, draft, ledger, play, position, st
 from tws_market import TwsMarket, tws_market
 
 import quant as q
+from quant.app import live as commands
 from quant.core.clock import monotonic
 from quant.core.orders import Kind
 from quant.errors import ParameterError, SignalsError
@@ -257,6 +258,16 @@ def again_contracts() -> tuple[Any, ...]:
     from quant.live.deployment import Traded
 
     return (Traded("SPY", 756733, "STK", "SMART", "USD"),)
+
+
+def test_another_one_than_the_lock_file_says_is_refused(data: Path) -> None:
+    job = draft(data, disaster_stop=12.5)
+    assert commands._with_disaster_stop(job, {"disaster_stop": None}) is job
+    assert commands._with_disaster_stop(job, {"disaster_stop": 12.5}) is job
+    with pytest.raises(
+        ParameterError, match=r"says 12[.]5; to change it, write disaster_stop = 20 into flip-spy[.]lock"
+    ):
+        commands._with_disaster_stop(job, {"disaster_stop": 20.0})
 
 
 class Plain(bt.Strategy):  # type: ignore[misc]

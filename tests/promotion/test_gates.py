@@ -174,6 +174,7 @@ STOPPED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "never promoted": ({"gates": ()}, {"evidence": "not run"}, "without the gates to paper"),
     "a gate that held": ({"gates": (("trades", "held", ""),)}, {"evidence": "held"}, "held: trades"),
     "no session": ({"sessions": ()}, {"parity": "held"}, "no session of paper was compared, 20"),
+    "one alone": ({"sessions": DAYS[-1:]}, {"parity": "held"}, "1 session with parity one after the other, 20 are"),
     "too few": ({"sessions": DAYS[1:]}, {"parity": "held"}, "19 sessions with parity"),
     "the last one differs": ({"sessions": (*DAYS, day(21, False))}, {"parity": "held"}, "2024-05-21 had a difference"),
     "the newest differs, told first": ({"sessions": (day(30, False), *DAYS)}, {"parity": "held"}, "2024-05-30 had"),

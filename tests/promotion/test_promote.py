@@ -302,6 +302,22 @@ def test_a_row_of_a_sweep_becomes_one_run(data: Path) -> None:
     assert there == {first.deployment.run, best.deployment.run}
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"capital": -1.0}, "positive"), ({"limits": {"max_gros": 1.0}}, "no such limit"), ({"name": "A B"}, "orderRef"),
+    ],
+)  # fmt: skip
+def test_of_what_is_mistyped_no_row_becomes_a_run(data: Path, changes: dict[str, Any], told: str) -> None:
+    sweep = q.sweep(
+        "cross", q.bars("SPY", data=data), {"days": [5, 10]}, slippage=SLIPPAGE, data=data, workers=1
+    )
+    assert sweep.folder is not None
+    with pytest.raises(ParameterError, match=told):
+        to_paper(sweep.folder.name, data, row=1, **changes)
+    assert not list((data / "runs").glob("*"))
+
+
 # ---------------------------------------------------------------- overriding
 def test_what_held_passes_with_a_reason_that_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promote, "collect", lambda *a, **k: replace(GOOD, trades=1, outside=None))
@@ -366,6 +382,23 @@ def test_a_strategy_that_changed_or_is_gone(data: Path) -> None:
     (folder / "cross.py").unlink()
     forget()
     assert "there is no module strategies.cross" in str(refused(data, given))
+
+
+@pytest.mark.usefixtures("good")
+def test_a_strategy_that_is_gone_is_not_taken_from_another_project(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = backtest(data)
+    other = data.parent / "other" / "strategies"  # a clone whose folder is on Python's path, say
+    shutil.copytree(data.parent / "strategies", other)
+    monkeypatch.syspath_prepend(str(other.parent))
+    (data.parent / "strategies" / "cross.py").unlink()
+    (data.parent / "strategies" / "rule.py").unlink()
+    forget()
+    found = refused(data, name_of(run))
+    assert isinstance(found, StrategyError)
+    assert "is gone" in str(found)
+    assert str(other / "cross.py") in str(found)
 
 
 @pytest.mark.usefixtures("good")
@@ -510,6 +543,14 @@ def test_what_never_ran_or_was_never_promoted_does_not_reach_real_money(data: Pa
     text = found.lock.read_text().partition("[[history]]")[0]
     found.lock.write_text(text.replace('promoted = "paper"', ""))  # as `quant paper cross SPY` writes it
     assert live(data).held == ("evidence", "parity", "halt")
+
+
+def test_gates_of_a_lock_that_hides_its_promotion_prove_nothing(data: Path, on_paper: Deployment) -> None:
+    path = lock_path(data, on_paper.name)
+    text = path.read_text()
+    path.write_text(text.replace('promoted = "paper"\n', "").replace('"held"', '"pass"'))  # no seal is asked for
+    with pytest.raises(ConfigError, match="promoted: is not said, though there are gates"):
+        live(data)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,12 @@ def to_paper(
             "account", account, f"is no paper account: their ids begin with {' or '.join(PAPER)}"
         )
     asked = thresholds or Thresholds()
+    # What was mistyped is said before a row is made a run.
+    limits_of(dict(limits or {}))
+    if capital is not None:
+        _capital(capital)
+    if name is not None:
+        _free(data, name)
     found = subject(given, data, row, metric)
     chosen = name or default_name(found.name, [b.symbol for b in found.bars], found.bars[0].bar.name)
     path = _free(data, chosen)
@@ -260,6 +266,9 @@ def _on_paper(given: str, data: Path) -> Deployment:
         raise ConfigError(
             str(path), "account", f"{found.account} is no paper account; what trades on paper is promoted"
         )
+    if found.gates and not found.promoted:  # its seal says nothing any more, nor do its gates
+        told = "is not said, though there are gates: it was edited. Put it back, or promote again: quant promote"
+        raise ConfigError(str(path), "promoted", told)
     check_sealed(found, path)
     check_history(found, data, path)
     cls = strategy(found.strategy)

@@ -168,7 +168,8 @@ def limits(found: Evidence, asked: Thresholds) -> Verdict:
             "limits", "held", f"{', '.join(lacking)} must be a number: --limit {lacking[0]}=NUMBER"
         )
     if found.rehearsal.refused:
-        told = f"the limits would have stepped in {found.rehearsal.refused:,} times in the rehearsal, first: "
+        often = "once" if found.rehearsal.refused == 1 else f"{found.rehearsal.refused:,} times"
+        told = f"the limits would have stepped in {often} in the rehearsal, first: "
         return Verdict("limits", "held", f"{told}{found.rehearsal.first_refused}; set them with --limit")
     return Verdict("limits", "pass", f"capital {found.capital:,.0f}, {_said(found.limits)}")
 
@@ -221,10 +222,11 @@ def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
             break
         good += 1
     held = good < wanted
+    ask = "1 is asked for" if wanted == 1 else f"{wanted} are asked for"
     if not days:
-        told = f"no session of paper was compared, {wanted} are asked for; after each: quant parity"
+        told = f"no session of paper was compared, {ask}; after each: quant parity"
         return Verdict("parity", "held" if held else "pass", told, float(wanted), 0.0)
-    told = f"{good} sessions with parity one after the other, {wanted} are asked for"
+    told = f"{good} session{'' if good == 1 else 's'} with parity one after the other, {ask}"
     if held and good < len(days):
         told += f"; {days[-good - 1].day} had a difference"
     return Verdict("parity", "held" if held else "pass", told, float(wanted), float(good))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -126,6 +127,7 @@ def _strategy(known: dict[str, Any]) -> tuple[type[bt.Strategy], str]:
         told = "was defined in a script or notebook, which nothing can trade from; write it into strategies/"
         raise StrategyError(cls_name, told)
     cls = strategy(f"{module}:{cls_name}")
+    _check_here(cls, module)
     now = source.hashes(cls)
     changed = sorted(m for m in {*now, *known["sources"]} if now.get(m) != known["sources"].get(m))
     if changed:
@@ -135,6 +137,17 @@ def _strategy(known: dict[str, Any]) -> tuple[type[bt.Strategy], str]:
         raise StrategyError(cls_name, f"{told}. Backtest it again, and promote that run")
     folder, _, plain = module.rpartition(".")
     return cls, plain if folder == lookup.FOLDER and plain in lookup.names() else f"{module}:{cls_name}"
+
+
+def _check_here(cls: type[bt.Strategy], module: str) -> None:
+    """Raise StrategyError for a strategy of another project, found on Python's path where this one has it no more."""
+    folder = lookup.strategy_folder()
+    if module.partition(".")[0] != lookup.FOLDER:
+        return
+    path = Path(inspect.getfile(cls)).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        told = f"is gone: {folder} has no {module.partition('.')[2]} any more, and {path} is another one's"
+        raise StrategyError(cls.__name__, f"{told}. Put it back")
 
 
 def _check_can_trade(known: dict[str, Any]) -> None:
