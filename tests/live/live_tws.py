@@ -22,7 +22,7 @@ from quant.tws.server import Server, outside_ns, running
 NOON = int(datetime(2024, 5, 15, 16, 0, tzinfo=UTC).timestamp()) * SECOND  # a Wednesday
 TODAY = "2024-05-15"
 SPEED = 300.0  # a minute in a fifth of a second
-STEP = 5_000_000  # ns; the most that passes between two looks at the clock
+STEP = 40_000_000  # ns; the most that passes between two looks at the clock
 
 
 @contextmanager
