@@ -10,8 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from live_tws import Patient
-
 from quant.core.barsize import SECOND
 from quant.core.clock import monotonic
 from quant.core.orders import Snapshot
@@ -56,11 +54,11 @@ class Flip(q.Strategy):
 
 @contextmanager
 def tws(
-    account: str = ACCOUNT, faults: tuple[Fault, ...] = (), start: int = START,
-    outside: Callable[[], int] | None = None,    speed: float = SPEED,
+    account: str = ACCOUNT, faults: tuple[Fault, ...] = (), start: int = START, outside: Callable[[], int] = outside_ns,
+    speed: float = SPEED,
 ) -> Iterator[int]:  # fmt: skip
     """Give the port of a simulated TWS."""
-    clock = Clock(Patient() if outside is None else outside, speed=speed, start=start)
+    clock = Clock(outside, speed=speed, start=start)
     with running(
         Server(simulated(None, account=account, rate_limited=False), clock, faults=Faults(faults))
     ) as port:
