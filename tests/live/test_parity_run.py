@@ -110,7 +110,7 @@ def test_shadow_misses_every_order_and_no_decision(data: Path) -> None:
         withheld = [x for x in tape.read(folder, DAY) if isinstance(x, tape.RefusedLine)]
         return len(withheld) >= 3 and picture["settled"]
 
-    with tws() as port:
+    with tws(speed=20.0) as port:  # else a busy machine misses a bar of half a second
         ended, told = play(job, port, data, enough)
         assert ended.code == 0, told
         result = parity(f"{NAME}.shadow", "--port", port, "--json")

@@ -179,6 +179,10 @@ STOPPED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "the last one differs": ({"sessions": (*DAYS, day(21, False))}, {"parity": "held"}, "2024-05-21 had a difference"),
     "the newest differs, told first": ({"sessions": (day(30, False), *DAYS)}, {"parity": "held"}, "2024-05-30 had"),
     "twenty after a difference": ({"sessions": (Session("2024-04-30", False), *DAYS)}, {}, ""),
+    "one of them in part": (
+        {"sessions": (*DAYS[1:], Session("2024-05-21", True, 7200.0))}, {"parity": "held"}, "1 more, of which over",
+    ),
+    "another one in part": ({"sessions": (*DAYS, Session("2024-05-21", True, 7200.0))}, {}, ""),
     "in another order": ({"sessions": DAYS[::-1]}, {}, ""),
     "halted": ({"halted": "a loss"}, {"halt": "held"}, "halted: a loss"),
     "never ran": ({"ran": False}, {"halt": "held"}, "never run on paper"),

@@ -305,7 +305,8 @@ def test_a_row_of_a_sweep_becomes_one_run(data: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"capital": -1.0}, "positive"), ({"limits": {"max_gros": 1.0}}, "no such limit"), ({"name": "A B"}, "orderRef"),
+        ({"capital": -1.0}, "positive"), ({"limits": {"max_gros": 1.0}}, "no such limit"),
+        ({"name": "A B"}, "orderRef"),
     ],
 )  # fmt: skip
 def test_of_what_is_mistyped_no_row_becomes_a_run(data: Path, changes: dict[str, Any], told: str) -> None:

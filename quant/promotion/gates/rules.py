@@ -10,6 +10,7 @@ from quant.live.deployment import MUST_SAY
 from quant.promotion.gates.values import Evidence, Outcome, PaperEvidence, Rehearsed, Thresholds, Verdict
 
 NONE: Final = "none"
+PART_S: Final = 3600.0  # a session that did not run for longer than that is a part of one
 # No reason opens these: without them nothing could trade, or nobody could stop it.
 FIRM: Final = frozenset({"contract", "limits", "halt"})
 
@@ -213,9 +214,9 @@ def evidence(found: PaperEvidence, asked: Thresholds) -> Verdict:
 
 
 def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
-    """The last sessions of paper were what the backtest says, each."""
+    """The last sessions of paper were what the backtest says, each; one that ran only in part proves too little."""
     wanted = asked.sessions
-    days = sorted(found.sessions, key=lambda s: s.day)
+    days = [s for s in sorted(found.sessions, key=lambda s: s.day) if not (s.ok and s.not_running_s > PART_S)]
     good = 0
     for one in reversed(days):
         if not one.ok:
@@ -229,6 +230,8 @@ def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
     told = f"{good} session{'' if good == 1 else 's'} with parity one after the other, {ask}"
     if held and good < len(days):
         told += f"; {days[-good - 1].day} had a difference"
+    if held and len(days) < len(found.sessions):
+        told += f"; {len(found.sessions) - len(days)} more, of which over an hour was not run, do not count"
     return Verdict("parity", "held" if held else "pass", told, float(wanted), float(good))
 
 

@@ -40,7 +40,8 @@ def sessions(folder: Path) -> tuple[Session, ...]:
                 row = json.loads(line)
                 # Each of them must say so: one that is missing is no parity.
                 same = row["decisions_diverged"] == 0 and round(float(row["unexplained"]), 2) == 0.0
-                found[str(row["day"])] = Session(str(row["day"]), row["ok"] is True and same)
+                idle = float(row.get("not_running_s", 0.0))
+                found[str(row["day"])] = Session(str(row["day"]), row["ok"] is True and same, idle)
             except (ValueError, KeyError, TypeError) as e:
                 raise DamagedData(
                     str(path),

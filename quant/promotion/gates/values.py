@@ -146,10 +146,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A day of paper as parity found it."""
+    """A day of paper as parity found it. not_running_s: for how long of the session nobody ran it."""
 
     day: str
     ok: bool
+    not_running_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
