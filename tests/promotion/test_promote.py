@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import quant as q
+from quant.backtest.folder import prunable
 from quant.backtest.source import hashes
 from quant.errors import (
     ConfigError,
@@ -459,6 +460,10 @@ def on_paper(data: Path, good: None) -> Deployment:
     return found
 
 
+def test_a_run_that_a_lock_names_is_not_pruned(data: Path, on_paper: Deployment) -> None:
+    assert on_paper.run not in [folder.name for folder in prunable(data, 0)]
+
+
 def opened(data: Path, deployment: Deployment, *, create: bool = False) -> Journal:
     path = live_folder(data, deployment.name) / control.JOURNAL
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -549,7 +554,9 @@ def test_what_never_ran_or_was_never_promoted_does_not_reach_real_money(data: Pa
 def test_gates_of_a_lock_that_hides_its_promotion_prove_nothing(data: Path, on_paper: Deployment) -> None:
     path = lock_path(data, on_paper.name)
     text = path.read_text()
-    path.write_text(text.replace('promoted = "paper"\n', "").replace('"held"', '"pass"'))  # no seal is asked for
+    path.write_text(
+        text.replace('promoted = "paper"\n', "").replace('"held"', '"pass"')
+    )  # no seal is asked for
     with pytest.raises(ConfigError, match="promoted: is not said, though there are gates"):
         live(data)
 

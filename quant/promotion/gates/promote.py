@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from quant.backtest.notes import tag
 from quant.core import clock
 from quant.core.version import versions_here
 from quant.errors import ConfigError, ParameterError
@@ -163,7 +164,10 @@ def to_paper(
         created=clock.now().isoformat(timespec="seconds"), promoted=PAPER_STAGE,
         run=found.folder.name, history=_examined(found), gates=gates,
     )  # fmt: skip
-    return _written(PAPER_STAGE, made, path)
+    written = _written(PAPER_STAGE, made, path)
+    if written.lock is not None:
+        tag(found.folder, [f"promoted:{made.name}"])  # `quant runs prune` keeps it: the lock names it
+    return written
 
 
 def _contracts(found: Subject, given: Mapping[str, str]) -> list[Traded | None]:
@@ -267,7 +271,9 @@ def _on_paper(given: str, data: Path) -> Deployment:
             str(path), "account", f"{found.account} is no paper account; what trades on paper is promoted"
         )
     if found.gates and not found.promoted:  # its seal says nothing any more, nor do its gates
-        told = "is not said, though there are gates: it was edited. Put it back, or promote again: quant promote"
+        told = (
+            "is not said, though there are gates: it was edited. Put it back, or promote again: quant promote"
+        )
         raise ConfigError(str(path), "promoted", told)
     check_sealed(found, path)
     check_history(found, data, path)
