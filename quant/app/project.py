@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import keyword
 import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -65,7 +66,7 @@ def _refuse_clash(folder: Path) -> None:
 
 def _written(name: str) -> dict[str, str]:
     """Return the text of each file that is no copy."""
-    sections = {"backtest": _lines("backtest"), "sweep": _lines("sweep"), "ib": _lines("ib")}
+    sections = {name: _lines(name) for name in ("backtest", "sweep", "ib", "promote", "notify")}
     return {
         "quant.toml": texts.QUANT_TOML.format(**sections),
         ".gitignore": texts.GITIGNORE,
@@ -76,13 +77,16 @@ def _written(name: str) -> dict[str, str]:
 
 def _lines(section: str) -> str:
     """Return the settings of a section as comments, with their defaults."""
-    lines = []
-    for key in config.KEYS:
-        if key.section == section:
-            value = "none" if key.default is None else key.default
-            shown = f'"{value}"' if isinstance(value, str) else f"{value:_}"
-            lines.append(f"# {key.name} = {shown}  # {key.help}")
-    return "\n".join(lines)
+    keys = [key for key in config.KEYS if key.section == section]
+    return "\n".join(f"# {key.name} = {_toml(key.default)}  # {key.help}" for key in keys)
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if isinstance(value, str | bool | tuple):
+        return json.dumps(value)
+    return f"{value:_}"
 
 
 def _lay_out(template: Path, folder: Path, name: str) -> None:

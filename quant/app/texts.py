@@ -18,6 +18,12 @@ data = "data"
 [sweep]  # what `quant sweep` and `quant walkforward` use beside those of [backtest]
 {sweep}
 
+[promote]  # where the gates of `quant promote` stand
+{promote}
+
+[notify]  # who is told of `quant paper` and `quant live`; addresses that hold a secret belong into quant.local.toml
+{notify}
+
 [backtest]  # what `quant backtest` uses; scripts give these as arguments
 {backtest}
 
