@@ -6,6 +6,7 @@ import ast
 import hashlib
 import inspect
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def hashes(strategy: type) -> dict[str, str]:
             continue  # the version of the package stands in the run
         code = path.read_bytes()
         found[name] = _sha(code)
-        # Of a package's own file, "." is the package itself.
-        todo += imports(code, f"{name}.__init__" if path.name == "__init__.py" else name)
+        with suppress(SyntaxError):  # of one that is never loaded; it is hashed all the same
+            # Of a package's own file, "." is the package itself.
+            todo += imports(code, f"{name}.__init__" if path.name == "__init__.py" else name)
         todo += [name.rpartition(".")[0]]  # what holds it is run before it
     return dict(sorted(found.items()))
 
@@ -67,13 +69,12 @@ def _unloaded(module: str, root: Path) -> Path | None:
 
 
 def imports(text: bytes, module: str) -> list[str]:
-    """Return the modules that the source of `module` imports, and what could be modules among the names it takes."""
+    """Return the modules that the source of `module` imports, and what could be modules among the names it takes.
+
+    Raises SyntaxError.
+    """
     names: list[str] = []
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:  # of one that is never loaded; it is hashed all the same
-        return []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names += [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
