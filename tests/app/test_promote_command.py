@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -130,8 +131,10 @@ def test_a_promotion_from_a_sweep_to_a_session_on_paper(
 def test_thresholds_come_from_quant_toml_and_are_told(
     project: Path, quant: Quant, asked: list[Thresholds]
 ) -> None:
-    with (project / "quant.toml").open("a", encoding="utf-8") as file:
-        file.write("\n[promote]\ntrades = 51\nsessions = 5\n")
+    settings = (project / "quant.toml").read_text(encoding="utf-8")
+    for name, value in (("trades", 51), ("sessions", 5)):
+        settings = re.sub(rf"(?m)^# {name} = .*$", f"{name} = {value}", settings)
+    (project / "quant.toml").write_text(settings, encoding="utf-8")
     done = quant("promote", backtest(quant), "--to", "paper", *CONTRACT, "--json")
     found = document(done)
     assert done.exit_code == 1
