@@ -196,7 +196,7 @@ def test_prune_leaves_runs_with_a_tag_alone(run: q.Run, tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- comparison
 def test_compare_names_the_first_order_that_differs() -> None:
-    class Limits(bt.Strategy):  # type: ignore[misc]
+    class Limits(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         params = (("price", 0.01),)
 
         def next(self) -> None:

@@ -44,7 +44,7 @@ def model(
     step is not known.
     """
     assert issubclass(job.strategy, Strategy)  # noqa: S101  # callers have refused others
-    assert job.plans is not None  # noqa: S101
+    assert job.plans is not None  # noqa: S101  # for mypy: a q.Strategy has plans
     firsts = [max(int(np.searchsorted(b.end, day.begin, side="right")) - 1, 0) for b in job.bars]
     bars = tuple(b[first:] for b, first in zip(job.bars, firsts, strict=True))
     found = Modelled()
@@ -64,7 +64,7 @@ def model(
 
 def targets_before(job: Job, feed: int, day: Day, began: int) -> LastTarget:
     """Return the last target of a feed as the day begins, by the model's own signals since the deployment began."""
-    assert job.plans is not None  # noqa: S101
+    assert job.plans is not None  # noqa: S101  # for mypy: a q.Strategy has plans
     bars, plan = job.bars[feed], job.plans[feed]
     state = LastTarget(job.rules, job.start_rule == "next-change")
     first = int(np.searchsorted(bars.end, began, side="right"))
