@@ -18,8 +18,8 @@ from quant.core.instrument import Instrument
 from quant.core.zones import from_local, to_local
 from quant.errors import ParameterError
 
-# Before the open; from then on the auction takes no more orders. From memory, to be looked up: Nasdaq, opening cross: market-on-open orders
-# until 9:28; NYSE takes them until it opens.
+# Before the open; from then on the auction takes no more orders. From memory, to be looked up: Nasdaq's opening cross
+# takes market-on-open orders until 9:28, NYSE until it opens.
 OPEN_CUT_OFF: Final = 2 * MINUTE
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # of a wall clock
 _UNITS: Final = {
