@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from quant.core.barsize import bar_size
+from quant.core.costs import costs
+from quant.core.instrument import MARKETS
 from quant.core.sizing import parse_sizing
 from quant.core.targets import START_RULES
 from quant.core.version import version
@@ -19,7 +22,7 @@ from quant.live.deployment import Deployment, Examined, GateResult, Traded, limi
 from quant.oms.outcome import Start
 from quant.store import atomic
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2  # 1 had a seal over less
 KINDS: Final = {
     "str": str, "str | None": str | None, "bool": bool, "float": int | float, "float | None": int | float | None,
 }  # fmt: skip
@@ -30,13 +33,13 @@ WORDS: Final = {
 
 
 def write(deployment: Deployment, path: Path) -> None:
-    """Write a lock file where there is none. Raises WriteFailed."""
-    plain = dataclasses.asdict(deployment)
+    """Write a lock file, and the seal over what it says. Raises WriteFailed."""
+    plain = dataclasses.asdict(dataclasses.replace(deployment, seal=deployment.sealed()))
     tables = {name: plain.pop(name) for name in ("params", "sources", "limits", "versions")}
     rows = [(name, one) for name in ("contracts", "history", "gates") for one in plain.pop(name)]
     lines = [
         f"# Written by quant {version()}. It says what trades where; `quant paper` and `quant live` refuse what",
-        "# differs. A person may change limits, costs, delayed_ok, disaster_stop and positions; for anything else",
+        f"# differs. A person may change {OPEN_WORDS}; for anything else",
         "# begin another one.",
         f"schema = {SCHEMA}",
         *(f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None),
@@ -87,21 +90,60 @@ def read(path: Path) -> Deployment:
         raise ConfigError(str(path), "lock", f"cannot be read: {e}") from None
     schema = content.pop("schema", None)
     if schema != SCHEMA:
-        reason = f"is {schema!r}; this version of quant reads {SCHEMA}. Use the version that wrote it"
+        reason = f"is {schema!r}; this version of quant reads {SCHEMA}. Use the version that wrote it, or begin another"
         raise ConfigError(str(path), "schema", reason)
     try:
-        rows: dict[str, Any] = {
-            name: tuple(kind(**one) for one in content.pop(name, ()))
-            for name, kind in (("contracts", Traded), ("history", Examined), ("gates", GateResult))
-        }
+        rows: dict[str, Any] = {name: _rows(content.pop(name, []), name, kind) for name, kind in ROWS.items()}
+        _known(content, Deployment, "", leave=ROWS)
         found = Deployment(**rows, **content)
         _check(found, path)
-    except TypeError as e:
-        known = ", ".join(f.name for f in dataclasses.fields(Deployment))
-        raise ConfigError(str(path), "lock", f"{e}; a lock holds {known}") from None
     except ParameterError as e:
         raise ConfigError(str(path), e.name, f"{e.value!r}: {e.reason}") from None
+    except _Key as e:
+        raise ConfigError(str(path), e.key, e.reason) from None
     return found
+
+
+class _Key(Exception):  # noqa: N818  # a reason to refuse, never seen outside
+    """A key that is too much, or lacks."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+
+def _rows(given: Any, name: str, kind: type[Any]) -> tuple[Any, ...]:
+    """Return the tables [[name]]. Raises ParameterError, _Key."""
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise ParameterError(name, given, f"must be tables, each under [[{name}]]")
+    for number, one in enumerate(given, 1):
+        where = f"{name}[{number}]."
+        _known(one, kind, where)
+        _typed(kind(**one), where)
+    return tuple(kind(**one) for one in given)
+
+
+def _known(given: Mapping[str, Any], kind: type[Any], where: str, leave: Collection[str] = ()) -> None:
+    """Raise _Key for a key that a lock does not know, or one that lacks."""
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in leave}
+    for key in given:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            meant = f"Did you mean {near[0]}? Else take" if near else "Take"
+            raise _Key(f"{where}{key}", f"a lock file has no such key. {meant} it out; it has {', '.join(fields)}")
+    for name, f in fields.items():
+        if name not in given and f.default is f.default_factory is dataclasses.MISSING:
+            raise _Key(f"{where}{name}", "is not said, and must be. Put the line back, or begin another deployment")
+
+
+def _typed(found: Any, where: str = "") -> None:
+    """Raise ParameterError for a value that is not of its field's kind."""
+    for f in dataclasses.fields(found):
+        value, kind = getattr(found, f.name), str(f.type)
+        wrong = isinstance(value, bool) and kind not in ("bool", "Any")  # for Python it is a number
+        if wrong or not isinstance(value, KINDS.get(kind, object)):
+            raise ParameterError(f"{where}{f.name}", value, f"must be {WORDS[kind]}")
 
 
 def _check(found: Deployment, path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,8 +43,12 @@ def run(full: bool, parts: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "traces": lambda: traces(full),
                 "weeks": lambda: weeks(root, 8),
             }
-            wanted = parts or [name for name in every if full or name != "weeks"]
-            return [row for name in wanted for row in every[name]()]
+            figures = []
+            for name in parts or [name for name in every if full or name != "weeks"]:
+                began = time.perf_counter()
+                figures += every[name]()
+                sys.stderr.write(f"orders: {name} took {time.perf_counter() - began:,.0f} s\n")
+            return figures
     finally:
         logging.disable(logging.NOTSET)
 
@@ -142,7 +147,6 @@ def kills(root: Path, full: bool) -> list[dict[str, Any]]:
     from quant.oms import failpoints
 
     done, orders, failed, seed = 0, 0, [], 5000
-    began = time.perf_counter()
     while done < (10_000 if full else 100):
         seed += 1
         try:
@@ -150,6 +154,7 @@ def kills(root: Path, full: bool) -> list[dict[str, Any]]:
         except AssertionError as e:
             failed.append(f"{seed}: {e}")
             continue
+        shutil.rmtree(root / f"kill{seed}")
         done += sum(joined.kills.values())
         orders += len(joined.perms())
     each = 200 if full else 5
@@ -161,9 +166,8 @@ def kills(root: Path, full: bool) -> list[dict[str, Any]]:
                 hit += play(root / f"kill{seed}", seed, min(10, each - hit), place).kills[place]
             except AssertionError as e:
                 failed.append(f"{place} {seed}: {e}")
-    took = time.perf_counter() - began
     places = len(failpoints.NAMES)
-    inside = f"{done:,} at random, {each} at each of {places} failpoints, {orders:,} orders, {took:.0f} s"
+    inside = f"{done:,} at random, {each} at each of {places} failpoints, {orders:,} orders"
     inside += "".join(f"; {f}" for f in failed[:3])
     what = "orders lost or doubled, positions unequal: kills inside the process"
     return [figure(what, len(failed), "", 0, 0, inside)]
@@ -191,6 +195,8 @@ def rows(root: Path, seeds: int) -> list[dict[str, Any]]:
                 play(case, root / f"row{number}.{seed}", seed)
             except AssertionError as e:
                 failed.append(f"{case.row} {case.name} {seed}: {e}")
+            else:
+                shutil.rmtree(root / f"row{number}.{seed}")
     n, names = len(CASES), len({case.row for case in CASES})
     held = n - len({f.rpartition(" ")[0] for f in failed})
     told = f"{held} of {n} cases of {names} rows held, {seeds} seeds each" + "".join(
