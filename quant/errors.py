@@ -206,14 +206,15 @@ class BrokerError(QuantError):
 
 
 class CannotConnect(BrokerError):
-    """No session with TWS or IB Gateway could be opened."""
+    """No session with TWS or IB Gateway could be opened. refused: because nothing listens there, or not yet."""
 
-    def __init__(self, host: str, port: int, reason: str, mend: str) -> None:
+    def __init__(self, host: str, port: int, reason: str, mend: str, refused: bool = False) -> None:
         super().__init__(f"no connection to TWS at {host}:{port}: {reason}. {mend}")
         self.host = host
         self.port = port
         self.reason = reason
         self.mend = mend
+        self.refused = refused
 
 
 class ClientIdInUse(CannotConnect):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,6 +42,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if skipped:
             why = str(skipped[0].longrepr[2]).removeprefix("Skipped: ")
             terminalreporter.write_line(f"not run: {len(skipped)} {name} tests ({why})", yellow=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_just_starting() -> Iterator[None]:
+    """A port on which nothing listens is told at once; users wait for a TWS that may be starting."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("quant.ib.starting.WAIT_S", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")

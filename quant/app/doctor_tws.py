@@ -1,6 +1,6 @@
 """The lines of `quant doctor` about TWS: where one listens, whose accounts it has, what it may show of a contract.
 
-All of it ends within LIMIT_S, whatever TWS does; nothing here sends an order or changes a setting.
+All of it ends within LIMIT_S of finding one, whatever TWS does; nothing here sends an order or changes a setting.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LIMIT_S: Final = 17.0  # for everything; a quote alone may take IB 11 s
 CONNECT_S, LOGIN_S = 2.0, 4.0  # for one port
+NOTHING: Final = "nothing listens there"
 SKEW_S: Final = 2.0  # more makes bars look open that are closed, or the other way round
 LINES: Final = 100  # least number of live quotes at a time; source: IB's page on market data lines
 PAPER: Final = ("DU", "DF")  # how ids of paper accounts begin; the port says nothing, as anyone can change it
@@ -65,8 +66,8 @@ def lines(address: Address, asked: Callable[[], Asked] | None) -> Iterator[Line]
 
     asked: makes the description when it is needed; what it raises becomes a line. Needs a usable `library`.
     """
+    open_, told = _awaited(address)
     until = clock.monotonic() + LIMIT_S
-    open_, told = _listening(address)
     if not open_:
         ports = ", ".join(map(str, address.ports))
         where = f"nothing found at {address.host}, port{'s' * (len(address.ports) > 1)} {ports}: {told}"
@@ -89,6 +90,22 @@ def lines(address: Address, asked: Callable[[], Asked] | None) -> Iterator[Line]
 
 
 # ---------------------------------------------------------------- where it is
+def _awaited(address: Address) -> tuple[list[int], str]:
+    """Return what `_listening` does; a port that somebody named is given the time that a TWS takes to start."""
+    from quant.ib.starting import while_starting
+
+    def found() -> tuple[list[int], str]:
+        open_, told = _listening(address)
+        if told == NOTHING and address.port is not None:
+            raise CannotConnect(address.host, address.port, told, _start(), refused=True)
+        return open_, told
+
+    try:
+        return while_starting(found)
+    except CannotConnect as e:
+        return [], e.reason
+
+
 def _listening(address: Address) -> tuple[list[int], str]:
     """Return the ports on which anything takes connections, and why the first of the others takes none.
 
@@ -101,7 +118,7 @@ def _listening(address: Address) -> tuple[list[int], str]:
         try:
             socket.create_connection((address.host, port), CONNECT_S).close()
         except ConnectionRefusedError:
-            return "nothing listens there"
+            return NOTHING
         except TimeoutError:
             return f"no answer within {CONNECT_S:g} s"
         except socket.gaierror:

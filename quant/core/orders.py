@@ -20,6 +20,7 @@ class Kind(StrEnum):
     STOP = "STP"
     STOP_LIMIT = "STP LMT"
     TRAIL = "TRAIL"
+    TRAIL_LIMIT = "TRAIL LIMIT"
     MARKET_ON_CLOSE = "MOC"
     LIMIT_ON_CLOSE = "LOC"
 
@@ -39,9 +40,10 @@ class Ticket:
     """An order as we want it at the broker.
 
     ref: IB's orderRef, our key: unique for ever, at most 40 characters of ASCII. limit, stop: prices where the kind
-    has them. trail: distance in price of a TRAIL. good_till: of a GTD, UTC ns. parent: ref of the order whose fill
-    wakes this one. oca: name of the group of which one fill cancels the rest. transmit: False holds it in TWS until
-    the last of its bracket comes.
+    has them; of a kind that trails, stop is where it starts. trail, percent: distance of one that trails in price or in
+    percent of it, one of them. offset: how far the limit of a TRAIL LIMIT lies behind its stop, in price, 0 or more.
+    good_till: of a GTD, UTC ns. parent: ref of the order whose fill wakes this one. oca: name of the group of which one
+    fill cancels the rest. transmit: False holds it in TWS until the last of its bracket comes.
     """
 
     ref: str
@@ -60,6 +62,8 @@ class Ticket:
     transmit: bool = True
     outside_rth: bool = False
     exchange: str = "SMART"
+    percent: float | None = None
+    offset: float | None = None
 
 
 # ---------------------------------------------------------------- what a broker says
@@ -67,7 +71,8 @@ class Ticket:
 class Echo:
     """An order as the broker has it (IB's openOrder). perm_id: 0 = not told yet. status: IB's word.
 
-    ref: "" for an order made by hand. client_id, order_id: whose; order ids are each client's own.
+    ref: "" for an order made by hand. client_id, order_id: whose; order ids are each client's own. stop: of one that
+    trails, where it stands now. trail, percent, offset: as of a Ticket.
     """
 
     account: str
@@ -86,6 +91,9 @@ class Echo:
     parent_id: int = 0
     oca: str = ""
     warning: str = ""
+    trail: float | None = None
+    percent: float | None = None
+    offset: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

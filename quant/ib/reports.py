@@ -72,6 +72,7 @@ def echo(order_id: int, contract: Any, order: Any, state: Any) -> Echo | None:
         stop = optional(order.trailStopPrice)
     else:
         stop = optional(order.auxPrice) if kind in AUX_IS_STOP else None
+    trails = kind in TRAILS  # of which TWS tells 0 for the distance that it does not have
     return Echo(
         account=order.account,
         con_id=contract.conId,
@@ -89,6 +90,9 @@ def echo(order_id: int, contract: Any, order: Any, state: Any) -> Echo | None:
         parent_id=order.parentId,
         oca=order.ocaGroup,
         warning=state.warningText,
+        trail=(optional(order.auxPrice) or None) if trails else None,
+        percent=(optional(order.trailingPercent) or None) if trails else None,
+        offset=optional(order.lmtPriceOffset) if kind == "TRAIL LIMIT" else None,
     )
 
 

@@ -25,15 +25,17 @@ CANCEL_WITH_BLOCK: Final = (
     1  # ocaType: one order of the group is at the exchange at a time, so that none overfills
 )
 _LIMITED: Final = frozenset({Kind.LIMIT, Kind.STOP_LIMIT, Kind.LIMIT_ON_CLOSE})
-_STOPPED: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT})
+_STOPPED: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT, Kind.TRAIL_LIMIT})
+_TRAILS: Final = frozenset({Kind.TRAIL, Kind.TRAIL_LIMIT})
 
 
 def quantised(ticket: Ticket, found: Found) -> Ticket:
     """Return the ticket as it will stand at IB: each price on a step of the contract, on the side that waits.
 
-    A limit never becomes a worse fill than asked, a stop is touched no earlier; a trailing distance takes the nearest
-    step, ties the even one: of those at its first stop price, without one the contract's least. Quantities are never
-    changed. Raises ParameterError for a ticket that cannot be sent, naming its field.
+    A limit never becomes a worse fill than asked, a stop is touched no earlier; trailing distances and offsets
+    take the nearest step, ties the even one: of those at its first stop price, without one the contract's least.
+    Quantities and percentages are never changed. Raises ParameterError for a ticket that cannot be sent, naming its
+    field.
     """
     _check(ticket, found)
     near = found.facts.min_tick if ticket.stop is None else found.tick(ticket.stop)
@@ -43,6 +45,7 @@ def quantised(ticket: Ticket, found: Found) -> Ticket:
         limit=_price("limit", ticket.limit, found, up=not buys),
         stop=_price("stop", ticket.stop, found, up=buys),
         trail=None if ticket.trail is None else _distance(ticket.trail, near),
+        offset=None if ticket.offset is None else on_step(ticket.offset, near),
     )
 
 
@@ -61,10 +64,8 @@ def to_ib(ticket: Ticket, found: Found, parent_id: int = 0) -> tuple[IbContract,
     order.parentId = parent_id
     if asked.limit is not None:
         order.lmtPrice = asked.limit
-    if asked.trail is not None:
-        order.auxPrice = asked.trail
-        if asked.stop is not None:
-            order.trailStopPrice = asked.stop
+    if asked.kind in _TRAILS:
+        _trailing(order, asked)
     elif asked.stop is not None:
         order.auxPrice = asked.stop
     if asked.oca:
@@ -72,6 +73,18 @@ def to_ib(ticket: Ticket, found: Found, parent_id: int = 0) -> tuple[IbContract,
     if asked.good_till is not None:
         order.goodTillDate = write_time(EPOCH + timedelta(seconds=asked.good_till // SECOND))
     return replace(found.facts.spec, exchange=asked.exchange).to_ib(), order
+
+
+def _trailing(order: IbOrder, asked: Ticket) -> None:
+    """Set what an order that trails has: TWS takes one of amount and percentage, and of limit and its offset."""
+    if asked.trail is not None:
+        order.auxPrice = asked.trail
+    if asked.percent is not None:
+        order.trailingPercent = asked.percent
+    if asked.stop is not None:
+        order.trailStopPrice = asked.stop
+    if asked.offset is not None:
+        order.lmtPriceOffset = asked.offset
 
 
 def on_step(price: float, step: float) -> float:
@@ -131,7 +144,9 @@ def _check_prices(ticket: Ticket) -> None:
     asked = {
         "limit": kind in _LIMITED,
         "stop": True if kind in _STOPPED else None if kind is Kind.TRAIL else False,  # None: may be there
-        "trail": kind is Kind.TRAIL,
+        "trail": None if kind in _TRAILS else False,
+        "percent": None if kind in _TRAILS else False,
+        "offset": kind is Kind.TRAIL_LIMIT,
     }
     for name, needed in asked.items():
         price = getattr(ticket, name)
@@ -142,8 +157,16 @@ def _check_prices(ticket: Ticket) -> None:
             raise ParameterError(name, price, f"a {kind} order has none")
         elif not math.isfinite(price):
             raise ParameterError(name, price, "a price is a number")
+    if kind in _TRAILS and (ticket.trail is None) is (ticket.percent is None):
+        raise ParameterError(
+            "trail", ticket.trail, f"a {kind} order has one distance, in price or in percent"
+        )
     if ticket.trail is not None and ticket.trail <= 0:
         raise ParameterError("trail", ticket.trail, "the distance must be above 0")
+    if ticket.percent is not None and not 0 < ticket.percent < 100:
+        raise ParameterError("percent", ticket.percent, "the distance must be above 0 and below 100 %")
+    if ticket.offset is not None and ticket.offset < 0:
+        raise ParameterError("offset", ticket.offset, "the limit lies behind the stop, not before it")
 
 
 def _price(name: str, price: float | None, found: Found, *, up: bool) -> float | None:

@@ -274,7 +274,7 @@ def _connect(host: str, port: int, connect: Connect, limits: Limits) -> socket.s
     try:
         return connect((host, port), limits.connect_s)
     except ConnectionRefusedError:
-        raise CannotConnect(host, port, "nothing listens there", START) from None
+        raise CannotConnect(host, port, "nothing listens there", START, refused=True) from None
     except TimeoutError:
         told = f"no answer within {limits.connect_s:g} s"
         raise CannotConnect(

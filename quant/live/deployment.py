@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -34,20 +34,11 @@ DECIDE: Final = ("backtrader", "TA-Lib", "numpy")  # libraries whose version a s
 MUST_SAY: Final = ("max_notional", "max_gross", "daily_loss")
 # Of a draft's limits, in its capital: profits and a reversal must fit, a slip of a digit must not.
 ROOM: Final = 1.5
-FREE: Final = (
-    "created",
-    "costs",
-    "delayed_ok",
-    "disaster_stop",
-    "positions",
-    "limits",
-    "versions",
-    "promoted",
-    "run",
-    "seal",
-    "history",
-    "gates",
-)  # no part of the journal's identity
+# What a person may change in a lock file; everything else is sealed.
+OPEN: Final = ("limits", "costs", "delayed_ok", "disaster_stop", "positions")
+OPEN_WORDS: Final = f"{', '.join(OPEN[:-1])} and {OPEN[-1]}"
+# No part of the journal's identity.
+FREE: Final = (*OPEN, "created", "versions", "promoted", "run", "seal", "history", "gates")
 LIVE: Final = "live"
 PAPER_STAGE: Final = "paper"
 
@@ -96,8 +87,8 @@ class Deployment:
 
     strategy: as one names it. sources: sha256 by module. limits: as Limits, by name; what lacks has its default.
     disaster_stop: percent from its bar's close at which an entry without a stop gets one; None = it gets none.
-    promoted: to which stage, "" = it was begun without; the rest of a promotion: run that was promoted, seal over all
-    that was examined, history and gates.
+    promoted: to which stage, "" = it was begun without; the rest of a promotion: the run that was promoted, history
+    and gates. seal: over all that a lock file says and a person may not change.
     """
 
     name: str
@@ -135,23 +126,22 @@ class Deployment:
     @property
     def digest(self) -> str:
         """What the journal knows it by: all that decides an order, limits apart."""
-        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in FREE}
+        return self._hash_without(FREE)
+
+    def sealed(self) -> str:
+        """Return the seal that its lock file gets: over all it says but what a person may change.
+
+        The account of a promotion to paper is not in it either: it is known when that first runs.
+        """
+        own = replace(self, account="") if self.promoted == PAPER_STAGE else self
+        return own._hash_without((*OPEN, "seal"))
+
+    def _hash_without(self, names: Collection[str]) -> str:
+        facts = dataclasses.asdict(self)
         facts["params"] = {
             name: value for name, value in self.params.items() if value is not None
         }  # as in the file
-        facts["contracts"] = [dataclasses.asdict(c) for c in self.contracts]
-        text = json.dumps(facts, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def sealed(self) -> str:
-        """Return the seal that a promotion of this gets: over all that was examined, the account of paper apart.
-
-        That account is known when it first runs.
-        """
-        own = replace(self, account="") if self.promoted == PAPER_STAGE else self
-        history = [dataclasses.asdict(one) for one in self.history]
-        gates = [dataclasses.asdict(one) for one in self.gates]
-        text = json.dumps([own.digest, self.promoted, self.run, history, gates], sort_keys=True)
+        text = json.dumps({k: v for k, v in facts.items() if k not in names}, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def risk(self) -> Limits:
@@ -286,10 +276,11 @@ def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[s
 
 
 def check_sealed(deployment: Deployment, path: Path) -> None:
-    """Raise ConfigError for the lock of a promotion that was edited where it says what was examined."""
-    if deployment.promoted and deployment.seal != deployment.sealed():
-        told = "what was examined was edited since; only limits, costs, delayed_ok, disaster_stop and positions may be"
-        raise ConfigError(str(path), "seal", f"{told}. Put it back, or promote again: quant promote")
+    """Raise ConfigError for a lock that was edited where it may not be."""
+    if deployment.seal != deployment.sealed():
+        told = f"a line was edited, added or taken out since this was written; only {OPEN_WORDS} may be"
+        mend = "Put it back as it was, or begin another: quant promote RUN --to paper --name NAME"
+        raise ConfigError(str(path), "seal", f"{told}. {mend}")
 
 
 def check_live(deployment: Deployment, path: Path) -> None:

@@ -144,10 +144,10 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         elif self._laststatus == self.UNKNOWN:
             status = self.CONNECTED
         else:
-            late = incoming.catching_up or (incoming.delayed and not self.wanted.delayed_ok)
-            late = (
-                late or incoming.refused is not None or waiting > 1 or (waiting == 1 and not self._timely())
-            )
+            allowed = incoming.delayed and self.wanted.delayed_ok  # then the newest bar is old, and may be
+            late = incoming.catching_up or (incoming.delayed and not allowed)
+            late = late or incoming.refused is not None
+            late = late or waiting > 1 or (waiting == 1 and not allowed and not self._timely())
             status = self.DELAYED if late else self.LIVE
         return status
 

@@ -16,7 +16,8 @@ import backtrader as bt
 import numpy as np
 
 from quant.core.barsize import MINUTE
-from quant.live.moments import OPEN_CUT_OFF, con_id_of, end_of, instrument_of, is_open, next_open, root
+from quant.live.auctions import opening
+from quant.live.moments import con_id_of, end_of, instrument_of, is_open, next_open, root
 from quant.live.tracked import Tracked
 
 # Before the open: time enough for an answer of IB's history, and for a person who reads the alarm.
@@ -96,7 +97,7 @@ class Waiting:
         """Return why an entry is not to be sent, "" = it is to be sent now; None = it waits."""
         if now < held.opens - SEND_BEFORE:
             return None
-        if now >= held.opens - OPEN_CUT_OFF:
+        if now >= held.opens - opening(instrument_of(held.group[0].order.data)).entry:
             return "it could not be looked at again before the opening auction took no more orders"
         position = self._position_of(held.con_id)
         if position != held.position:

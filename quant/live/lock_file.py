@@ -8,6 +8,7 @@ import json
 import math
 import re
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,18 +19,18 @@ from quant.core.sizing import parse_sizing
 from quant.core.targets import START_RULES
 from quant.core.version import version
 from quant.errors import ConfigError, ParameterError, QuantError, WriteFailed
-from quant.live.deployment import Deployment, Examined, GateResult, Traded, limits_of
+from quant.live.deployment import OPEN_WORDS, Deployment, Examined, GateResult, Traded, limits_of
 from quant.oms.outcome import Start
 from quant.store import atomic
 
 SCHEMA: Final = 2  # 1 had a seal over less
-KINDS: Final = {
-    "str": str, "str | None": str | None, "bool": bool, "float": int | float, "float | None": int | float | None,
+KINDS: Final[dict[str, tuple[Any, str]]] = {  # of a field: what it may be, and that in words
+    "str": (str, "text"), "str | None": (str | None, "text"), "bool": (bool, "true or false"),
+    "int": (int, "a whole number"), "float": (int | float, "a positive number"),
+    "float | None": (int | float | None, "a number"), "Mapping[str, Any]": (dict, "a table"),
+    "Mapping[str, str]": (dict, "a table"),
 }  # fmt: skip
-WORDS: Final = {
-    "str": "text", "str | None": "text", "bool": "true or false", "float": "a positive number",
-    "float | None": "a number",
-}  # fmt: skip
+ROWS: Final = {"contracts": Traded, "history": Examined, "gates": GateResult}
 
 
 def write(deployment: Deployment, path: Path) -> None:
@@ -93,72 +94,65 @@ def read(path: Path) -> Deployment:
         reason = f"is {schema!r}; this version of quant reads {SCHEMA}. Use the version that wrote it, or begin another"
         raise ConfigError(str(path), "schema", reason)
     try:
-        rows: dict[str, Any] = {name: _rows(content.pop(name, []), name, kind) for name, kind in ROWS.items()}
-        _known(content, Deployment, "", leave=ROWS)
+        rows: dict[str, Any] = {
+            name: _rows(content.pop(name, []), name, kind, path) for name, kind in ROWS.items()
+        }
+        _check_keys(content, Deployment, path, leave=ROWS)
         found = Deployment(**rows, **content)
         _check(found, path)
     except ParameterError as e:
         raise ConfigError(str(path), e.name, f"{e.value!r}: {e.reason}") from None
-    except _Key as e:
-        raise ConfigError(str(path), e.key, e.reason) from None
     return found
 
 
-class _Key(Exception):  # noqa: N818  # a reason to refuse, never seen outside
-    """A key that is too much, or lacks."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(key, reason)
-        self.key = key
-        self.reason = reason
-
-
-def _rows(given: Any, name: str, kind: type[Any]) -> tuple[Any, ...]:
-    """Return the tables [[name]]. Raises ParameterError, _Key."""
+def _rows(given: Any, name: str, kind: type[Any], path: Path) -> tuple[Any, ...]:
+    """Return what the tables [[name]] hold. Raises ConfigError, ParameterError."""
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
         raise ParameterError(name, given, f"must be tables, each under [[{name}]]")
     for number, one in enumerate(given, 1):
-        where = f"{name}[{number}]."
-        _known(one, kind, where)
-        _typed(kind(**one), where)
+        _check_keys(one, kind, path, f"{name}[{number}].")
+        _check_kinds(kind(**one), f"{name}[{number}].")
     return tuple(kind(**one) for one in given)
 
 
-def _known(given: Mapping[str, Any], kind: type[Any], where: str, leave: Collection[str] = ()) -> None:
-    """Raise _Key for a key that a lock does not know, or one that lacks."""
+def _check_keys(
+    given: Mapping[str, Any], kind: type[Any], path: Path, where: str = "", leave: Collection[str] = ()
+) -> None:
+    """Raise ConfigError for a key that no lock has, and for one that lacks."""
     fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in leave}
     for key in given:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
-            meant = f"Did you mean {near[0]}? Else take" if near else "Take"
-            raise _Key(f"{where}{key}", f"a lock file has no such key. {meant} it out; it has {', '.join(fields)}")
+            mend = f"Did you mean {near[0]}? Else take" if near else f"There are {', '.join(fields)}. Take"
+            raise ConfigError(str(path), f"{where}{key}", f"a lock file has no such key. {mend} the line out")
     for name, f in fields.items():
         if name not in given and f.default is f.default_factory is dataclasses.MISSING:
-            raise _Key(f"{where}{name}", "is not said, and must be. Put the line back, or begin another deployment")
+            told = "the line is missing. Put it back, or begin another deployment: --name NAME"
+            raise ConfigError(str(path), f"{where}{name}", told)
 
 
-def _typed(found: Any, where: str = "") -> None:
+def _check_kinds(found: Any, where: str = "") -> None:
     """Raise ParameterError for a value that is not of its field's kind."""
     for f in dataclasses.fields(found):
-        value, kind = getattr(found, f.name), str(f.type)
-        wrong = isinstance(value, bool) and kind not in ("bool", "Any")  # for Python it is a number
-        if wrong or not isinstance(value, KINDS.get(kind, object)):
-            raise ParameterError(f"{where}{f.name}", value, f"must be {WORDS[kind]}")
+        value = getattr(found, f.name)
+        kind, words = KINDS.get(str(f.type), (object, ""))
+        wrong = isinstance(value, bool) and kind not in (bool, object)  # Python counts it among the numbers
+        if wrong or not isinstance(value, kind):
+            raise ParameterError(f"{where}{f.name}", value, f"must be {words}")
 
 
 def _check(found: Deployment, path: Path) -> None:
     """Raise ParameterError for a value that cannot be."""
-    for f in dataclasses.fields(Deployment):
-        value = getattr(found, f.name)
-        if not isinstance(value, KINDS.get(str(f.type), object)):
-            raise ParameterError(f.name, value, f"must be {WORDS[str(f.type)]}")
+    _check_kinds(found)
     bar_size(found.bar)
     parse_sizing(found.sizing, max(len(found.contracts), 1))
     limits_of(found.limits)
+    for currency in sorted({one.currency for one in found.contracts}):
+        costs(found.costs, MARKETS.get(currency, currency), currency=currency)
     bad = [
         (path.name != f"{found.name}.lock.toml", "name", found.name, f"is not that of the file, {path.name}"),
         (not found.contracts, "contracts", (), "there is none"),
-        (not (isinstance(found.capital, int | float) and 0 < found.capital < math.inf), "capital", found.capital,
+        (not 0 < found.capital < math.inf, "capital", found.capital,
          "must be a positive number"),
         (found.disaster_stop is not None and not 0.0 < found.disaster_stop < 100.0, "disaster_stop",
          found.disaster_stop, "must be a percentage above 0 and below 100, e.g. 20"),

@@ -17,10 +17,8 @@ from quant.core.calendar import Calendar, calendar
 from quant.core.instrument import Instrument
 from quant.core.zones import from_local, to_local
 from quant.errors import ParameterError
+from quant.live.auctions import opening
 
-# Before the open; from then on the auction takes no more orders. From memory, to be looked up: Nasdaq's opening cross
-# takes market-on-open orders until 9:28, NYSE until it opens.
-OPEN_CUT_OFF: Final = 2 * MINUTE
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # of a wall clock
 _UNITS: Final = {
     bt.TimeFrame.Seconds: SECOND,
@@ -127,7 +125,7 @@ def last_close(instrument: Instrument, now: int) -> int | None:
 def cut_off(instrument: Instrument, now: int) -> int | None:
     """Return until when the next opening auction takes orders; None while a session is on, or where none is known."""
     opens = None if is_open(instrument, now) else next_open(instrument, now)
-    return None if opens is None else opens - OPEN_CUT_OFF
+    return None if opens is None else opens - opening(instrument).entry
 
 
 def next_open(instrument: Instrument, now: int) -> int | None:

@@ -25,6 +25,7 @@ from quant.ib.download.pull import WHAT, describe
 from quant.ib.lookup import ContractCache, find_contract
 from quant.ib.orders import Orders
 from quant.ib.session import Session
+from quant.ib.starting import while_starting
 from quant.ib.states import State
 from quant.live.clock import IbClock
 from quant.live.feed import LiveFeed
@@ -143,7 +144,7 @@ class Store:
             return
         self._started = True
         if self.session.state is State.IDLE:
-            self.session.connect()
+            while_starting(self.session.connect)
         self._check_account()
         self._ib_clock.told(_ns(self.session.ask(requests.current_time())))
         cache = ContractCache(self._folder)

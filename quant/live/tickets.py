@@ -25,7 +25,9 @@ _KINDS: Final = {
     bt.Order.Stop: Kind.STOP,
     bt.Order.StopLimit: Kind.STOP_LIMIT,
     bt.Order.StopTrail: Kind.TRAIL,
+    bt.Order.StopTrailLimit: Kind.TRAIL_LIMIT,
 }
+_TRAILS: Final = (bt.Order.StopTrail, bt.Order.StopTrailLimit)
 _OWN: Final = ("reason", "pair")  # of quant.strategy: not for the broker
 FIELDS: Final = ("tif", "outside_rth", "exchange")  # of a Ticket that keywords of an order may set
 
@@ -84,13 +86,35 @@ def check_kind(order: bt.Order) -> None:
     if order.exectype not in _KINDS:
         known = ", ".join(bt.Order.ExecTypes[kind] for kind in _KINDS)
         raise ParameterError("exectype", order.getordername(), f"cannot be traded live; there is {known}")
-    if order.exectype == bt.Order.StopTrail and not order.trailamount:
-        # A percentage follows the price: as a distance it would be another order than was asked for.
-        told = "cannot be traded live: give the distance in price, trailamount="
-        raise ParameterError("trailpercent", order.trailpercent, told)
+    if order.exectype in _TRAILS:
+        _check_trail(order)
     size = abs(order.size)
     if not (math.isfinite(size) and size > 0):
         raise ParameterError("size", order.size, "must be a number other than 0")
+
+
+def _check_trail(order: bt.Order) -> None:
+    """Raise ParameterError where IB has no such order; backtrader takes the amount where both are given."""
+    name = order.getordername()
+    if order.trailamount:
+        if not order.trailamount > 0:
+            raise ParameterError("trailamount", order.trailamount, "must be above 0")
+    elif not order.trailpercent:
+        told = f"{name} needs a distance: in price, trailamount=, or as a share of it, trailpercent="
+        raise ParameterError("trailamount", order.trailamount, told)
+    elif not 0 < order.trailpercent < 1:
+        raise ParameterError("trailpercent", order.trailpercent, "is a share of the price: 0.02 is 2 %")
+    if order.exectype == bt.Order.StopTrailLimit and _offset(order) < 0:
+        # Elected, it would wait for a better price than its stop; IB's offset counts away from it, and whether TWS
+        # takes one below 0 is not known. backtrader goes on to move such a limit once it is elected, which IB does not.
+        better = "above" if order.size < 0 else "below"
+        told = f"the limit of a {name} cannot lie {better} its price: IB has it behind the stop"
+        raise ParameterError("plimit", order.created.pricelimit, told)
+
+
+def _offset(order: bt.Order) -> float:
+    """Return how far a limit lies behind its stop; backtrader's is signed by price."""
+    return float(-order._limitoffset if order.size > 0 else order._limitoffset)
 
 
 def ticket_of(
@@ -116,17 +140,33 @@ def ticket_of(
         ref, account, instrument.con_id or 0, instrument.symbol, decimal(order.size), kind, parent=parent, oca=oca,
         transmit=transmit,
     )  # fmt: skip
-    if kind in (Kind.STOP, Kind.STOP_LIMIT, Kind.TRAIL):
+    if kind in (Kind.STOP, Kind.STOP_LIMIT):
         ticket = replace(ticket, stop=float(created.price))
     if kind is Kind.LIMIT:
         ticket = replace(ticket, limit=float(created.price))
     if kind is Kind.STOP_LIMIT:
         ticket = replace(ticket, limit=float(created.pricelimit))
-    if kind is Kind.TRAIL:
-        ticket = replace(ticket, trail=float(order.trailamount))
+    if order.exectype in _TRAILS:
+        ticket = _trailing(ticket, order)
     ticket = _timed(ticket, order, day, instrument, now)
     given = {name: order.info[name] for name in FIELDS if name in order.info}
     return replace(ticket, **given) if given else ticket
+
+
+def _trailing(ticket: Ticket, order: bt.Order) -> Ticket:
+    """Return the ticket with its distances. A stop that starts at a percentage of the market's price is left to TWS.
+
+    It would lie between two price steps, and TWS would start from what it was rounded to; a TRAIL LIMIT needs one.
+    """
+    if order.trailamount:
+        ticket = replace(ticket, trail=float(order.trailamount))
+    else:
+        ticket = replace(ticket, percent=float(Decimal(repr(float(order.trailpercent))) * 100))
+    if ticket.kind is Kind.TRAIL_LIMIT:
+        ticket = replace(ticket, offset=_offset(order))
+    if ticket.kind is Kind.TRAIL and ticket.percent is not None and not (order.price or order.pricelimit):
+        return ticket
+    return replace(ticket, stop=float(order.created.price))
 
 
 def _timed(ticket: Ticket, order: bt.Order, day: bool, instrument: Instrument, now: int) -> Ticket:
@@ -162,9 +202,10 @@ def restored(data: Any, ticket: Ticket, note: Note) -> bt.Order:
         pricelimit=note.limit, exectype=exectype, tradeid=note.tradeid, simulated=True,
     )  # fmt: skip
     order.p.simulated = False
-    if order.exectype == bt.Order.StopTrail:  # stock has moved it by the distance once more
+    if order.exectype in _TRAILS:  # stock has moved it by the distance once more
         order.created.price = ticket.stop if note.price is None else note.price
     order.addinfo(reason=note.reason, restored=True)
     order.trailamount = ticket.trail
+    order.trailpercent = None if ticket.percent is None else ticket.percent / 100.0
     order._active = not ticket.parent
     return order

@@ -83,14 +83,20 @@ def _ways(kind: type[Any]) -> dict[str, Ways]:
     return found
 
 
+# Fields that came after the first journals: left out where they are None, so that what was written before has the
+# same text, and an older version reads what it knows.
+LATER: Final = {Ticket: frozenset({"percent", "offset"}), Echo: frozenset({"trail", "percent", "offset"})}
 FIELDS: Final = {kind: _ways(kind) for kind in (Ticket, Position, *REPORTS.values())}
 
 
 def to_plain(value: Ticket | Position | Report) -> dict[str, Any]:
     """Return a value's fields for JSON. Raises ParameterError for a field that is not what its class says."""
     plain = {}
+    later = LATER.get(type(value), frozenset())
     for name, (there, _) in FIELDS[type(value)].items():
         told = getattr(value, name)
+        if told is None and name in later:
+            continue
         try:
             plain[name] = there(told)
         except (TypeError, ValueError, InvalidOperation, OverflowError) as e:

@@ -24,7 +24,7 @@ from quant.oms.outcome import (
     Repair,
     Resend,
 )
-from quant.oms.risk import closes
+from quant.oms.risk import TRAILS, closes
 from quant.oms.state import CANCELLED_WORDS, REFUSALS, OrderState
 
 UNKNOWN_ID: Final = 10147  # "OrderId that needs to be cancelled is not found"
@@ -179,10 +179,20 @@ def echo_differences(ticket: Ticket, echo: Echo) -> dict[str, str]:
         "oca": (bool(ticket.oca), bool(ticket.oca and echo.oca)),
     }
     found = {name: f"{name} is {b!s}, not {a!s}" for name, (a, b) in pairs.items() if a != b}
-    for name, ours, theirs in (("limit", ticket.limit, echo.limit), ("stop", ticket.stop, echo.stop)):
-        if ours is not None and (theirs is None or not math.isclose(ours, theirs, rel_tol=PRICE_DIFFERENCE)):
+    for name in ("limit", "stop", "trail", "percent", "offset"):
+        ours, theirs = getattr(ticket, name), getattr(echo, name)
+        if ours is None or (name == "stop" and _has_trailed(ticket, echo)):
+            continue
+        if theirs is None or not math.isclose(ours, theirs, rel_tol=PRICE_DIFFERENCE):
             found[name] = f"{name} is {theirs}, not {ours}"
     return found
+
+
+def _has_trailed(ticket: Ticket, echo: Echo) -> bool:
+    """Return whether a stop has followed the price from where it started, which is what it is for."""
+    if ticket.kind not in TRAILS or ticket.stop is None or echo.stop is None:
+        return False
+    return echo.stop < ticket.stop if ticket.quantity > 0 else echo.stop > ticket.stop
 
 
 # ---------------------------------------------------------------- the broker had it

@@ -17,10 +17,11 @@ from quant.errors import ParameterError
 from quant.oms.gate import Gate, Purpose
 from quant.oms.limits import SECOND, Context, Limits, Market, Refusal
 
-STOPS: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT, Kind.TRAIL})
+TRAILS: Final = frozenset({Kind.TRAIL, Kind.TRAIL_LIMIT})
+STOPS: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT}) | TRAILS
 AUCTIONS: Final = frozenset({Kind.MARKET_ON_CLOSE, Kind.LIMIT_ON_CLOSE})
 WITH_LIMIT: Final = frozenset({Kind.LIMIT, Kind.STOP_LIMIT, Kind.LIMIT_ON_CLOSE})
-WITH_STOP: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT})
+WITH_STOP: Final = frozenset({Kind.STOP, Kind.STOP_LIMIT, Kind.TRAIL_LIMIT})
 MAX_REF: Final = 40  # characters; longer orderRefs are cut by TWS
 
 
@@ -36,17 +37,22 @@ def check_ticket(ticket: Ticket) -> None:
     needs = {
         "limit": ticket.kind in WITH_LIMIT,
         "stop": ticket.kind in WITH_STOP,
-        "trail": ticket.kind is Kind.TRAIL,
+        "trail": ticket.kind in TRAILS and ticket.percent is None,
+        "percent": ticket.kind in TRAILS and ticket.trail is None,
+        "offset": ticket.kind is Kind.TRAIL_LIMIT,
         "good_till": ticket.tif is TimeInForce.GTD,
     }
     for name, needed in needs.items():
         value = getattr(ticket, name)
         if needed and value is None:
             raise ParameterError(name, value, f"is needed for {ticket.kind} {ticket.tif}")
-        if value is not None and not (math.isfinite(value) and value > 0):
+        least = value == 0 and name == "offset"
+        if value is not None and not (math.isfinite(value) and (value > 0 or least)):
             raise ParameterError(name, value, "must be a positive number")
         if value is not None and not needed and not (name == "stop" and ticket.kind is Kind.TRAIL):
             raise ParameterError(name, value, f"has no meaning for {ticket.kind} {ticket.tif}")
+    if ticket.percent is not None and ticket.percent >= 100:
+        raise ParameterError("percent", ticket.percent, "must be below 100")
 
 
 def purpose(ticket: Ticket, context: Context) -> Purpose:
@@ -81,7 +87,7 @@ def _leaves(purpose: Purpose) -> bool:
 def rounded(ticket: Ticket, tick: float | None) -> Ticket:
     """Return the ticket with prices on the instrument's steps, away from the market: never a worse fill than asked.
 
-    A limit is moved to the side that waits, a stop to the one that is touched later, a trail to the nearest step.
+    A limit is moved to the side that waits, a stop to the one that is touched later, distances to the nearest step.
     """
     if tick is None:
         return ticket
@@ -92,6 +98,7 @@ def rounded(ticket: Ticket, tick: float | None) -> Ticket:
         limit=_step(ticket.limit, tick, down if buys else up),
         stop=_step(ticket.stop, tick, up if buys else down),
         trail=None if ticket.trail is None else max(_step(ticket.trail, tick, ROUND_HALF_EVEN) or 0.0, tick),
+        offset=_step(ticket.offset, tick, ROUND_HALF_EVEN),
     )
 
 

@@ -38,6 +38,7 @@ from quant.promotion.stage import ACCOUNT, Stage
 from quant.strategy import Strategy
 
 CLIENT: Final = 1
+JOURNAL: Final = "journal.db"
 CHECK_S: Final = (
     6 * 3600.0
 )  # where nothing goes wrong: once or twice a session; snapshots repeat all of its orders
@@ -81,14 +82,14 @@ class Traded:
 
 
 class Replay(Store):
-    """A live store that lets time go on where nothing is left to do, and stops after the last bar."""
+    """A live store that lets time go on where nothing is left to do, and stops after the last bar, or at `until`."""
 
-    def __init__(self, lockstep: Lockstep, stage: Stage, **options: Any) -> None:
+    def __init__(self, lockstep: Lockstep, stage: Stage, until: int | None, **options: Any) -> None:
         super().__init__(clock=lambda: lockstep.moment, **options)
         self.notes: list[tuple[int, str]] = []
         self.desk: JudgedDesk | None = None
         self.tape: Tape | None = None
-        self._lockstep, self._stage = lockstep, stage
+        self._lockstep, self._stage, self._until = lockstep, stage, until
         self._idle = 0
         self._gate: Gate | None = None
         self._unsettled: int | None = None  # since when the books do not agree
@@ -98,7 +99,8 @@ class Replay(Store):
         """Do as a live store does; end where the last bar is over and the books agree."""
         self._look()
         calm = self._calm()
-        if self._lockstep.over and self._finished(calm):
+        gone = self._until is not None and self._lockstep.moment >= self._until
+        if gone or (self._lockstep.over and self._finished(calm)):
             self.stop()
         self._lockstep.calm = calm
         try:
@@ -190,25 +192,40 @@ def trade(stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float) 
     """Trade the stage's bars live, to the last one. check_s: between snapshots while all is well.
 
     Raises what the strategy raises as StrategyError, BrokerError."""
+    lockstep = lockstep_of(stage)
+    with lockstep.served():
+        return run(lockstep, stage, job, limits, folder, check_s)
+
+
+def lockstep_of(stage: Stage, more: Sequence[int] = ()) -> Lockstep:
+    """Return the time of a stage. more: other moments at which something happens, UTC ns."""
     moments = [int(moment) for bars in stage.bars for moment in _moments(bars)]
-    lockstep = Lockstep(stage.server, [*moments, *stage.faults])
-    with (
-        lockstep.served(),
-        Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session,
-    ):
-        store = Replay(lockstep, stage, session=session, account=ACCOUNT, data=folder)
+    return Lockstep(stage.server, [*moments, *stage.faults, *more])
+
+
+def run(
+    lockstep: Lockstep, stage: Stage, job: Job, limits: Limits, folder: Path, check_s: float, until: int | None = None
+) -> Traded:  # fmt: skip
+    """Trade from now to the last bar, as `trade`; with a journal in the folder it is a new start of what ran before.
+
+    until: then the process is gone, UTC ns; nothing is cancelled. A new start pulls the bars so far into the folder.
+    """
+    first = not (folder / JOURNAL).exists()
+    with Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session:
+        store = Replay(lockstep, stage, until, session=session, account=ACCOUNT, data=folder)
         for bars in stage.bars:
             store.data(
-                bars.symbol, bars.bar, history=bars[:0], con_id=bars.instrument.con_id, what=bars.what, rth=True,
-                currency=bars.instrument.currency, sec_type=bars.instrument.sec_type,
+                bars.symbol, bars.bar, history=bars[:0] if first else None, history_start=str(bars.session[0]),
+                con_id=bars.instrument.con_id, what=bars.what, rth=True, currency=bars.instrument.currency,
+                sec_type=bars.instrument.sec_type,
             )  # fmt: skip
         store.start()
         with Journal.open(
-            folder / "journal.db",
+            folder / JOURNAL,
             deployment="rehearsal",
             account=ACCOUNT,
             strategy_hash="rehearsal",
-            create=True,
+            create=first,
             lasting=False,
         ) as journal:
             journal.begin_run({}, lockstep.moment, client_id=CLIENT)

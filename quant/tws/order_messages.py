@@ -27,6 +27,7 @@ from quant.tws.exchange.orders import (
     LIMITS,
     REDUCE,
     STOPS,
+    TRAILS,
     Charged,
     Executed,
     OrderRequest,
@@ -97,12 +98,24 @@ def _priced(wanted: OrderRequest, order: Order) -> OrderRequest:
         return float(getattr(order, name)) if order.HasField(name) else None
 
     limit = given("lmtPrice") if wanted.kind in LIMITS else None
-    if wanted.kind == "TRAIL":  # clients send 0 for what they leave out
+    if wanted.kind in TRAILS:  # clients send 0 for what they leave out
+        stop = given("trailStopPrice") or None
         return replace(
-            wanted, stop=given("trailStopPrice") or None, trail=given("auxPrice") or None,
-            trail_percent=given("trailingPercent") or None,
+            wanted, stop=stop, trail=given("auxPrice") or None, trail_percent=given("trailingPercent") or None,
+            offset=_offset(wanted, stop, given("lmtPriceOffset"), given("lmtPrice") or None),
         )  # fmt: skip
     return replace(wanted, limit=limit, stop=given("auxPrice") if wanted.kind in STOPS else None)
+
+
+def _offset(
+    wanted: OrderRequest, stop: float | None, offset: float | None, limit: float | None
+) -> float | None:
+    """Return how far the limit of a TRAIL LIMIT lies behind its stop; None where both are given, or none."""
+    if wanted.kind != "TRAIL LIMIT" or (offset and limit is not None):
+        return None
+    if limit is None or stop is None:
+        return offset
+    return round(wanted.side * (limit - stop), 9)  # of two prices; as a float it has more digits than they
 
 
 # ---------------------------------------------------------------- what TWS tells of orders
@@ -159,11 +172,14 @@ def _order(view: OrderView, asked: Order) -> Order:
     order.action, order.totalQuantity, order.orderType = request.action, str(request.quantity), request.kind
     order.lmtPrice = 0.0 if request.limit is None else request.limit
     order.auxPrice = 0.0 if request.stop is None else request.stop
-    if request.kind == "TRAIL":
+    if request.kind in TRAILS:
         order.auxPrice = 0.0 if request.trail is None else request.trail
         stop = request.stop if view.stop is None else view.stop
         if stop is not None:
             order.trailStopPrice = request.listing.rule.nearest(stop)
+        limit = request.limit_at(stop)
+        if request.offset is not None and limit is not None:
+            order.lmtPrice, order.lmtPriceOffset = request.listing.rule.nearest(limit), request.offset
     order.tif, order.orderRef = request.tif, request.reference
     order.parentId = request.parent
     if request.oca:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ from calling import Quant, document
 from simulation import NOON, free_port, simulated_tws
 
 from quant.app import address, doctor_tws
+from quant.ib import starting
 from quant.ib.link import Patience
 from quant.ib.session import Session
+from quant.tws.exchange.clock import Clock
 from quant.tws.faults import Do, Fault
+from quant.tws.program import simulated
+from quant.tws.server import Server, outside_ns, running
 
 Checks = dict[str, list[dict[str, str]]]
 
@@ -56,6 +61,18 @@ def test_nothing_listening_is_a_warning_that_says_what_to_do(quant: Quant) -> No
     assert f"127.0.0.1, port {port}: nothing listens there" in line["message"]
     assert "quant tws" in line["mend"]
     assert "contract" not in found
+
+
+def test_a_port_that_was_named_is_waited_for(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setattr(starting, "WAIT_S", 60.0)
+    with ExitStack() as stack:
+
+        def listens_now(_: float) -> None:
+            stack.enter_context(running(Server(simulated(), Clock(outside_ns)), port))
+
+        monkeypatch.setattr(starting.time, "sleep", listens_now)
+        assert "answers" in only(checks(quant, "--port", port), "TWS", "ok")["message"]
 
 
 def test_without_a_port_the_four_usual_ones_are_looked_at(

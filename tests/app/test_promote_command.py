@@ -117,7 +117,7 @@ def test_a_promotion_from_a_sweep_to_a_session_on_paper(
     before = file.read_text()
     file.write_text(before.replace("capital = 100000.0", "capital = 900000.0"))
     edited = quant("paper", NAME, "--port", "1")
-    assert (edited.exit_code, "was edited since" in edited.stderr) == (3, True)
+    assert (edited.exit_code, "a line was edited" in edited.stderr) == (3, True)
     file.write_text(before)
     with fast_tws() as port:
         traded = quant("paper", NAME, "--once", "--port", port, "--json")
@@ -254,7 +254,7 @@ def test_what_was_promoted_and_then_edited_trades_nothing(on_paper: Path, quant:
     text = file.read_text()
     for old, new, told in (
         ('"U7654321"', '"U7654322"', "was edited"), ("daily_loss = 0.01", "", "say daily_loss"),
-        ("daily_loss = 0.01", 'daily_loss = "none"', "say daily_loss"), ('promoted = "live"', "", "was not promoted"),
+        ("daily_loss = 0.01", 'daily_loss = "none"', "say daily_loss"), ('promoted = "live"', "", "was edited"),
         ('name = "parity"', 'name = "party"', "was edited"),
     ):  # fmt: skip
         assert old in text

@@ -142,8 +142,8 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(data: Path) -
 
     refused("--day", "2024-05-18", code=4, says="2024-05-18")  # a Saturday
     refused("--day", "yesterday", code=3, says="must be a session date")
-    lock.write_text(good.replace("schema = 1", "schema = 99"))
-    refused(code=3, says="reads 1")
+    lock.write_text(good.replace("schema = 2", "schema = 99"))
+    refused(code=3, says="reads 2")
     lock.write_text(good.replace("capital = 10000.0", "capital = 20000.0"))
     refused(code=6, says="another form of flip-spy.lock.toml")
     lock.write_text(good)

@@ -12,16 +12,21 @@ import numpy as np
 
 import quant as q
 from quant.backtest.job import make_job
+from quant.ib.session import Session
 from quant.live import tape
+from quant.live.deployment import Deployment
+from quant.live.deployment import Traded as Contract
 from quant.live.tape import LATE, BarLine, DecisionLine, Line, NoteLine
 from quant.oms.ledger import Ledger
 from quant.oms.limits import Limits
 from quant.oms.reading import read_ledger
-from quant.promotion.live import trade
+from quant.promotion import live as live_path
+from quant.promotion.lockstep import Lockstep
 from quant.promotion.parity import Parity
 from quant.promotion.parity.compare import Traded, compare
+from quant.promotion.parity.parity import from_tws
 from quant.promotion.rehearsal import in_session
-from quant.promotion.stage import AnyFault, Stage, make_stage
+from quant.promotion.stage import ACCOUNT, AnyFault, Stage, make_stage
 
 SAMPLE = Path(__file__).parents[2] / "data"
 CAPITAL = 100_000.0
@@ -61,8 +66,14 @@ def lived_through(
     start_rule: str = "first-target",
     capital: float = CAPITAL,
     staged: Callable[[Stage], None] | None = None,
+    gone: Sequence[tuple[int, int]] = (),
+    since: Callable[[Stage], None] | None = None,
 ) -> Past:
-    """Trade bars on the stage. billed: the table of costs that TWS has, if another. staged: changes the stage."""
+    """Trade bars on the stage. billed: the table of costs that TWS has, if another. staged: changes the stage.
+
+    gone: from when to when no process is there, UTC ns. since: changes the stage once all is traded; then bars and
+    price steps are asked of TWS anew, as `quant parity` does.
+    """
     given = [spy(0, 130)] if feeds is None else [feeds] if isinstance(feeds, q.Bars) else list(feeds)
     script = list(faults)
     stage = make_stage(given, capital, costs if billed is None else billed, script)
@@ -71,15 +82,39 @@ def lived_through(
     job = make_job(
         strategy, stage.bars, params=params, cash=capital, costs=costs, sizing=sizing, start_rule=start_rule
     )[0]  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="parity-") as place:
+    lockstep = live_path.lockstep_of(stage, [at for both in gone for at in both])
+    every_s = 60.0 if script else 3600.0
+    with tempfile.TemporaryDirectory(prefix="parity-") as place, lockstep.served():
         folder = Path(place)
-        done = trade(stage, job, Limits(), folder, 60.0 if script else 3600.0)
-        ledger = read_ledger(folder / "journal.db", "rehearsal")
+        for until, again in gone:
+            live_path.run(lockstep, stage, job, Limits(), folder, every_s, until)
+            lockstep.go_to(again)
+        done = live_path.run(lockstep, stage, job, Limits(), folder, every_s)
+        ledger = read_ledger(folder / live_path.JOURNAL, "rehearsal")
         days = tuple(tape.days(folder))
         lines = tuple(line for day in days for line in tape.read(folder, day))
+        bars, steps = stage.bars, {found.instrument.symbol: found for found in done.found}
+        if since is not None:
+            since(stage)
+            bars, steps = asked_anew(lockstep, stage, folder, days[-1])
     traded = Traded("rehearsal", job.strategy, job.params, capital, costs, sizing, job.start_rule)
-    steps: dict[str, Any] = {found.instrument.symbol: found for found in done.found}
-    return Past(traded, stage.bars, ledger, lines, days, steps)
+    return Past(traded, bars, ledger, lines, days, dict(steps))
+
+
+def asked_anew(lockstep: Lockstep, stage: Stage, data: Path, day: str) -> tuple[tuple[q.Bars, ...], Any]:
+    """Return bars and price steps as the simulated TWS has them now."""
+    units = [bars.instrument for bars in stage.bars]
+    contracts = tuple(
+        Contract(i.symbol, i.con_id or 0, i.sec_type, i.exchange, i.currency, i.multiplier) for i in units
+    )
+    found = Deployment(
+        name="rehearsal", strategy="", class_name="", params={}, sources={}, contracts=contracts,
+        bar=str(stage.bars[0].bar), account=ACCOUNT, capital=CAPITAL, history_start=str(stage.bars[0].session[0]),
+    )  # fmt: skip
+    with Session(open_link=lockstep.open_link, timer=lockstep, client_id=9) as session:
+        session.connect()
+        fresh = from_tws(session, data)(found, day)
+    return fresh.bars, fresh.steps
 
 
 # ---------------------------------------------------------------- what is asked for afterwards is otherwise

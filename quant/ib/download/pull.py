@@ -15,6 +15,7 @@ from quant.ib.download.ranges import check_range
 from quant.ib.download.report import PullReport
 from quant.ib.download.run import Tell, run_pull
 from quant.ib.session import Session
+from quant.ib.starting import while_starting
 from quant.store import Store, data_folder
 from quant.store.query import Moment
 
@@ -121,8 +122,13 @@ def _pair(name: str, currency: str) -> tuple[str, str]:
 def connect(host: str, port: int | None, client_id: int) -> Session:
     """Return an open session, on the first usual port that a TWS answers on where none is named.
 
-    Raises CannotConnect, ClientIdInUse.
+    Where nothing listens on this machine it waits a little, as quant.ib.starting says. Raises CannotConnect,
+    ClientIdInUse.
     """
+    return while_starting(lambda: _connect(host, port, client_id))
+
+
+def _connect(host: str, port: int | None, client_id: int) -> Session:
     first: CannotConnect | None = None
     for number in PORTS if port is None else (port,):
         session = Session(host, number, client_id)
@@ -132,10 +138,10 @@ def connect(host: str, port: int | None, client_id: int) -> Session:
             raise
         except CannotConnect as e:
             session.close()
-            first = e if first is None else first
+            first = e if first is None or (first.refused and not e.refused) else first
             continue
         return session
     if first is None or port is not None:
         raise first if first is not None else ParameterError("port", port, "none to try")
     tried = ", ".join(map(str, PORTS))
-    raise CannotConnect(host, first.port, f"{first.reason} (tried {tried})", first.mend)
+    raise CannotConnect(host, first.port, f"{first.reason} (tried {tried})", first.mend, first.refused)

@@ -270,11 +270,6 @@ def _on_paper(given: str, data: Path) -> Deployment:
         raise ConfigError(
             str(path), "account", f"{found.account} is no paper account; what trades on paper is promoted"
         )
-    if found.gates and not found.promoted:  # its seal says nothing any more, nor do its gates
-        told = (
-            "is not said, though there are gates: it was edited. Put it back, or promote again: quant promote"
-        )
-        raise ConfigError(str(path), "promoted", told)
     check_sealed(found, path)
     check_history(found, data, path)
     cls = strategy(found.strategy)
@@ -356,9 +351,8 @@ def _plain(value: float | None) -> float | None:
 
 def _written(stage: str, made: Deployment, path: Path) -> Promotion:
     """Return the promotion; its lock is written where no gate held."""
-    sealed = replace(made, seal=made.sealed())
-    found = Promotion(stage, sealed, None)
+    found = Promotion(stage, made, None)
     if found.held:
         return found
-    write(sealed, path)
-    return Promotion(stage, sealed, path)
+    write(made, path)
+    return Promotion(stage, made, path)

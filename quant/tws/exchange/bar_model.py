@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from quant.core.bars import Bars
 from quant.tws.exchange.listing import Listing
-from quant.tws.exchange.orders import AT_CLOSE, OrderRequest
+from quant.tws.exchange.orders import AT_CLOSE, TRAILS, OrderRequest
 from quant.tws.exchange.steps import Day, Elected, Fill, Lapsed, Look, Work
+
+_THEN_LIMIT: Final = ("STP LMT", "TRAIL LIMIT")  # a limit order once the stop is elected
 
 
 class _Bar(NamedTuple):
@@ -117,10 +119,10 @@ def _tried(work: Work, bars: Bars, first: int, now: int) -> Look:
             break
         if price is not None:
             return Look(Fill(end, price, work.remaining), stop)
-        if request.kind == "STP LMT" and not elected and _reaches_stop(request, stop, bar):
+        if request.kind in _THEN_LIMIT and not elected and _reaches_stop(request, stop, bar):
             return Look(Elected(end), stop)
-        if request.kind == "TRAIL":
-            stop = _trailed(request, stop, bar.close)
+        if request.kind in TRAILS and not elected:
+            stop = request.trailed(stop, bar.close)
         row += 1
     return Look(None, stop)
 
@@ -129,18 +131,17 @@ def _tried(work: Work, bars: Bars, first: int, now: int) -> Look:
 def _try(request: OrderRequest, stop: float | None, elected: bool, bar: _Bar) -> float | None:
     """Return the price at which an order fills in a bar, None if it does not."""
     if request.kind == "LMT" or elected:
-        return _limit_price(request, bar)
+        return _limit_price(request, request.limit_at(stop), bar)
     if stop is None:
         return None
-    if request.kind == "STP LMT":
+    if request.kind in _THEN_LIMIT:
         return _stop_limit_price(request, stop, bar)
     if request.side > 0:
         return max(bar.open, stop) if max(bar.open, bar.high) >= stop else None
     return min(bar.open, stop) if min(bar.open, bar.low) <= stop else None
 
 
-def _limit_price(request: OrderRequest, bar: _Bar) -> float | None:
-    limit = request.limit
+def _limit_price(request: OrderRequest, limit: float | None, bar: _Bar) -> float | None:
     if limit is None:
         return bar.open
     if request.side > 0:
@@ -150,11 +151,11 @@ def _limit_price(request: OrderRequest, bar: _Bar) -> float | None:
 
 def _stop_limit_price(request: OrderRequest, stop: float, bar: _Bar) -> float | None:
     """backtrader's reading of a bar in which the stop is elected: what the close settles, and no more."""
-    limit, buys = request.limit, request.side > 0
+    limit, buys = request.limit_at(stop), request.side > 0
     if limit is None or not _reaches_stop(request, stop, bar):
         return None
     if bar.open >= stop if buys else bar.open <= stop:
-        return _limit_price(request, bar)
+        return _limit_price(request, limit, bar)
     if limit >= stop if buys else limit <= stop:
         return stop
     if buys:
@@ -170,7 +171,7 @@ def _reaches_stop(request: OrderRequest, stop: float | None, bar: _Bar) -> bool:
 
 def _reaches(request: OrderRequest, stop: float | None, elected: bool, price: float) -> bool:
     """Return whether a bar's open alone makes an order fill."""
-    up, limit = request.side > 0, request.limit
+    up, limit = request.side > 0, request.limit_at(stop)
     good = limit is None or (price <= limit if up else price >= limit)
     if request.kind == "LMT" or elected:
         return good
@@ -180,15 +181,7 @@ def _reaches(request: OrderRequest, stop: float | None, elected: bool, price: fl
 def _first_stop(work: Work, bars: Bars) -> float | None:
     """Return where a stop stands at first; a trailing one at its distance from the close that it was decided on."""
     request = work.request
-    if request.kind != "TRAIL" or request.stop is not None:
+    if request.kind not in TRAILS or request.stop is not None:
         return request.stop
     row = max(int(np.searchsorted(bars.end, work.decided_at, side="right")) - 1, 0)
-    return _trailed(request, None, float(bars.close[row]))
-
-
-def _trailed(request: OrderRequest, stop: float | None, price: float) -> float:
-    away = request.trail if request.trail is not None else price * ((request.trail_percent or 0.0) / 100.0)
-    moved = price + away if request.side > 0 else price - away
-    if stop is None:
-        return moved
-    return min(stop, moved) if request.side > 0 else max(stop, moved)
+    return request.trailed(None, float(bars.close[row]))

@@ -11,6 +11,7 @@ from quant.tws.exchange.orders import (
     KINDS,
     LIMITS,
     TIFS,
+    TRAILS,
     OrderRequest,
     OrderView,
     Status,
@@ -52,12 +53,16 @@ def _of_size(request: OrderRequest) -> Told | None:
 def _of_prices(request: OrderRequest) -> Told | None:
     needed = [request.limit] if request.kind in LIMITS else []
     needed += [request.stop] if request.kind in ("STP", "STP LMT") else []
-    if request.kind == "TRAIL":
+    if request.kind in TRAILS:
         away = [a for a in (request.trail, request.trail_percent) if a is not None]
         if len(away) != 1 or away[0] <= 0.0:
             text = "Invalid trailing amount: one of auxPrice and trailingPercent is given, and it is above 0."
             return Told(request.key, 321, f"Error validating request.-'bQ' : cause - {text}")
-        needed += [] if request.stop is None else [request.stop]
+        if request.kind == "TRAIL LIMIT" and (request.offset is None or request.offset < 0.0):
+            text = "Invalid limit offset: one of lmtPriceOffset and lmtPrice is given, and no limit beyond the stop."
+            return Told(request.key, 321, f"Error validating request.-'bQ' : cause - {text}")
+        free = request.kind == "TRAIL" and request.stop is None
+        needed += [] if free else [request.stop]
     if any(price is None or not request.listing.rule.legal(price) for price in needed):
         return Told(
             request.key, 110, "The price does not conform to the minimum price variation for this contract."

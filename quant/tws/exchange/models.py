@@ -13,7 +13,7 @@ from quant.core.sessions import Floats
 from quant.tws.exchange.bar_model import BarModel
 from quant.tws.exchange.hours import sessions_around, spans
 from quant.tws.exchange.listing import Listing
-from quant.tws.exchange.orders import AT_CLOSE, STOPS, OrderRequest
+from quant.tws.exchange.orders import AT_CLOSE, STOPS, TRAILS, OrderRequest
 from quant.tws.exchange.path import quote
 from quant.tws.exchange.shelf import base_of
 from quant.tws.exchange.steps import Day, Elected, Fill, Lapsed, Look, Work
@@ -105,7 +105,7 @@ class PathModel:
         if not len(time):
             return Look(None, work.stop if work.stop is not None else request.stop)
         stop, up = work.stop if work.stop is not None else request.stop, request.side > 0
-        if request.kind == "TRAIL":
+        if request.kind in TRAILS:
             away = (
                 price * ((request.trail_percent or 0.0) / 100.0) if request.trail is None else request.trail
             )
@@ -138,7 +138,7 @@ class PathModel:
     def _traded(self, work: Work, now: int) -> Fill | Lapsed | None:
         """Return the fill at the quote when the order is new, else at its limit when the path goes through it."""
         request, listing, seen = work.request, work.request.listing, work.seen
-        start = work.since if work.elected_at is None else work.elected_at
+        start, limit = work.since if work.elected_at is None else work.elected_at, request.limit_at(work.stop)
         if seen < start:  # not looked at since it works: the quote then, or of the first tick after it
             fresh = self._tape.ticks(listing, start - _FRESH, start + 1)
             time, price = (start, fresh.price[-1:]) if len(fresh) else (0, fresh.price)
@@ -149,13 +149,13 @@ class PathModel:
                 time, price = int(first.time[0]), first.price[:1]
             at = quote(float(price[0]), listing.rule)
             worst = at.ask if request.side > 0 else at.bid
-            if _within(price, request.side, request.limit)[0]:
+            if _within(price, request.side, limit)[0]:
                 return Fill(time, worst, work.remaining)
             seen = time
         if request.tif == "IOC":
             return Lapsed(max(seen, start))
         ticks = self._tape.ticks(listing, seen + 1, now + 1)
-        crossed = _within(ticks.price, request.side, request.limit)
+        crossed = _within(ticks.price, request.side, limit)
         sized = np.floor(ticks.size)
         if _has_volume(listing):
             crossed &= sized > 0.0
@@ -163,11 +163,11 @@ class PathModel:
         if not len(hits):
             return None
         hit = int(hits[0])
-        if request.limit is None:
+        if limit is None:
             at = quote(float(ticks.price[hit]), listing.rule)
             return Fill(int(ticks.time[hit]), at.ask if request.side > 0 else at.bid, work.remaining)
         offered = Decimal(int(sized[hit])) if sized[hit] > 0.0 else work.remaining
-        return Fill(int(ticks.time[hit]), request.limit, min(offered, work.remaining))
+        return Fill(int(ticks.time[hit]), limit, min(offered, work.remaining))
 
     def next_look(self, listing: Listing, now: int) -> int | None:
         """Return the next whole second of a session."""

@@ -62,8 +62,9 @@ NEXT: Final = {
 }
 DONE: Final = (Status.FILLED, Status.CANCELLED, Status.INACTIVE)
 
-KINDS: Final = ("MKT", "LMT", "STP", "STP LMT", "TRAIL", "MOC", "LOC")
-STOPS: Final = ("STP", "STP LMT", "TRAIL")
+KINDS: Final = ("MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MOC", "LOC")
+STOPS: Final = ("STP", "STP LMT", "TRAIL", "TRAIL LIMIT")
+TRAILS: Final = ("TRAIL", "TRAIL LIMIT")
 LIMITS: Final = ("LMT", "STP LMT", "LOC")
 AT_CLOSE: Final = ("MOC", "LOC")
 TIFS: Final = ("DAY", "GTC", "IOC", "GTD", "OPG")
@@ -74,8 +75,9 @@ CANCEL_REST, REDUCE = 1, 3  # of IB's ocaType; 2 reduces too
 class OrderRequest:
     """What a client asks. side: +1 buys, -1 sells. kind: of KINDS. tif: of TIFS; OPG with MKT is market on open.
 
-    limit: price of LMT, STP LMT and LOC, else None. stop: of STP and STP LMT; of TRAIL where it starts, None: at its
-    distance from the market. trail, trail_percent: distance of a TRAIL in price or in percent, one of them.
+    limit: price of LMT, STP LMT and LOC, else None. stop: of STP and STP LMT; of one that trails where it starts, None,
+    of TRAIL only: at its distance from the market. trail, trail_percent: distance of one that trails in price or in
+    percent, one of them. offset: how far the limit of a TRAIL LIMIT lies behind its stop, 0 or more.
     good_till: of GTD, UTC ns. parent: order id, of the same client, of the order whose fill wakes this one, 0 = none.
     oca: group of which one fill cancels (oca_type 1) or reduces (2, 3) the rest. transmit: False rests in TWS until one
     of its bracket comes that is transmitted. liquidation: IB itself closes the position.
@@ -100,6 +102,21 @@ class OrderRequest:
     oca_type: int = REDUCE
     transmit: bool = True
     liquidation: bool = False
+    offset: float | None = None
+
+    def limit_at(self, stop: float | None) -> float | None:
+        """Return its limit while its stop stands at `stop`; None without one."""
+        if self.offset is None or stop is None:
+            return self.limit
+        return stop + self.side * self.offset
+
+    def trailed(self, stop: float | None, price: float) -> float:
+        """Return where a stop that trails stands after a price."""
+        away = self.trail if self.trail is not None else price * ((self.trail_percent or 0.0) / 100.0)
+        moved = price + away if self.side > 0 else price - away
+        if stop is None:
+            return moved
+        return min(stop, moved) if self.side > 0 else max(stop, moved)
 
     @property
     def action(self) -> str:
