@@ -129,21 +129,47 @@ class SeriesNotFound(DataError, LookupError):
 
 
 class RunNotFound(DataError, LookupError):
-    """No saved run has the name that was given."""
+    """No saved run has the name that was given. near: names that may have been meant."""
 
-    def __init__(self, name: str, where: str) -> None:
-        super().__init__(f"no run {name} in {where}; `quant runs list` shows those that there are")
+    def __init__(self, name: str, where: str, near: Sequence[str] = ()) -> None:
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        super().__init__(f"no run {name} in {where}; {meant}`quant runs list` shows those that there are")
         self.name = name
         self.where = where
+        self.near = near
 
 
 class SweepNotFound(DataError, LookupError):
-    """No saved sweep has the name that was given."""
+    """No saved sweep has the name that was given. near: names that may have been meant."""
 
-    def __init__(self, name: str, where: str) -> None:
-        super().__init__(f"no sweep {name} in {where}; `quant sweeps list` shows those that there are")
+    def __init__(self, name: str, where: str, near: Sequence[str] = ()) -> None:
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        super().__init__(f"no sweep {name} in {where}; {meant}`quant sweeps list` shows those that there are")
         self.name = name
         self.where = where
+        self.near = near
+
+
+class NothingToPromote(RunNotFound):
+    """No saved run and no saved sweep has the name that was given. told: what it is instead, or how to make one."""
+
+    def __init__(self, name: str, where: str, near: Sequence[str], told: str) -> None:
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        there = "`quant runs list` and `quant sweeps list` show those that there are"
+        QuantError.__init__(self, f"no run or sweep {name} in {where}; {meant}{told or there}")
+        self.name = name
+        self.where = where
+        self.near = near
+
+
+class NotTraded(DataError, ValueError):
+    """A deployment did not run in the session that was asked for."""
+
+    def __init__(self, name: str, day: str, reason: str) -> None:
+        super().__init__(f"{name} has nothing of {day}: {reason}")
+        self.name = name
+        self.day = day
+        self.reason = reason
 
 
 class EmptyRange(DataError, ValueError):

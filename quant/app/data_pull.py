@@ -21,8 +21,11 @@ from quant.errors import NoData, ParameterError, QuantError, SeriesNotFound
 
 if TYPE_CHECKING:
     from quant.core.barsize import BarSize
+    from quant.core.finding import Finding
     from quant.ib.contracts import ContractSpec
     from quant.ib.download import Plan, Progress, PullReport
+    from quant.ib.download.plan import SeriesPlan
+    from quant.ib.download.report import Pulled
     from quant.ib.session import Session
     from quant.store import Series, Store
 
@@ -30,6 +33,7 @@ NO_DATA: Final = 4  # exit codes, as those of quant.app.cli
 INTERRUPTED: Final = 130
 ASKED_S: Final = 900.0  # a plan that takes longer is agreed on first, where somebody can be asked
 GO_ON: Final = "what arrived is kept: the same command again goes on from there"
+ODD: Final = ("price-not-positive", "bars-missing")  # told after a pull; `quant data check` tells all
 SOURCES: Final = ("ib", "simulated")  # under which pulled bars are kept
 
 
@@ -227,7 +231,7 @@ def _carried_out(
         return Result({"plan": plan.to_dict(), "series": []}, ["nothing was pulled"])
     with _bar(plan.requests) as progress:
         report = run_pull(session, plan, store, progress=progress)
-    return _shown(plan, report, then)
+    return _shown(plan, report, store, then)
 
 
 def _somebody() -> bool:
@@ -235,7 +239,7 @@ def _somebody() -> bool:
     return sys.stdin.isatty()
 
 
-def _shown(plan: Plan, report: PullReport, then: bool) -> Result:
+def _shown(plan: Plan, report: PullReport, store: Store, then: bool) -> Result:
     """Return what came as a result, and say the errors on stderr."""
     errors = [e for p in report.series if (e := p.error) is not None] + [f.error for f in report.failed]
     if not wants_json():
@@ -247,8 +251,13 @@ def _shown(plan: Plan, report: PullReport, then: bool) -> Result:
     elif any(p.error is not None for p in held):
         output.note(GO_ON)
     document = {"plan": plan.to_dict(), **report.to_dict()}
-    # Why one ended early is told above.
-    parts = [str(replace(p, error=None)) for p in held]
+    parts = []
+    for p, s, facts in zip(report.series, plan.series, document["series"], strict=True):
+        odd = _odd(store, p, s)
+        facts["findings"] = [f.to_dict() for f in odd]
+        if p.first is not None:  # why one ended early is told above
+            parts.append(str(replace(p, error=None)))
+            parts += [f"  {f.level:<8} {output.times(f.message, f.count)}  [{f.code}]" for f in odd]
     parts.append(f"requests {report.requests:,}, {report.seconds:.1f} s")
     if plan.series and not plan.requests:
         parts[-1] = "nothing to ask for: what is held is complete"
@@ -257,6 +266,18 @@ def _shown(plan: Plan, report: PullReport, then: bool) -> Result:
         options = ("" if s.rth else " --all-hours") + ("" if s.what == "TRADES" else f" --what {s.what}")
         parts += ["", f"next: quant backtest STRATEGY {s.instrument.symbol} --bar {s.bar}{options}"]
     return Result(document, parts, INTERRUPTED if report.interrupted else _code(errors))
+
+
+def _odd(store: Store, pulled: Pulled, plan: SeriesPlan) -> list[Finding]:
+    """Return what a person should know at once of the bars that were asked for, where any came."""
+    if pulled.folder is None or not pulled.added + pulled.revised:
+        return []
+    from quant.store.quality import check
+    from quant.store.series import read_series
+
+    series = read_series(pulled.folder, pulled.source)
+    bars = store.read(series, *plan.wanted)
+    return [f for f in check(bars) if f.code in ODD] if len(bars) else []
 
 
 def _code(errors: list[QuantError]) -> int:

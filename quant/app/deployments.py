@@ -11,8 +11,9 @@ import click
 
 from quant.app import config, output
 from quant.app.command import command, data_option
-from quant.app.live_control import state_of
+from quant.app.live_control import names_of_all, state_of
 from quant.app.output import Result
+from quant.errors import ConfigError
 
 if TYPE_CHECKING:
     from quant.errors import QuantError
@@ -25,40 +26,59 @@ COLUMNS = ("name", "mode", "account", "strategy", "symbols", "bar", "capital", "
 @click.argument("name", required=False)
 @data_option
 def deployments(name: str | None, data: Path | None) -> Result:
-    """List the deployments: what trades where, its gates, its last parity, and whether it runs. NAME: all of one."""
-    from quant.live import deployment as locks
+    """List the deployments: what trades where, its gates, its last parity, and whether it runs. NAME: all of one.
+
+    A shadow that has run is listed as NAME.shadow.
+    """
     from quant.live.lock_file import load
 
     folder = config.load({"project.data": None if data is None else str(data)}).data
-    names = locks.deployments(folder)
-    if name is not None:
-        names = [_one(name, names, folder)]
-    found = [(locks.lock_path(folder, n), locks.live_folder(folder, n)) for n in names]
-    documents = [_document(*load(path), path, live) for path, live in found]
+    names = names_of_all(folder) if name is None else [_one(name, folder)]
+    documents = [_document(n, *load(_lock(n, folder)), folder) for n in names]
     if not documents:
         return Result({"deployments": []}, ["there is none; begin one: quant paper macd SPY --bar 1m"])
     parts = [output.table(COLUMNS, [_cells(d) for d in documents], right="capital")]
     return Result({"deployments": documents}, parts if name is None else [*parts, *_gate_lines(documents[0])])
 
 
-def _one(name: str, names: list[str], data: Path) -> str:
-    from quant.errors import ConfigError
+def _one(name: str, data: Path) -> str:
+    """Return the name of a deployment, or of the shadow of one that has run. Raises ConfigError."""
+    from quant.live import deployment as locks
+    from quant.live.shadow import SUFFIX
 
-    if name not in names:
-        there = ", ".join(names) or "none yet"
-        raise ConfigError(str(data / "deployments"), name, f"no such deployment; there are {there}")
-    return name
+    if name in names_of_all(data):
+        return name
+    path = locks.named_lock(name.removesuffix(SUFFIX), data)
+    if name.endswith(SUFFIX):
+        told = f"it has no shadow yet: quant paper {name.removesuffix(SUFFIX)} --shadow"
+        raise ConfigError(str(path), name, told)
+    return path.name.removesuffix(".lock.toml")
 
 
-def _document(found: Deployment, trouble: QuantError | None, path: Path, folder: Path) -> dict[str, Any]:
+def _lock(name: str, data: Path) -> Path:
+    from quant.live import deployment as locks
+    from quant.live.shadow import SUFFIX
+
+    return locks.lock_path(data, name.removesuffix(SUFFIX))
+
+
+def _document(name: str, found: Deployment, trouble: QuantError | None, data: Path) -> dict[str, Any]:
+    from quant.live.control import last_address
+    from quant.live.deployment import live_folder
+
+    folder = live_folder(data, name)
     mode = None if not found.account else "paper" if found.paper else "live"
+    account = found.account
+    if name != found.name:  # a shadow may watch from another account
+        last = last_address(folder)
+        mode, account = "shadow", account if last is None else last.account
     line, parity_error = _last_parity(folder)
     return {
-        "name": found.name, "mode": mode, "account": found.account, "strategy": found.strategy,
+        "name": name, "mode": mode, "account": account, "strategy": found.strategy,
         "symbols": [c.symbol for c in found.contracts], "bar": found.bar, "capital": found.capital,
         "promoted": found.promoted or None, "run": found.run or None,
         "gates": [dataclasses.asdict(gate) for gate in found.gates], "parity": line, "parity_error": parity_error,
-        "state": state_of(folder), "lock": str(path), "error": None if trouble is None else str(trouble),
+        "state": state_of(folder), "lock": str(_lock(name, data)), "error": None if trouble is None else str(trouble),
     }  # fmt: skip
 
 

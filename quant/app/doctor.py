@@ -45,7 +45,8 @@ def doctor(symbol: str | None, data: Path | None, **given: Any) -> Result:
     """Check this installation, the project, and TWS if one runs. Ends with 1 if something fails.
 
     With SYMBOL, what IB may show of it: is it one contract, is there history, are there live quotes.
-    No order is sent, no setting changed. Without TWS this is no failure, as backtests need none.
+    No order is sent, no setting changed. Without TWS this is no failure, as backtests need none; of a SYMBOL it
+    is one, as it is where IB knows no such contract, or several.
     """
     options = given_address(given)
     lines = [*_python(), *_libraries(), *_extras(), *_ibapi(), *_zones(), *_engine(), *_project(data)]

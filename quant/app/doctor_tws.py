@@ -72,6 +72,8 @@ def lines(address: Address, asked: Callable[[], Asked] | None) -> Iterator[Line]
         ports = ", ".join(map(str, address.ports))
         where = f"nothing found at {address.host}, port{'s' * (len(address.ports) > 1)} {ports}: {told}"
         yield Line("warn", "TWS", f"{where} (backtests need none)", _start())
+        if asked is not None:
+            yield Line("fail", "contract", "not looked up, as no TWS was found", "see above")
         return
     output.note(f"asking TWS at {address.host}, at most {LIMIT_S:.0f} s")
     ready = False
@@ -86,7 +88,7 @@ def lines(address: Address, asked: Callable[[], Asked] | None) -> Iterator[Line]
                 yield from _guarded("contract", _contract(session, asked))
         ready = True
     if asked is not None and not ready:
-        yield Line("warn", "contract", "not looked up, as there is no session with TWS", "see above")
+        yield Line("fail", "contract", "not looked up, as there is no session with TWS", "see above")
 
 
 # ---------------------------------------------------------------- where it is
@@ -288,13 +290,13 @@ def _contract(session: Session, asked: Callable[[], Asked]) -> Iterator[Line]:
         wanted = asked()
         found = find_contract(session, wanted.spec, clock.now())
     except ParameterError as e:
-        yield Line("warn", "contract", str(e), "see: quant doctor --help")
+        yield Line("fail", "contract", str(e), "see: quant doctor --help")
         return
     except AmbiguousContract as e:
-        yield Line("warn", "contract", _without_mend(e), e.mend)
+        yield Line("fail", "contract", _without_mend(e), e.mend)
         return
     except (RequestFailed, ContractUnclear) as e:
-        yield Line("warn", "contract", f"{e.what}: {getattr(e, 'text', '') or e}", e.mend)
+        yield Line("fail", "contract", f"{e.what}: {getattr(e, 'text', '') or e}", e.mend)
         return
     yield _found(found)
     spec = found.facts.spec

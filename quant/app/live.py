@@ -92,8 +92,11 @@ def paper(
         job = _begun(what_, symbols, settings, given)
     else:
         _only_with_symbols(given)
-        job = _with_disaster_stop(_locked(what_, settings), given)
+        job = _with_disaster_stop(_locked(what_, settings, _how_to_begin(what_)), given)
     return _run(replace(job, once=once, account=given["account"], shadow=shadow), settings)
+
+
+TO_LIVE: Final = "What has proved itself on paper goes on: quant promote DEPLOYMENT --to live"
 
 
 @command("live")
@@ -107,7 +110,7 @@ def live(lock: str, account: str, once: bool, shadow: bool, data: Path | None, *
     With --shadow it only watches: any deployment may, on a live account, before it was promoted to it.
     """
     settings = _settings(given, data)
-    job = _with_disaster_stop(_locked(lock, settings, real=not shadow), given)
+    job = _with_disaster_stop(_locked(lock, settings, TO_LIVE, real=not shadow), given)
     return _run(replace(job, once=once, account=account, real=True, shadow=shadow), settings)
 
 
@@ -127,8 +130,11 @@ def _only_with_symbols(given: dict[str, Any]) -> None:
         )
 
 
-def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job:
-    """Return the job of a lock file, which must be as it was. Raises ConfigError, StrategyError."""
+def _locked(given: str, settings: config.Settings, mend: str, *, real: bool = False) -> Job:
+    """Return the job of a lock file, which must be as it was. Raises ConfigError, StrategyError.
+
+    mend: what to do where there is no such file.
+    """
     from quant.live import deployment as locks
     from quant.live.examined import check_history
     from quant.live.job import Job
@@ -136,15 +142,7 @@ def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job
     from quant.strategy import parameters as all_parameters
     from quant.strategy import strategy
 
-    path = locks.find_lock(given, settings.data)
-    if path is None:
-        there = ", ".join(locks.deployments(settings.data)) or "none yet"
-        begin = f"quant paper {given} SYMBOL --bar 1m"
-        raise ConfigError(
-            str(settings.data / "deployments"),
-            given,
-            f"no such deployment; there are {there}. Begin one: {begin}",
-        )
+    path = locks.named_lock(given, settings.data, mend)
     found = read(path)
     locks.check_sealed(found, path)
     if real:
@@ -157,6 +155,15 @@ def _locked(given: str, settings: config.Settings, *, real: bool = False) -> Job
         raise ConfigError(str(path), f"params.{e.name}", e.reason) from None
     locks.check_same(found, cls, params, path)
     return Job(replace(found, params=params), cls)
+
+
+def _how_to_begin(given: str) -> str:
+    """Return the command that begins a deployment of what was given, if that is a strategy."""
+    from quant.strategy.lookup import names
+
+    if given in names():
+        return f"{given} is a strategy; begin a deployment of it: quant paper {given} SYMBOL --bar 1m"
+    return "Begin one: quant paper STRATEGY SYMBOL --bar 1m, or quant promote RUN --to paper"
 
 
 def _with_disaster_stop(job: Job, given: dict[str, Any]) -> Job:

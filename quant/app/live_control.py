@@ -16,7 +16,7 @@ from quant.app import config, output
 from quant.app.command import command, data_option
 from quant.app.output import Result
 from quant.core import clock
-from quant.errors import ConfigError, SafetyStop
+from quant.errors import SafetyStop
 
 if TYPE_CHECKING:
     from quant.live.deployment import Deployment
@@ -41,11 +41,7 @@ def _found(name: str, data: Path, *, shadow: bool = False) -> Deployment:
 
     if shadow and name.endswith(SUFFIX):
         return replace(_found(name.removesuffix(SUFFIX), data), name=name)
-    path = locks.find_lock(name, data)
-    if path is None:
-        there = ", ".join(locks.deployments(data)) or "none yet"
-        raise ConfigError(str(data / "deployments"), name, f"no such deployment; there are {there}")
-    return read(path)
+    return read(locks.named_lock(name, data))
 
 
 # ---------------------------------------------------------------- looking
@@ -73,7 +69,7 @@ def state_of(folder: Path) -> str:
 def status(name: str | None, watch: bool, data: Path | None) -> Result:
     """Show what a deployment does, and why nothing happens: NAME, or all that have run."""
     folder = _data(data)
-    names = _names(folder) if name is None else [_found(name, folder, shadow=True).name]
+    names = names_of_all(folder) if name is None else [_found(name, folder, shadow=True).name]
     if watch:
         _watch(lambda: _shown(names, folder)[1])
     documents, lines = _shown(names, folder)
@@ -82,7 +78,7 @@ def status(name: str | None, watch: bool, data: Path | None) -> Result:
     )
 
 
-def _names(data: Path) -> list[str]:
+def names_of_all(data: Path) -> list[str]:
     """Return the names of all deployments, and of those shadows that have run."""
     from quant.live import deployment as locks
     from quant.live.shadow import SUFFIX

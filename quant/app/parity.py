@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from quant.app import config, output
-from quant.app.address import Address, address, address_options, given_address
+from quant.app.address import address, address_options, given_address
 from quant.app.command import command, data_option
 from quant.app.output import Result
 from quant.app.simulator import simulator
 
 if TYPE_CHECKING:
-    from quant.promotion.parity.parity import Pull
+    from quant.live.deployment import Deployment
+    from quant.promotion.parity.parity import Fresh, Pull
 
 
 @command("parity")
@@ -53,7 +53,8 @@ def parity(
     from quant.promotion.parity.words import lines
     from quant.report.parity import parity_page
 
-    with _pull(address(settings), settings, sim, no_pull) as pull:
+    with ExitStack() as stack:
+        pull = None if no_pull else _pull(stack, settings, sim)
         found = compare(settings.data, deployment, day, pull=pull)
     path, record = save(found, live_folder(settings.data, found.deployment))
     page = path.with_suffix(".html")
@@ -62,19 +63,19 @@ def parity(
     return Result({**found.to_dict(), "page": str(page)}, told, int(not found.ok))
 
 
-@contextmanager
-def _pull(where: Address, settings: config.Settings, sim: bool, no_pull: bool) -> Iterator[Pull | None]:
-    """Give what brings the bars, None for the data folder. Raises CannotConnect."""
-    if no_pull:
-        yield None
-        return
-    from quant.ib.download import connect
-    from quant.promotion.parity.parity import from_tws
+def _pull(stack: ExitStack, settings: config.Settings, sim: bool) -> Pull:
+    """Return what brings the bars. It connects when it is called: by then all else has been looked at."""
 
-    with ExitStack() as stack:
+    def pull(found: Deployment, day: str) -> Fresh:
+        from quant.ib.download import connect
+        from quant.promotion.parity.parity import from_tws
+
+        where = address(settings)
         host, port = where.host, where.port
         if sim:
             host, port = "127.0.0.1", stack.enter_context(simulator(settings.data))
         session = stack.enter_context(connect(host, port, where.client_id))
         output.note(f"TWS at {host}:{session.port}, {', '.join(session.accounts)}")
-        yield from_tws(session, settings.data)
+        return from_tws(session, settings.data)(found, day)
+
+    return pull

@@ -29,7 +29,7 @@ from quant.core.bars import Bars
 from quant.errors import EmptyRange, ParameterError, StrategyError
 from quant.store import Series, Store, data_folder
 from quant.store.history import iso_ns, versions
-from quant.store.query import cut
+from quant.store.query import cut, named
 from quant.strategy import defaults, strategy
 
 SECOND: Final = 10**9  # ns; a run says to the second when it was saved
@@ -108,8 +108,8 @@ def _feed(store: Store, fact: Mapping[str, Any], span: tuple[int, int] | None, m
     Where these are not the ones (the run took older ones with as_of=, or a download was writing), those of any
     other moment that have the fingerprint; without such, the ones nearest to the moment.
     """
-    symbol, rows = fact["instrument"]["symbol"], fact["rows"]
-    series = store.find(symbol, fact["bar"], fact["what"], fact["rth"], fact["source"])
+    rows = fact["rows"]
+    series = store.find(named(fact["instrument"]), fact["bar"], fact["what"], fact["rth"], fact["source"])
     known = versions(store.manifest(series).requests)
     earlier, later = [t for t in known if t <= moment], [t for t in known if t > moment]
     nearest: Bars | None = None

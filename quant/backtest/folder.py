@@ -20,6 +20,7 @@ from quant.backtest.notes import Note, Notes, read_notes
 from quant.backtest.result import Run
 from quant.backtest.seal import SEAL, edited, seal
 from quant.core.finding import Finding
+from quant.core.near import near
 from quant.errors import DamagedData, ParameterError, RunNotFound, WriteFailed
 from quant.store.folder import data_folder
 
@@ -171,7 +172,7 @@ def find_run(name: str | Path, data: str | Path | None = None) -> Path:
         raise ParameterError(
             "run", str(name), f"several runs have it: {', '.join(f.name for f in found[:5])}"
         )
-    raise RunNotFound(str(name), str(runs))
+    raise RunNotFound(str(name), str(runs), near(str(name), [f.name for f in folders(runs)]))
 
 
 def folders(runs: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from quant.report import Content, Symbol, compare_page, framed, run_page
 from quant.report.content import Floats, Ints, Panes
 from quant.store import atomic
 from quant.store import bars as bars_of_store
+from quant.store.query import named
 from quant.strategy import Strategy, strategy
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _bars(run: Run, notes: list[str]) -> tuple[Bars, ...]:
         data = None if run.folder is None else run.folder.resolve().parents[1]
         try:
             bars = bars_of_store(
-                fact["instrument"]["symbol"], fact["bar"], fact["first"], fact["last"], what=fact["what"],
+                named(fact["instrument"]), fact["bar"], fact["first"], fact["last"], what=fact["what"],
                 rth=fact["rth"], source=fact["source"], data=data,
             )  # fmt: skip
         except QuantError as e:

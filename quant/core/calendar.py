@@ -109,26 +109,32 @@ def check_zone(name: str) -> ZoneInfo:
 @lru_cache(maxsize=64)
 def timezone_of(name: str) -> str:
     """Return the time zone of the calendar `name`. Raises ParameterError if it is unknown."""
-    return str(_exchange(check_name(name)).tz)
+    return _known(check_name(name))[0]
+
+
+@lru_cache(maxsize=64)
+def _known(name: str) -> tuple[str, Any, Any]:
+    """Return time zone and bounds: a calendar takes 0.2 s to make, and the library keeps one a name only."""
+    known = _exchange(name)
+    return str(known.tz), known.bound_min(), known.bound_max()
 
 
 @lru_cache(maxsize=64)
 def _load(name: str, first_year: int, last_year: int) -> Calendar:
     import pandas as pd
 
-    known = _exchange(name)
+    zone, low, high = _known(name)
     start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
-    low, high = known.bound_min(), known.bound_max()
     start = start if low is None else max(start, low)
     end = end if high is None else min(end, high)
     if start > end:
         none = np.empty(0, dtype=np.int64)
-        return Calendar(name, str(known.tz), none.astype("datetime64[D]"), none, none, none, none)
+        return Calendar(name, zone, none.astype("datetime64[D]"), none, none, none, none)
     schedule = _exchange(name, start=start, end=end).schedule
     column = {c: schedule[c].to_numpy(dtype="datetime64[ns]").astype(np.int64) for c in schedule.columns}
     return Calendar(
         name=name,
-        timezone=str(known.tz),
+        timezone=zone,
         dates=schedule.index.to_numpy(dtype="datetime64[D]"),
         open=column["open"],
         close=column["close"],

@@ -107,8 +107,9 @@ def find_contract(
     try:
         facts = choose(spec, session.ask(requests.contract_details(spec)))
     except UnknownContract as e:
-        near = _near(session, spec)
-        raise UnknownContract(str(spec), e.code, e.text, e.mend + near) from None
+        raise UnknownContract(
+            str(spec), e.code, e.text, e.mend + _zeros(spec) + _near(session, spec)
+        ) from None
     rule = facts.market_rule
     ticks = TickRules() if rule is None else session.ask(requests.market_rule(rule))
     found = Found(facts, ticks, now)
@@ -155,6 +156,14 @@ def _words(facts: ContractFacts) -> str:
         facts.long_name,
     )
     return "  ".join(p for p in parts if p)
+
+
+def _zeros(spec: ContractSpec) -> str:
+    """Return a sentence for a number as Hong Kong's exchange writes it, empty for any other symbol."""
+    bare = spec.symbol.lstrip("0")
+    if bare == spec.symbol or not bare.isdecimal():
+        return ""
+    return f". IB writes Hong Kong's numbers without leading zeros: {bare} --exchange SEHK"
 
 
 def _near(session: Session, spec: ContractSpec) -> str:

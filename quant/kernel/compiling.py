@@ -73,7 +73,7 @@ def _announce() -> None:
 
 
 @cache
-def _can_keep() -> bool:
+def can_keep() -> bool:
     """Return whether compiled code can be kept; numba would else put it beside our sources, and look there for it."""
     if settings.CACHE_DIR:
         return True
@@ -92,7 +92,7 @@ def compiled(signature: Any) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         _announce()
-        before, kept = settings.CACHE_DIR, _can_keep()
+        before, kept = settings.CACHE_DIR, can_keep()
         options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
         # Only for this function: other code of the process keeps its own cache. A folder that the user chose for
         # numba (NUMBA_CACHE_DIR) stays.

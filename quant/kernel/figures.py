@@ -10,15 +10,28 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from quant.kernel.compiling import ONE, ZERO, inline
+from quant.kernel.compiling import (
+    CHARGES,
+    FILLS,
+    FLOATS,
+    GIVEN,
+    GIVEN_INTS,
+    ONE,
+    SETTINGS,
+    STATES,
+    ZERO,
+    compiled,
+    inline,
+)
+from quant.kernel.layout import PARTS
 from quant.kernel.rules import value_of, worth_of
 from quant.kernel.sums import add_exactly, pairwise, rounded
 
 NAN = np.nan
 DAY_NS = 86_400_000_000_000
 NO_SPREAD = 1e-14  # metrics/returns.py
-PARTS = 64  # floats that hold an exact sum; 40 would do for the whole range of float64
 
 
 @inline
@@ -223,7 +236,12 @@ def return_figures(s: Any, r: Any, m: int, final: float, scratch: Any, out: Any)
         out[4] = middle / downside * math.sqrt(s.periods_per_year)
 
 
-@inline
+@compiled(
+    types.void(
+        SETTINGS, STATES, types.int64, GIVEN, GIVEN, GIVEN_INTS, GIVEN_INTS, FILLS, types.int64, types.int64,
+        CHARGES, types.int64, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS,
+    )
+)  # fmt: skip
 def figures(
     settings: Any,
     states: Any,

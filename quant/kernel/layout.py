@@ -15,6 +15,7 @@ SLIPPAGES: Final = ("none", "percent", "ticks")
 KINDS: Final = ("market", "stop", "limit")
 REASONS: Final = ("entry", "reduce", "close", "stop", "limit")
 STATUSES: Final = ("open", "filled", "cancelled", "rejected")
+PARTS: Final = 64  # floats that hold an exact sum; 40 would do for the whole range of float64
 
 # A value of the code's index in the tuples above; NaN or empty arrays where something is not given.
 SETTINGS: Final = np.dtype(

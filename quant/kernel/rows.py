@@ -6,6 +6,7 @@ from typing import Any
 
 from numba import types
 
+from quant.kernel.beside import compiled_beside
 from quant.kernel.compiling import (
     CHARGES,
     FILLS,
@@ -19,9 +20,11 @@ from quant.kernel.compiling import (
     STATES,
     compiled,
 )
-from quant.kernel.figures import figures
-from quant.kernel.simulate import simulate
-from quant.kernel.targets import acting
+
+with compiled_beside("quant.kernel.figures"):
+    from quant.kernel.simulate import simulate
+    from quant.kernel.targets import acting
+from quant.kernel.figures import figures  # now that it was compiled beside
 
 
 @compiled(

@@ -16,7 +16,6 @@ from quant.core.sizing import Sizing
 from quant.core.targets import SessionRules, StartRule
 from quant.errors import ParameterError
 from quant.kernel import layout
-from quant.kernel.figures import PARTS
 from quant.kernel.rows import run_row
 from quant.kernel.simulate import mark, simulate
 from quant.kernel.targets import acting
@@ -96,7 +95,7 @@ class Scratch:
         n = feed.size
         self.rows = np.empty(n, dtype=np.int64)
         self.wishes, self.closed = np.empty(n), np.empty(n, dtype=np.bool_)
-        self.parts = np.empty(3 * PARTS)
+        self.parts = np.empty(3 * layout.PARTS)
         self.charges = np.empty(n if len(feed.day) else 0, dtype=layout.CHARGE)
         self.room_for(0, len(feed.last_of_session))
 

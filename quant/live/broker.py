@@ -13,11 +13,12 @@ import backtrader as bt
 
 from quant.errors import ParameterError
 from quant.live.account import Account
+from quant.live.anew import REPEATED
 from quant.live.around import prices
 from quant.live.dispatch import Dispatch, Wire
 from quant.live.held import Held, Recheck
 from quant.live.moments import con_id_of, end_of, instrument_of, is_live, length_of
-from quant.live.restart import reopen, take_over
+from quant.live.restart import Earlier, reopen, take_over
 from quant.live.tickets import check_kind
 from quant.live.tracked import Tracker
 from quant.oms.desk import OrderDesk
@@ -53,7 +54,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
             desk, journal, wire, self.account, self._tracker, now, self.getcommissioninfo, recheck
         )
         self.withheld = self._dispatch.unsent  # what was never sent, e.g. before a feed was live
-        self._earlier: frozenset[tuple[int, int]] = frozenset()
+        self._earlier = Earlier()
+        self._repeated: set[int] = (
+            set()
+        )  # numbers of reductions of an earlier process that were wanted once more
 
     # ---------------------------------------------------------------- cerebro
     def start(self) -> None:
@@ -150,10 +154,12 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         order.addinfo(**kwargs)
         order.addcomminfo(self.getcommissioninfo(data))
         day = valid is not None and not isinstance(valid, date) and not valid
-        why = self._kept_back(order)
+        left = self._left(order)
+        why = self._kept_back(order, left)
         one = self._tracker.add(order, oco, day)
         order.submit(self)
         self._tracker.notify(one)
+        one.anew = order.parent is None and _adds(order, left) and self._dispatch.anew.covers(con_id_of(data))
         if why:
             self.withheld.append(order)
             self._dispatch.finish(one, bt.Order.Rejected, why)
@@ -161,8 +167,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         self._dispatch.put(one)
         return order
 
-    def _kept_back(self, order: bt.Order) -> str:
-        """Return why an order is never sent, "" if it may be."""
+    def _kept_back(self, order: bt.Order, left: float) -> str:
+        """Return why an order is never sent, "" if it may be. left: what is held once others have filled."""
         data = order.data
         try:
             check_kind(order)
@@ -175,17 +181,42 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
             return self._withhold
         if order.parent is not None and not order.parent.alive():
             return "its parent is over"
-        adds = self._adds(order)
-        if (con_id, end_of(data)) in self._earlier and (adds or self.leaving(data)):
-            return "this bar was decided upon before the restart"
-        if con_id in self.account.unpriced and adds:
+        if (
+            (con_id, end_of(data)) in self._earlier.decided
+            and order.parent is None
+            and self._again(order, left)
+        ):
+            return REPEATED
+        if con_id in self.account.unpriced and self._adds(order):
             return f"nobody knows what the {self.account.unpriced[con_id]} held has cost, so nothing can be sized"
         return ""
 
+    def _again(self, order: bt.Order, left: float) -> bool:
+        """Return whether an earlier process has decided upon an order of the same bar."""
+        con_id = con_id_of(order.data)
+        if _adds(order, left):
+            entered = (con_id, end_of(order.data)) in self._earlier.entered
+            return entered and not self._dispatch.anew.covers(
+                con_id
+            )  # else it is compared with what is at IB
+        for one in self._dispatch.leaving(con_id):
+            if one.order.info.get("restored") and one.order.ref not in self._repeated:
+                self._repeated.add(one.order.ref)
+                return True
+        return False
+
+    def _left(self, order: bt.Order) -> float:
+        """Return what is held of an order's instrument once those have filled that were wanted before it.
+
+        Of what an earlier process wanted that counts which was wanted once more by this one.
+        """
+        others = [one.order for one in self._dispatch.leaving(con_id_of(order.data))]
+        ours = [o for o in others if not o.info.get("restored") or o.ref in self._repeated]
+        return float(self.getposition(order.data).size) + sum(float(o.executed.remsize) for o in ours)
+
     def _adds(self, order: bt.Order) -> bool:
         """Return whether an order would do more than make what is held smaller."""
-        held = self.getposition(order.data).size
-        return bool(order.size * held >= 0 or abs(order.size) > abs(held))
+        return _adds(order, self.getposition(order.data).size)
 
     def cancel(self, order: bt.Order) -> bool:
         """Ask for an order's end; one that was not sent yet never is. False where it is over."""
@@ -218,13 +249,21 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
 
     def leaving(self, data: Any) -> bool:
         """Return whether an order is on its way that makes the position of a feed's instrument smaller."""
+        return bool(self._dispatch.leaving(con_id_of(data)))
+
+    def decides(self, data: Any) -> None:
+        """Take note that a q.Strategy is about to decide on a feed's newest bar: all that it wants of it now follows.
+
+        Where an earlier process has decided on that bar, the orders that it left for the open are compared with it.
+        """
         con_id = con_id_of(data)
-        held = self.account.position(con_id).size
-        return any(
-            one.order.size * held < 0 and not self._dispatch.protects(one)
-            for one in self._tracker.alive()
-            if con_id_of(one.order.data) == con_id
-        )
+        if (con_id, end_of(data)) in self._earlier.decided:
+            self._dispatch.anew.note(con_id)
+
+    @property
+    def replacing(self) -> bool:
+        """True while an order waits for the end of the one in whose place it is sent."""
+        return bool(self._dispatch.anew.waiting)
 
     # ---------------------------------------------------------------- the store's and the runner's
     def flush(self) -> None:
@@ -263,6 +302,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
 
     def _owner(self, order: bt.Order) -> Any:
         return self.cerebro.runningstrats[0] if order.owner is None else order.owner
+
+
+def _adds(order: bt.Order, held: float) -> bool:
+    return bool(order.size * held >= 0 or abs(order.size) > abs(held))
 
 
 class _Positions(dict[Any, Any]):

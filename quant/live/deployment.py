@@ -21,6 +21,7 @@ from typing import Any, Final
 import backtrader as bt
 
 from quant.backtest.source import hashes
+from quant.core.near import near
 from quant.core.orders import Kind
 from quant.core.version import versions_here
 from quant.errors import ConfigError, ParameterError
@@ -177,6 +178,17 @@ def find_lock(given: str, data: Path) -> Path | None:
     if path.name.endswith(".lock.toml"):
         return path
     return lock_path(data, given) if NAME.fullmatch(given) and lock_path(data, given).is_file() else None
+
+
+def named_lock(given: str, data: Path, mend: str = "") -> Path:
+    """Return the lock file that a name or path means. Raises ConfigError if it means none. mend: what else to do."""
+    path = find_lock(given, data)
+    if path is None:
+        there = deployments(data)
+        close = near(given, there)
+        known = f"did you mean {close[0]}?" if close else f"there are {', '.join(there) or 'none yet'}."
+        raise ConfigError(str(data / "deployments"), given, f"no such deployment; {known} {mend}".strip())
+    return path
 
 
 def default_name(strategy: str, symbols: Sequence[str], bar: str) -> str:

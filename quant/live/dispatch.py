@@ -11,6 +11,7 @@ import backtrader as bt
 from quant.core.orders import Report, Ticket
 from quant.errors import ParameterError
 from quant.live.account import Account
+from quant.live.anew import Anew, Group
 from quant.live.around import Around, prices
 from quant.live.held import Recheck, Waiting
 from quant.live.moments import con_id_of, end_of, instrument_of, is_loading, is_open, length_of, next_open
@@ -53,12 +54,13 @@ class Dispatch:
         self.feeds: dict[int, Any] = {}
         self.around = Around()
         self.taken_over = False
-        self.waiting = None if recheck is None else Waiting(recheck, account.quantity)
+        self.waiting = None if recheck is None else Waiting(recheck, account.quantity, self._left)
         self.unsent: list[bt.Order] = []  # what never came to the desk
         self._begun = False
         self._resting: dict[int, list[Tracked]] = {}  # by number of the parent: waits for transmit=True
         self._queue: list[list[Tracked]] = []
         self._cancels: list[Tracked] = []
+        self.anew = Anew(desk, tracker, self.leaving)
         self._keys: set[tuple[int, bool, int]] = set()
         self._alarms: list[Alarm] = []
         self._linked = True
@@ -99,25 +101,29 @@ class Dispatch:
     # ---------------------------------------------------------------- out
     def flush(self) -> None:
         """Send what the strategy decided, cancels first. Cheap where it decided nothing."""
-        if not (self._queue or self._cancels):
+        if not (self._queue or self._cancels or self.anew.noted):
             return
         now = self._now()
         self._look(now)
-        cancels, self._cancels = self._cancels, []
+        decided = self.anew.decided([group for group in self._queue if group], self._cancels, now)
+        self._queue, self._cancels = [], []
+        self._alarms += decided.alarms
+        self._refuse(decided.refused)
+        groups, cancels = decided.send, decided.cancels
         guarded: set[int] = set()
         for one in cancels:
             if one.alive and not self._desk.cancel(one.ref, now).taken:
                 # The gate is shut and it guards a position: until it may go, nothing takes its place beside it.
                 self._cancels.append(one)
                 guarded.add(con_id_of(one.order.data))
-        groups, self._queue = [group for group in self._queue if group], []
         queue: list[list[Tracked]] = []
         for group in groups:
             (self._queue if self._guards(group, guarded) else queue).append(group)
-        if self.waiting is not None:
-            queue = self.waiting.take(queue, now)
-        self._send([(group, end_of(group[0].order.data)) for group in queue], now)
+        self._send_or_hold([(group, end_of(group[0].order.data)) for group in queue], now)
         self.poll()
+
+    def _send_or_hold(self, groups: list[tuple[Group, int]], now: int) -> None:
+        self._send(groups if self.waiting is None else self.waiting.take(groups, now), now)
 
     def _send(self, groups: list[tuple[list[Tracked], int]], now: int) -> None:
         for group, _ in groups:
@@ -128,8 +134,21 @@ class Dispatch:
                 [one for one in group if one.alive], bar, now
             )  # a refusal before may have ended some
 
+    def _refuse(self, groups: list[tuple[Group, str]]) -> None:
+        for group, why in groups:
+            self.unsent.append(group[0].order)
+            self.finish(group[0], bt.Order.Rejected, why)
+
     def _release(self, now: int) -> None:
-        """Send what waited for the open, or say why not."""
+        """Send what waited for the end of another order, or for the open, or say why not."""
+        ready, refused = self.anew.due(now)
+        self._refuse(refused)
+        for group, why in refused:
+            told = f"{group[0].order.size:+g} {instrument_of(group[0].order.data).symbol} was not sent: {why}"
+            self._alarms.append(Alarm(now, told, con_id=con_id_of(group[0].order.data)))
+        for group, bar in ready:  # by the desk's count it may be the second one of that side and bar
+            self._keys.add((con_id_of(group[0].order.data), group[0].order.size > 0, bar))
+        self._send_or_hold(ready, now)
         due = [] if self.waiting is None else self.waiting.due(now, self._desk.halted or self._desk.reducing)
         for held, why in due:
             if why:
@@ -139,6 +158,24 @@ class Dispatch:
                 self.unsent.append(order)
                 self.finish(held.group[0], bt.Order.Rejected, why)
         self._send([(held.alive, held.bar) for held, why in due if not why], now)
+
+    def leaving(self, con_id: int) -> list[Tracked]:
+        """Return the orders that make a position smaller, those apart that only guard it."""
+        held = self._account.position(con_id).size
+        return [
+            one
+            for one in self._tracker.alive()
+            if con_id_of(one.order.data) == con_id and one.order.size * held < 0 and not self.protects(one)
+        ]
+
+    def _left(self, con_id: int) -> float:
+        """Return what is held of an instrument once the reductions have filled that are at IB."""
+        sent = [
+            one
+            for one in self.leaving(con_id)
+            if one.sent and self._desk.purpose(one.ref) is Purpose.REDUCTION
+        ]
+        return float(self._account.quantity(con_id)) + sum(float(one.order.executed.remsize) for one in sent)
 
     def _guards(self, group: list[Tracked], guarded: set[int]) -> bool:
         """Return whether a group would guard a position that is guarded already."""

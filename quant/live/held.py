@@ -17,7 +17,7 @@ import numpy as np
 
 from quant.core.barsize import MINUTE
 from quant.live.auctions import opening
-from quant.live.moments import con_id_of, end_of, instrument_of, is_open, next_open, root
+from quant.live.moments import con_id_of, instrument_of, is_open, next_open, root
 from quant.live.tracked import Tracked
 
 # Before the open: time enough for an answer of IB's history, and for a person who reads the alarm.
@@ -52,27 +52,33 @@ class Held:
 
 
 class Waiting:
-    """All entries that wait. recheck: looks at the bars again. position_of: what is held of an instrument now."""
+    """All entries that wait.
 
-    def __init__(self, recheck: Recheck, position_of: Callable[[int], Decimal]) -> None:
-        self._recheck, self._position_of = recheck, position_of
+    recheck: looks at the bars again. position_of: what is held of an instrument now; left_of: what will be, once the
+    reductions have filled that are at IB.
+    """
+
+    def __init__(
+        self, recheck: Recheck, position_of: Callable[[int], Decimal], left_of: Callable[[int], float]
+    ) -> None:
+        self._recheck, self._position_of, self._left_of = recheck, position_of, left_of
         self.entries: list[Held] = []
 
-    def take(self, groups: list[list[Tracked]], now: int) -> list[list[Tracked]]:
-        """Keep the entries for the next open; return the groups that go out at once."""
+    def take(self, groups: list[tuple[list[Tracked], int]], now: int) -> list[tuple[list[Tracked], int]]:
+        """Keep the entries for the next open; return the groups that go out at once. Each with the END of its bar."""
         rest = []
         leaving: dict[int, float] = {}  # what is held once the reductions among them have filled
-        for group in groups:
+        for group, bar in groups:
             order = group[0].order
             con_id = con_id_of(order.data)
-            held = leaving.setdefault(con_id, float(self._position_of(con_id)))
+            held = leaving.setdefault(con_id, self._left_of(con_id))
             if order.size * held < 0.0 and abs(order.size) <= abs(held):
                 leaving[con_id] += order.size
-                rest.append(group)
+                rest.append((group, bar))
             elif order.exectype == bt.Order.Market and (opens := _auction(order.data, now)) is not None:
-                self.entries.append(Held(group, end_of(order.data), opens, self._position_of(con_id)))
+                self.entries.append(Held(group, bar, opens, self._position_of(con_id)))
             else:
-                rest.append(group)
+                rest.append((group, bar))
         return rest
 
     def due(self, now: int, stopped: str) -> list[tuple[Held, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import re
@@ -15,6 +14,7 @@ from typing import Any, Final
 from quant.core.barsize import bar_size
 from quant.core.costs import costs
 from quant.core.instrument import MARKETS
+from quant.core.near import near
 from quant.core.sizing import parse_sizing
 from quant.core.targets import START_RULES
 from quant.core.version import version
@@ -122,8 +122,8 @@ def _check_keys(
     fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in leave}
     for key in given:
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, 1)
-            mend = f"Did you mean {near[0]}? Else take" if near else f"There are {', '.join(fields)}. Take"
+            close = near(key, list(fields))
+            mend = f"Did you mean {close[0]}? Else take" if close else f"There are {', '.join(fields)}. Take"
             raise ConfigError(str(path), f"{where}{key}", f"a lock file has no such key. {mend} the line out")
     for name, f in fields.items():
         if name not in given and f.default is f.default_factory is dataclasses.MISSING:
@@ -156,8 +156,9 @@ def _check(found: Deployment, path: Path) -> None:
          "must be a positive number"),
         (found.disaster_stop is not None and not 0.0 < found.disaster_stop < 100.0, "disaster_stop",
          found.disaster_stop, "must be a percentage above 0 and below 100, e.g. 20"),
-        (found.start_rule not in START_RULES, "start_rule", found.start_rule, f"one of {', '.join(START_RULES)}"),
-        (found.positions not in tuple(Start), "positions", found.positions, f"one of {', '.join(Start)}"),
+        (found.start_rule not in START_RULES, "start_rule", found.start_rule,
+         f"must be one of {', '.join(START_RULES)}"),
+        (found.positions not in tuple(Start), "positions", found.positions, f"must be one of {', '.join(Start)}"),
     ]  # fmt: skip
     for wrong, name, value, reason in bad:
         if wrong:

@@ -29,6 +29,7 @@ def past_bars(
 ) -> list[Bars]:
     """Return the bars of each contract that are over; what the data folder lacks comes there first.
 
+    The newest ones are asked for again in any case: a decision of an earlier process may have been made on others.
     now: IB's time. Raises what a pull ends with, for the first contract that it could not bring, and KeyboardInterrupt.
     """
     store = Store(data)
@@ -39,8 +40,8 @@ def past_bars(
             continue
         start = begin(ask, now)
         plan = plan_pull(
-            session, [one.facts.spec], ask.bar, start, None, what=ask.what, rth=ask.rth, now=now, store=store
-        )
+            session, [one.facts.spec], ask.bar, start, None, what=ask.what, rth=ask.rth, look=True, now=now, store=store
+        )  # fmt: skip
         report = run_pull(session, plan, store)
         if report.interrupted:  # a pull ends in good order at Ctrl-C; what it was for must end too
             raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import backtrader as bt
@@ -12,25 +13,37 @@ from quant.live.account import Account
 from quant.live.tickets import Note, read_notes, restored
 from quant.live.tracked import Tracker
 from quant.oms.desk import OrderDesk
+from quant.oms.gate import Purpose
 from quant.oms.state import OrderState
 
 _AT_BROKER = (OrderState.WORKING, OrderState.CANCELLING, OrderState.PARTLY_FILLED)
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Bars, by contract id and END, that earlier processes decided upon. entered: those with an entry among it."""
+
+    decided: frozenset[tuple[int, int]] = frozenset()
+    entered: frozenset[tuple[int, int]] = frozenset()
+
+
 def reopen(
     desk: OrderDesk, tracker: Tracker, account: Account, feeds: Mapping[int, Any], scheme_of: Callable[[Any], Any]
-) -> frozenset[tuple[int, int]]:  # fmt: skip
+) -> Earlier:  # fmt: skip
     """Book all fills, and make orders of backtrader's for those that are open; the strategy is told of each, once.
 
-    They bear `restored` in their info. Return the bars, by contract id and END, on which an order was decided.
+    They bear `restored` in their info. Return the bars that are decided upon.
     """
     groups: dict[str, bt.Order] = {}
     decided: set[tuple[int, int]] = set()
+    entered: set[tuple[int, int]] = set()
     fills = []
     for standing in desk.orders:
         intent, reason = desk.intent(standing.ref), desk.reason(standing.ref)
         ticket = intent.ticket
         decided.add((ticket.con_id, reason.bar))
+        if desk.purpose(standing.ref) is Purpose.ENTRY:
+            entered.add((ticket.con_id, reason.bar))
         ours = (ticket.con_id, ticket.account)
         fills += [(fill, standing.ref) for fill in standing.fills if (fill.con_id, fill.account) == ours]
         data = feeds.get(ticket.con_id)
@@ -58,7 +71,7 @@ def reopen(
         if found is not None and data is not None:
             tracker.fill(found, fill, bit, guess, scheme_of(data), tell=False)
     _tell(desk, tracker)
-    return frozenset(decided)
+    return Earlier(frozenset(decided), frozenset(entered))
 
 
 def _note(ref: str, text: str) -> Note:

@@ -63,6 +63,9 @@ class LivePlans:
             if feed.number not in self._row:
                 self._begin(strategy, feed)
         for feed in due:
+            if not any(order.alive() for order in feed.pair):
+                self._take_exits(strategy, feed)
+            strategy.broker.decides(feed.data)
             self._catch_up(feed)
             self.before[feed.number] = len(feed.data), replace(feed.target)
             self._pursue(strategy, feed)
@@ -78,8 +81,12 @@ class LivePlans:
         return end > self._began and self._now() < end + bars.bar.ns
 
     def _begin(self, strategy: Strategy, feed: Any) -> None:
-        """Find where the deployment began, and what of an earlier process still works."""
+        """Find where the deployment began."""
         self._row[feed.number] = int(np.searchsorted(feed.bars.end, self._began, side="right"))
+
+    @staticmethod
+    def _take_exits(strategy: Strategy, feed: Any) -> None:
+        """Give a feed the exits of an earlier process that still work."""
         feed.pair = strategy.broker.exits(feed.data)
         for order in feed.pair:
             stop, limit = feed.prices

@@ -33,7 +33,7 @@ class Tracked:
     """An order of backtrader's. ref: its orderRef, "" until it is decided upon. at: when that was, UTC ns.
 
     sent: the desk has it. day: asked for until the session's end. cancelled: its end was asked for by us. codes: of the
-    desk's refusals.
+    desk's refusals. anew: an entry on a bar on which an earlier process decided upon one that still rests.
     """
 
     order: bt.Order
@@ -43,6 +43,7 @@ class Tracked:
     ticket: Ticket | None = None
     sent: bool = False
     cancelled: bool = False
+    anew: bool = False
     codes: frozenset[str] = frozenset()
     bits: dict[str, Any] = field(default_factory=dict)  # by stem: backtrader's execution bit
     trades: dict[str, tuple[Any, Any]] = field(

@@ -208,14 +208,15 @@ def run(
 ) -> Traded:  # fmt: skip
     """Trade from now to the last bar, as `trade`; with a journal in the folder it is a new start of what ran before.
 
-    until: then the process is gone, UTC ns; nothing is cancelled. A new start pulls the bars so far into the folder.
+    until: then the process is gone, UTC ns; nothing is cancelled. A start in the middle pulls the bars so far.
     """
     first = not (folder / JOURNAL).exists()
+    early = lockstep.moment < min(int(bars.times.begin[0]) for bars in stage.bars)
     with Session(open_link=lockstep.open_link, timer=lockstep, client_id=CLIENT) as session:
         store = Replay(lockstep, stage, until, session=session, account=ACCOUNT, data=folder)
         for bars in stage.bars:
             store.data(
-                bars.symbol, bars.bar, history=bars[:0] if first else None, history_start=str(bars.session[0]),
+                bars.symbol, bars.bar, history=bars[:0] if early else None, history_start=str(bars.session[0]),
                 con_id=bars.instrument.con_id, what=bars.what, rth=True, currency=bars.instrument.currency,
                 sec_type=bars.instrument.sec_type,
             )  # fmt: skip
@@ -229,8 +230,9 @@ def run(
             lasting=False,
         ) as journal:
             journal.begin_run({}, lockstep.moment, client_id=CLIENT)
-            with closing(Tape(folder, stage.begin, lambda: lockstep.moment)) as store.tape:
-                traded = _run(lockstep, store, stage, job, limits, journal, check_s)
+            began = journal.load().runs[0].at
+            with closing(Tape(folder, began, lambda: lockstep.moment)) as store.tape:
+                traded = _run(lockstep, store, stage, job, limits, journal, check_s, began)
             store.tape = None
             return traded
 
@@ -243,6 +245,7 @@ def _run(
     limits: Limits,
     journal: Journal,
     check_s: float,
+    began: int,
 ) -> Traded:
     ids = frozenset(bars.instrument.con_id or 0 for bars in stage.bars)
     setup = Setup(CLIENT, ids, job.cash, WIDE, check_s=check_s)
@@ -253,16 +256,16 @@ def _run(
     store.attach(broker)
     traded = Traded(desk, journal, tuple(feed.found for feed in store.feeds), tuple(store.feeds))
     traded.notes = store.notes
-    cerebro = _cerebro(job, store.feeds, broker, stage.begin, lockstep, traded)
+    cerebro = _cerebro(job, store.feeds, broker, began, lockstep, traded)
     cerebro.addanalyzer(Taping, tape=store.tape, feeds=store.feeds, tell=store.put_notification)
-    began = clock.monotonic()
+    started = clock.monotonic()
     try:
         cerebro.run()
     except QuantError:
         raise
     except Exception as e:  # the strategy is the user's code; whatever it raises is named
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__} live: {e}") from e
-    traded.wall_s = clock.monotonic() - began
+    traded.wall_s = clock.monotonic() - started
     traded.settled = desk.settled
     traded.heard = {
         fact.report.exec_id: fact.at for fact in journal.load().facts if isinstance(fact.report, Execution)

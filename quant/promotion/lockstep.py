@@ -89,6 +89,7 @@ class Lockstep:
 
     def go_to(self, moment: int) -> None:
         """Let time go on up to a moment (UTC ns) with nobody there."""
+        self._turn()  # who hung up is gone before that
         self._now = max(self._now, moment)
         self._turn(self._now)
 

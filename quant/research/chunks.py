@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from quant.core.near import near
 from quant.core.sessions import Floats
 from quant.errors import DamagedData, ParameterError, SweepNotFound, WriteFailed
 from quant.metrics import NAMES
@@ -327,4 +328,5 @@ def find_sweep(name: str | Path, data: str | Path | None = None) -> Path:
         raise ParameterError(
             "sweep", str(name), f"several sweeps have it: {', '.join(f.name for f in found[:5])}"
         )
-    raise SweepNotFound(str(name), str(root / "sweeps"))
+    there = [f.name for f in sweep_folders(root)]
+    raise SweepNotFound(str(name), str(root / "sweeps"), near(str(name), there))

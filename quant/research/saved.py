@@ -29,6 +29,7 @@ from quant.research.task import Row
 from quant.research.verify import Verification
 from quant.store import bars as bars_of_store
 from quant.store.folder import data_folder
+from quant.store.query import named
 from quant.strategy import strategy
 
 NOT_SETTINGS: Final = frozenset(
@@ -219,7 +220,7 @@ def _bars(fact: Mapping[str, Any], data: Path | None) -> Bars:
     name = f"{fact['instrument']['symbol']} {fact['bar']}"
     try:
         found = bars_of_store(
-            fact["instrument"]["symbol"], fact["bar"], fact["first"], fact["last"], what=fact["what"],
+            named(fact["instrument"]), fact["bar"], fact["first"], fact["last"], what=fact["what"],
             rth=fact["rth"], source=fact["source"], data=data,
         )  # fmt: skip
     except DataError as e:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +32,7 @@ def bars(
     as_of: Moment = None,
     data: str | Path | None = None,
 ) -> Bars:
-    """Return the bars of `symbol` from the store.
+    """Return the bars of `symbol` from the store; "SIE@FWB" where several exchanges' shares of one name are held.
 
     start, end: None (all), a date ("2017-01-03" or date), which means its whole session and is included, or a
     moment ("2017-01-03 09:30" or datetime; naive = exchange time), of which `end` is excluded. what: IB's
@@ -49,6 +51,12 @@ def bars(
         wanted += "" if as_of is None else f" as of {as_of}"
         raise EmptyRange(series.name, wanted, series.span)
     return found
+
+
+def named(instrument: Mapping[str, Any]) -> str:
+    """Return the name by which the store finds this instrument only, whatever else has its symbol."""
+    symbol, con_id = instrument["symbol"], instrument.get("con_id")
+    return symbol if con_id is None else f"{symbol}@{con_id}"
 
 
 def parse(name: str, value: Moment) -> date | datetime | None:

@@ -69,10 +69,22 @@ class Store:
     ) -> Series:
         """Return the series of a symbol. Its exact spelling wins over another case.
 
+        symbol: "SIE", or "SIE@FWB" or "SIE@14094" (exchange or contract id) where several of that name are held.
         source: None takes the one source that has it; "simulated" only where no other has it, and "sample" last.
         Raises SeriesNotFound (with what is there instead), ParameterError if two sources have it, DamagedData.
         """
         size = bar_size(bar)
+        found = self._named(symbol, size, what, rth, source)
+        name, at, told = symbol.rpartition("@")
+        if at and not found:
+            same = self._named(name, size, what, rth, source)
+            found = [s for s in same if told.casefold() in (s.exchange.casefold(), str(s.con_id))]
+        if not found:
+            raise not_found(self.series(), name if at else symbol, size, what, rth, source, self.data)
+        best = min(_rank(s) for s in found)
+        return _only([s for s in found if _rank(s) == best])
+
+    def _named(self, symbol: str, size: BarSize, what: str, rth: bool, source: str | None) -> list[Series]:
         # The folder's name leads straight to the exact spelling; only without it all manifests are read.
         pattern = f"*/{quote(symbol)}.*/{settings_name(size, what, rth)}/{NAME}"
         found = []
@@ -81,19 +93,14 @@ class Store:
                 for path in root.glob(pattern):
                     with contextlib.suppress(FileNotFoundError):
                         found.append(read_series(path.parent, name))
-        everything: list[Series] = []
-        if not found:
-            everything = self.series()
-            found = [
-                s for s in everything
-                if s.symbol.casefold() == symbol.casefold()
-                and (s.bar, s.what, s.rth) == (size, what, rth)
-                and source in (None, s.source)
-            ]  # fmt: skip
-        if not found:
-            raise not_found(everything, symbol, size, what, rth, source, self.data)
-        best = min(_rank(s) for s in found)
-        return _only([s for s in found if _rank(s) == best])
+        if found:
+            return found
+        return [
+            s for s in self.series()
+            if s.symbol.casefold() == symbol.casefold()
+            and (s.bar, s.what, s.rth) == (size, what, rth)
+            and source in (None, s.source)
+        ]  # fmt: skip
 
     # ------------------------------------------------------------ reading
     def read(
@@ -206,8 +213,11 @@ def _only(found: list[Series]) -> Series:
     if len(where) > 1:
         reason = f"{found[0].name} is held by several sources; choose one: {', '.join(where)}"
         raise ParameterError("source", None, reason)
-    who = ", ".join(f"{s.sec_type} {s.exchange if s.con_id is None else s.con_id}" for s in found)
-    reason = f"source {where[0]} holds several instruments of that name: {who}"
+    exchanges = [s.exchange for s in found]
+    ways = [f"{s.symbol}@{s.exchange if exchanges.count(s.exchange) == 1 else s.con_id}" for s in found]
+    reason = (
+        f"source {where[0]} holds several instruments of that name; say which: {' or '.join(sorted(ways))}"
+    )
     raise ParameterError("symbol", found[0].symbol, reason)
 
 

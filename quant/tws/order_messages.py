@@ -243,11 +243,15 @@ def wanted(event: Executed, chosen: ExecutionFilter, since: int, account: str) -
     return chosen.clientId in (0, request.key[0]) and event.time >= since
 
 
+def midnight(now: int, zone: str) -> int:
+    """Return when the day of the machine began, UTC ns. zone: of the machine."""
+    local = utc(now).astimezone(ZoneInfo(zone))
+    return int(datetime(local.year, local.month, local.day, tzinfo=ZoneInfo(zone)).timestamp()) * 1_000_000_000
+
+
 def executions_since(chosen: ExecutionFilter, now: int, zone: str) -> int | Refusal:
     """Return from which moment (UTC ns) reqExecutions tells fills: the filter's, else midnight of the machine."""
-    local = utc(now).astimezone(ZoneInfo(zone))
-    midnight = datetime(local.year, local.month, local.day, tzinfo=ZoneInfo(zone))
-    start = int(midnight.timestamp()) * 1_000_000_000
+    start = midnight(now, zone)
     if not chosen.time:
         return start
     found = parse_end(chosen.time, now, zone)

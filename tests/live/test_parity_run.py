@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from live_run import again, draft, filled, play, tws
+from live_run import Jumping, again, draft, filled, play, tws
 
 from quant.app.cli import cli
+from quant.core.barsize import SECOND
 from quant.ib import pacing
 from quant.live import tape
 from quant.live.control import JOURNAL
@@ -179,3 +180,21 @@ def test_tape_goes_on_over_a_restart(data: Path) -> None:
     assert ends == sorted(set(ends))
     decided: list[Any] = [line.end for line in lines if isinstance(line, DecisionLine)]
     assert len(decided) == len(set(decided))
+
+
+def test_gap_between_two_runs_is_named_and_all_of_it_is_missed(data: Path) -> None:
+    """The runner ends, ten minutes pass, and the same deployment begins again."""
+    clock = Jumping()
+    with tws(outside=clock, speed=20.0) as port:
+        traded(data, port, 2)
+        clock.more += 30 * SECOND
+        ended, told = play(again(data, draft(data)), port, data, filled(4))
+        assert ended.code == 0, told
+        result = parity(NAME, "--port", port, "--json")
+    seen = json.loads(result.stdout)
+    assert (result.exit_code, seen["ok"], seen["diverged"], seen["unexplained"]) == (0, True, 0, 0.0), seen
+    gaps = [text for text in seen["findings"] if text.startswith("not running from")]
+    assert len(gaps) == 1
+    missed = [order for order in seen["orders"] if not order["live"]]
+    assert len(missed) >= 18  # it changes its mind at each of twenty bars
+    assert {order["why"].partition(" to ")[0] for order in missed} <= {gaps[0].partition(" to ")[0]}

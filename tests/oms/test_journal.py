@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sqlite3
@@ -29,7 +30,7 @@ from quant.errors import (
     ParameterError,
 )  # fmt: skip
 from quant.oms import failpoints, journal_file
-from quant.oms.encoding import digest, from_plain, report_of, report_text, to_plain
+from quant.oms.encoding import digest, from_plain, report_of, report_text, text, to_plain
 from quant.oms.journal import Journal
 from quant.oms.ledger import Ledger, Source, Stop, What
 from tests.oms.facts import ACCOUNT, TICKET, commission, completed, corrected, echo, execution, status, told
@@ -538,6 +539,29 @@ def test_values_come_back_as_they_were(
     assert report_of(report_text(report)) == report
     fill = replace(FILL, quantity=quantity, price=0.0 if price is None else price)
     assert report_of(report_text(fill)) == fill
+
+
+# As the version before trailing percentages wrote them; its journals are read, and a report in them is known again.
+BEFORE = (
+    '{"account":"DU1234567","con_id":756733,"exchange":"SMART","good_till":null,"kind":"LMT","limit":500.0,"oca":"",'
+    '"outside_rth":false,"parent":"","quantity":"100","ref":"q1:macd-spy:1","stop":null,"symbol":"SPY","tif":"DAY",'
+    '"trail":null,"transmit":true}',
+    '["Echo",{"account":"DU1234567","client_id":7,"con_id":756733,"kind":"LMT","limit":500.0,"oca":"","order_id":5,'
+    '"parent_id":0,"perm_id":9001,"quantity":"100","ref":"q1:macd-spy:1","status":"Submitted","stop":null,'
+    '"symbol":"SPY","tif":"DAY","warning":""}]',
+)
+
+
+def test_journals_of_before_are_read_and_written_alike() -> None:
+    assert (text(to_plain(TICKET)), report_text(echo())) == BEFORE
+    assert (from_plain(Ticket, json.loads(BEFORE[0])), report_of(BEFORE[1])) == (TICKET, echo())
+
+
+def test_distances_of_trailing_orders_come_back() -> None:
+    wanted = replace(TICKET, kind=Kind.TRAIL_LIMIT, limit=None, stop=441.5, percent=1.5, offset=0.0)
+    assert from_plain(Ticket, to_plain(wanted)) == wanted
+    told = echo(kind="TRAIL LIMIT", limit=441.5, stop=441.5, trail=2.5, percent=1.5, offset=0.0)
+    assert report_of(report_text(told)) == told
 
 
 @given(quantity=DECIMALS, zeros=st.integers(0, 6), price=st.integers(-1000, 1000))

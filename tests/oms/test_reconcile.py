@@ -353,6 +353,30 @@ def test_changed_protective_order_is_repaired(changed: dict[str, object]) -> Non
     assert [n.what for n in outcome.notices] == [Noticed.PROTECTION]
 
 
+FOLLOWS = replace(STOP, kind=Kind.TRAIL, trail=2.0)
+LIMITED = replace(STOP, kind=Kind.TRAIL_LIMIT, percent=1.5, offset=0.05)
+
+
+@pytest.mark.parametrize("asked", [FOLLOWS, LIMITED, replace(FOLLOWS, trail=None, percent=2.0)])
+@pytest.mark.parametrize(("stop", "wrong"), [(95.0, False), (96.5, False), (94.9, True), (None, True)])
+def test_stop_that_followed_the_price_is_no_change(asked: Ticket, stop: float | None, wrong: bool) -> None:
+    distances = dict(limit=None, trail=asked.trail, percent=asked.percent, offset=asked.offset)
+    there = echo(asked, stop=stop, **distances)
+    outcome = compare(
+        books(bought(), order(asked, Purpose.PROTECTION, facts=[there])), **CONTENT, echoes=[there]
+    )
+    assert kinds(outcome) == [Repair] * wrong
+
+
+@pytest.mark.parametrize("changed", [{"percent": 2.5}, {"percent": None, "trail": 1.5}, {"offset": 0.0}])
+def test_other_distance_of_a_trailing_stop_is_repaired(changed: dict[str, object]) -> None:
+    there = echo(LIMITED, **{"percent": 1.5, "offset": 0.05, **changed})
+    outcome = compare(
+        books(bought(), order(LIMITED, Purpose.PROTECTION, facts=[there])), **CONTENT, echoes=[there]
+    )
+    assert kinds(outcome) == [Repair]
+
+
 def test_unchanged_protective_order_is_left_alone() -> None:
     there = echo(STOP, stop=95.0 * (1 + 1e-12))
     assert (

@@ -199,6 +199,7 @@ def test_rates_halt() -> None:
         (ticket(1, kind=Kind.STOP, stop=100.011), None, 100.02, None),
         (ticket(-1, kind=Kind.STOP, stop=99.999), None, 99.99, None),
         (ticket(-1, kind=Kind.TRAIL, trail=0.001), None, None, 0.01),
+        (ticket(-1, kind=Kind.TRAIL, percent=1.5, stop=98.511), None, 98.51, None),
         (ticket(1, kind=Kind.LIMIT, limit=100.10000000000001), 100.1, None, None),
         (ticket(-1, kind=Kind.LIMIT, limit=0.1 + 0.2), 0.3, None, None),
     ],
@@ -209,6 +210,12 @@ def test_prices_are_moved_to_a_step_that_waits(
     there = rounded(order, 0.01)
     assert (there.limit, there.stop, there.trail) == (limit, stop, trail)
     assert rounded(order, None) == order
+
+
+def test_limit_of_a_trailing_stop_is_at_whole_steps_from_it() -> None:
+    order = ticket(-1, kind=Kind.TRAIL_LIMIT, percent=1.5, stop=98.511, offset=0.051)
+    assert rounded(order, 0.01) == replace(order, stop=98.51, offset=0.05)
+    check_ticket(replace(order, offset=0.0))
 
 
 @given(st.floats(1, 1e5), st.sampled_from([0.01, 0.05, 0.25, 1 / 32, 0.0001]), st.booleans())
@@ -248,7 +255,11 @@ def test_brakes(health: Health, halts: list[bool]) -> None:
         {"quantity": Decimal(0)}, {"quantity": Decimal("inf")}, {"ref": ""}, {"ref": "x" * 41}, {"ref": "q1:\n"},
         {"kind": Kind.LIMIT}, {"kind": Kind.STOP}, {"kind": Kind.STOP_LIMIT, "limit": 1.0}, {"kind": Kind.TRAIL},
         {"limit": 5.0}, {"tif": TimeInForce.GTD}, {"kind": Kind.LIMIT, "limit": float("nan")},
-        {"kind": Kind.LIMIT, "limit": -1.0},
+        {"kind": Kind.LIMIT, "limit": -1.0}, {"kind": Kind.TRAIL, "trail": 1.0, "percent": 1.0},
+        {"kind": Kind.TRAIL, "percent": 100.0}, {"kind": Kind.TRAIL, "trail": 1.0, "offset": 0.1},
+        {"kind": Kind.TRAIL_LIMIT, "percent": 1.0, "offset": 0.1}, {"kind": Kind.STOP, "stop": 1.0, "percent": 1.0},
+        {"kind": Kind.TRAIL_LIMIT, "stop": 9.0, "percent": 1.0},
+        {"kind": Kind.TRAIL_LIMIT, "stop": 9.0, "percent": 1.0, "offset": -0.1},
     ],
 )  # fmt: skip
 def test_impossible_ticket_is_an_error(fields: dict[str, object]) -> None:

@@ -16,7 +16,7 @@ from quant.ib.session import Session
 from quant.live import tape
 from quant.live.deployment import Deployment
 from quant.live.deployment import Traded as Contract
-from quant.live.tape import LATE, BarLine, DecisionLine, Line, NoteLine
+from quant.live.tape import Line
 from quant.oms.ledger import Ledger
 from quant.oms.limits import Limits
 from quant.oms.reading import read_ledger
@@ -82,14 +82,17 @@ def lived_through(
     job = make_job(
         strategy, stage.bars, params=params, cash=capital, costs=costs, sizing=sizing, start_rule=start_rule
     )[0]  # fmt: skip
-    lockstep = live_path.lockstep_of(stage, [at for both in gone for at in both])
+    last = max(int(bars.end[-1]) for bars in stage.bars)
+    lockstep = live_path.lockstep_of(stage, [at for both in gone for at in both if stage.begin < at < last])
     every_s = 60.0 if script else 3600.0
     with tempfile.TemporaryDirectory(prefix="parity-") as place, lockstep.served():
         folder = Path(place)
         for until, again in gone:
-            live_path.run(lockstep, stage, job, Limits(), folder, every_s, until)
-            lockstep.go_to(again)
-        done = live_path.run(lockstep, stage, job, Limits(), folder, every_s)
+            if lockstep.moment < until:
+                done = live_path.run(lockstep, stage, job, Limits(), folder, every_s, until)
+            lockstep.go_to(min(again, lockstep.last))
+        if not lockstep.over:
+            done = live_path.run(lockstep, stage, job, Limits(), folder, every_s)
         ledger = read_ledger(folder / live_path.JOURNAL, "rehearsal")
         days = tuple(tape.days(folder))
         lines = tuple(line for day in days for line in tape.read(folder, day))
@@ -144,65 +147,3 @@ def times(bars: q.Bars, ratio: float, upto: int | None = None) -> q.Bars:
     scale[:upto] = ratio
     columns: dict[str, Any] = {name: getattr(bars, name) * scale for name in ("open", "high", "low", "close")}
     return replace(bars, **columns, volume=bars.volume / scale)
-
-
-# ---------------------------------------------------------------- what happened was otherwise
-def without_orders(past: Past, refs: set[str]) -> Past:
-    """Return a past in which some orders were never made."""
-    ledger = past.ledger
-    ids = {i.order_id for i in ledger.intents if i.ref in refs}
-    execs = {
-        getattr(f.report, "exec_id", None) for f in ledger.facts if getattr(f.report, "ref", None) in refs
-    }
-
-    def theirs(report: Any) -> bool:
-        return (
-            getattr(report, "ref", None) in refs
-            or getattr(report, "order_id", None) in ids
-            or (getattr(report, "exec_id", None) in execs - {None})
-        )
-
-    changed = replace(
-        ledger,
-        intents=tuple(i for i in ledger.intents if i.ref not in refs),
-        marks=tuple(m for m in ledger.marks if m.ref not in refs),
-        facts=tuple(f for f in ledger.facts if not theirs(f.report)),
-    )
-    return replace(past, ledger=changed)
-
-
-def asleep(past: Past, begin: int, end: int) -> Past:
-    """Return a past in which nothing ran meanwhile: another process took the bars from history, at `end`."""
-    lines: list[Line] = []
-    for line in past.lines:
-        if isinstance(line, BarLine) and begin <= line.end < end:
-            line = replace(line, live=False, wants=None, waiting=False, at=end)
-        elif isinstance(line, DecisionLine) and begin <= line.end < end:
-            line = replace(line, how=LATE, at=end)
-        elif isinstance(line, NoteLine) and begin <= line.at < end:
-            continue
-        lines.append(line)
-    gone = {i.ref for i in past.ledger.intents if begin <= i.at < end}
-    heard = tuple(replace(f, at=end) if begin <= f.at < end else f for f in past.ledger.facts)
-    past = replace(past, ledger=replace(past.ledger, facts=heard))
-    run = replace(past.ledger.runs[0], number=10**6, at=end)
-    past = without_orders(past, gone)
-    return replace(past, lines=tuple(lines), ledger=replace(past.ledger, runs=(*past.ledger.runs, run)))
-
-
-def decided_at(past: Past, ref: str, end: int) -> Past:
-    """Return a past in which an order was decided on another bar."""
-    intents = []
-    for intent in past.ledger.intents:
-        if intent.ref == ref:
-            purpose, _, rest = intent.why.split(" ", 2)
-            intent = replace(intent, why=f"{purpose} {end} {rest}", at=end)
-        intents.append(intent)
-    return replace(past, ledger=replace(past.ledger, intents=tuple(intents)))
-
-
-def heard_later(past: Past, by: int) -> Past:
-    """Return a past in which each bar came, and was traded on, `by` ns later."""
-    lines = [replace(x, at=x.at + by) if isinstance(x, BarLine | DecisionLine) else x for x in past.lines]
-    intents = tuple(replace(i, at=i.at + by) for i in past.ledger.intents)
-    return replace(past, lines=tuple(lines), ledger=replace(past.ledger, intents=intents))

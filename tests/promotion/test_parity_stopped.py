@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from parity_days import Past, asleep, lived_through, spy, without_orders
+from parity_days import Past, lived_through, spy
 
 import quant as q
 from quant.core.barsize import MINUTE, SECOND
@@ -26,21 +26,22 @@ class EveryThird(q.Strategy):
         return (bars.start // (3 * MINUTE) % 2).astype(np.float64)
 
 
+FOR_EVER = 2**62
+
+
 @cache
 def part(first: int = 40, count: int = 60) -> Past:
-    """A session of 160 minutes of which a runner had some; the bars are asked for whole afterwards."""
-    past = lived_through(EveryThird, spy(first, count))
-    whole = replace(spy(0, 160), instrument=past.bars[0].instrument)
-    # The stage begins to run a while before its first bar; this runner begins with it.
-    run = replace(past.ledger.runs[0], at=int(whole.start[first]))
-    return replace(past, bars=(whole,), ledger=replace(past.ledger, runs=(run,)))
+    """A session of 160 minutes, of which a runner had some."""
+    bars = spy(0, 160)
+    begin, end = int(bars.start[first]) + SECOND, int(bars.end[first + count - 1]) + 10 * SECOND
+    return lived_through(EveryThird, bars, gone=[(0, begin), (end, FOR_EVER)])
 
 
 @cache
 def slept() -> Past:
     """All of the session, but for the minutes behind rows 70 to 90."""
-    past = lived_through(EveryThird, spy(0, 160))
-    return asleep(past, int(past.bars[0].end[70]) + SECOND, int(past.bars[0].end[90]) + SECOND)
+    ends = spy(0, 160).end
+    return lived_through(EveryThird, spy(0, 160), gone=[(int(ends[70]) + SECOND, int(ends[90]) + SECOND)])
 
 
 def assert_nothing(found: Parity) -> None:
@@ -97,23 +98,23 @@ def test_bars_that_a_running_runner_did_not_get_are_missing() -> None:
 
 
 def test_day_that_began_late_after_one_that_ran_to_its_end_begins_with_its_first_live_bar() -> None:
-    past = lived_through(EveryThird, spy(195, 330))
-    ends = past.bars[0].end
-    past = asleep(past, int(ends[194]) + 600 * SECOND, int(ends[230]) + SECOND)
+    bars = spy(195, 330)
+    ends = bars.end
+    past = lived_through(EveryThird, bars, gone=[(int(ends[194]) + 600 * SECOND, int(ends[230]) + SECOND)])
     found = past.parity()
     assert_nothing(found)
-    assert found.compared == (int(ends[230]), int(ends[-1]))
+    # The newest bar, a second old, is one that it may still trade on.
+    assert found.compared == (int(ends[229]), int(ends[-1]))
     assert found.gaps == ()
-    assert found.not_running_s == (ends[230] - past.bars[0].start[195]) / SECOND
+    assert found.not_running_s == (ends[229] - bars.start[195]) / SECOND
 
 
 def test_runner_that_ran_at_the_open_without_bars_misses_them() -> None:
     """The session before was not its own; it was there at the open, and its first bars lack."""
-    past = part(0, 160)
+    past = lived_through(EveryThird, spy(0, 160))
     ends = past.bars[0].end
-    run = replace(past.ledger.runs[0], at=int(past.bars[0].start[0]) - MINUTE)
     lines = tuple(x for x in past.lines if not (isinstance(x, BarLine) and x.end <= ends[19]))
-    found = replace(past, lines=lines, ledger=replace(past.ledger, runs=(run,))).parity()
+    found = replace(past, lines=lines).parity()
     assert found.compared == found.session
     assert found.bars.missing == 20
 
@@ -147,28 +148,24 @@ def test_gap_of_which_the_tape_knows_nothing_misses_no_bars_and_diverges_nowhere
 
 
 def test_short_restart_that_lost_no_bar_is_no_gap() -> None:
-    past = lived_through(EveryThird, spy(0, 160))
-    begin = int(past.bars[0].end[70]) + 20 * SECOND
-    lines = (*past.lines, LifeLine(ENDED, begin))
-    run = replace(past.ledger.runs[0], number=10**6, at=begin + 5 * SECOND)
-    found = replace(past, lines=lines, ledger=replace(past.ledger, runs=(*past.ledger.runs, run))).parity()
+    begin = int(spy(0, 160).end[70]) + 20 * SECOND
+    past = lived_through(EveryThird, spy(0, 160), gone=[(begin, begin + 5 * SECOND)])
+    found = past.parity()
+    assert len(past.ledger.runs) == 2
     assert_nothing(found)
     assert found.not_running_s == 0.0
 
 
 def test_fills_that_came_while_nothing_ran_are_told() -> None:
     """Stopped right after it had sent an order, which was filled then."""
-    past = part()
-    own = past.bars[0]
-    sent = past.ledger.intents[-3].at
-    row = int(np.searchsorted(own.end, sent, side="right")) - 1  # the bar that it was decided on
-    lines = tuple(
-        x for x in past.lines if not (isinstance(x, BarLine | DecisionLine) and x.end > own.end[row])
-    )
-    ended, gone = LifeLine(ENDED, sent + 10 * SECOND), {i.ref for i in past.ledger.intents[-2:]}
-    found = replace(without_orders(past, gone), lines=(*lines, ended)).parity()
+    sent = part().ledger.intents[-3].at
+    bars = spy(0, 160)
+    row = int(np.searchsorted(bars.end, sent, side="right")) - 1  # the bar that it was decided on
+    begin = int(bars.start[40]) + SECOND
+    past = lived_through(EveryThird, bars, gone=[(0, begin), (int(bars.end[row]) + 10 * SECOND, FOR_EVER)])
+    found = past.parity()
     assert_nothing(found)
-    assert found.compared[1] == int(own.end[row])
+    assert found.compared[1] == int(bars.end[row])
     assert any(text.endswith("are left out: 1") for text in found.findings)
 
 

@@ -118,6 +118,61 @@ def test_a_trailing_stop_follows_the_price(session: tuple[Server, App]) -> None:
     code(app, 3, 321)
 
 
+@pytest.mark.parametrize("distance", [dict(auxPrice=0.5), dict(trailingPercent=0.125)])
+@pytest.mark.parametrize("limit", ["lmtPriceOffset", "lmtPrice"])
+def test_a_trailing_stop_limit_follows_and_becomes_a_limit(
+    session: tuple[Server, App], distance: dict[str, float], limit: str
+) -> None:
+    server, app = session
+
+    def away(price: float) -> float:
+        return distance.get("auxPrice", price * 0.00125)
+
+    start = round(last(server) - 0.6, 2)
+    given = {"lmtPriceOffset": 0.02} if limit == "lmtPriceOffset" else {"lmtPrice": round(start - 0.02, 2)}
+    app.placeOrder(1, stock(), kind(-10, "TRAIL LIMIT", trailStopPrice=start, tif="GTC", **given, **distance))
+    status(app, 1, "PreSubmitted")
+    # Followed by hand on the path: the highest price so far less the distance, from where it was to start.
+    ticks = server.tws.tape.ticks(server.tws.catalogue.get(756733), NOON, NOON + 90 * HOUR)
+    stop, hit = start, 0
+    for time, price in zip(ticks.time.tolist(), ticks.price.tolist(), strict=True):
+        if price <= stop:
+            hit = time
+            break
+        stop = max(stop, price - away(price))
+    assert stop > start
+    server.step(hit - SECOND)
+    ((asked, state),) = open_orders(app).values()
+    assert (asked.orderType, asked.lmtPriceOffset, state.status) == ("TRAIL LIMIT", 0.02, "PreSubmitted")
+    assert {name: getattr(asked, name) for name in distance} == distance
+    assert asked.trailStopPrice == pytest.approx(stop, abs=0.006)
+    assert asked.lmtPrice == pytest.approx(stop - 0.02, abs=0.006)
+    server.step(hit)
+    status(app, 1, "Submitted")  # elected: a limit order from now on
+    server.step(hit + 90 * HOUR)
+    done = app.wait("execDetails")[2]
+    assert done.price >= stop - 0.02 - 1e-9
+    assert server.tws.exchange.executions[0][0].time >= hit
+
+
+def test_a_trailing_stop_limit_that_says_too_little_or_too_much_is_refused(
+    session: tuple[Server, App],
+) -> None:
+    server, app = session
+    wrong = [
+        dict(auxPrice=0.5, lmtPriceOffset=0.02),  # no stop to begin with
+        dict(auxPrice=0.5, trailStopPrice=1.0),  # no limit
+        dict(auxPrice=0.5, trailStopPrice=1.0, lmtPriceOffset=0.02, lmtPrice=0.98),
+        dict(auxPrice=0.5, trailStopPrice=1.0, lmtPriceOffset=-0.02),
+        dict(auxPrice=0.5, trailStopPrice=1.0, lmtPrice=1.02),
+        dict(trailStopPrice=1.0, lmtPriceOffset=0.02),  # no distance
+    ]
+    for number, prices in enumerate(wrong, start=1):
+        app.placeOrder(number, stock(), kind(-10, "TRAIL LIMIT", tif="GTC", **prices))
+        code(app, number, 110 if number == 1 else 321)
+    assert server.tws.exchange.orders == ()
+
+
 def test_auctions_good_till_and_immediate(session: tuple[Server, App]) -> None:
     server, app = session
     app.placeOrder(1, stock(), kind(10, "MOC"))

@@ -370,8 +370,17 @@ def test_an_order_is_told_to_its_owner_and_its_fill_to_who_listens(tws: Tws) -> 
     assert kinds(other.say("ExecutionRequest", NOON + 24 * 60 * MINUTE, reqId=9))[-1:] == [
         "ExecutionDetailsEnd"
     ]
-    done = other.say("CompletedOrdersRequest", NOON + 24 * 60 * MINUTE)
+    assert kinds(other.say("CompletedOrdersRequest", NOON + 24 * 60 * MINUTE)) == ["CompletedOrdersEnd"]
+
+
+def test_completed_orders_are_those_of_the_day(tws: Tws) -> None:
+    """Rust-ibapi issue 299, of IBKR Campus: "only for the given day", which New York's midnight ends."""
+    owner, other = Talk(tws, 1), Talk(tws, 2)
+    owner.say("PlaceOrderRequest", **order(5))
+    last = NOON + 12 * 60 * MINUTE - MINUTE
+    done = other.say("CompletedOrdersRequest", last)
     assert [(m.order.permId, m.order.filledQuantity) for m in done[:-1]] == [(900_000_001, "10")]
+    assert kinds(other.say("CompletedOrdersRequest", last + MINUTE)) == ["CompletedOrdersEnd"]
 
 
 def test_summary_multi_and_every_three_minutes(tws: Tws) -> None:

@@ -65,10 +65,11 @@ def plan_pull(
     what: str = "TRADES",
     rth: bool = True,
     repair: bool = False,
+    look: bool = False,
     now: datetime,
     store: Store,
 ) -> Plan:
-    """Return what a pull of these contracts would ask for; see `pull` for the arguments.
+    """Return what a pull of these contracts would ask for; see `pull` for the arguments, `plan_series` for look.
 
     now: of TWS, UTC. Contracts are asked for each time, not taken from the cache: they say whether TWS is a simulated
     one. A symbol that cannot be pulled is in `failed`. Raises NotConnected, LinkLost; ParameterError for a range
@@ -86,13 +87,15 @@ def plan_pull(
     looked = [Look(a, store) for a in asked.values()]
     heads = {} if repair else _heads(session, [k for k in looked if k.error is None], start)
     series = []
-    for look in looked:
+    for one in looked:
         try:
-            if look.error is not None:
-                raise look.error
-            series.append(_repair(look, start, end, now) if repair else _plan(look, heads, start, end, now))
+            if one.error is not None:
+                raise one.error
+            series.append(
+                _repair(one, start, end, now) if repair else _plan(one, heads, start, end, now, look)
+            )
         except OF_A_SYMBOL as e:
-            failed.append(Failed(look.asked.symbol, e))
+            failed.append(Failed(one.asked.symbol, e))
     return planned(series, failed)
 
 
@@ -157,8 +160,8 @@ def _finish(session: Session, pending: Sequence[Pending[Any]]) -> None:
 
 # ---------------------------------------------------------------- ranges
 def _plan(
-    look: Look, heads: dict[int | None, datetime | QuantError], start: Moment, end: Moment, now: datetime
-) -> SeriesPlan:
+    look: Look, heads: dict[int | None, datetime | QuantError], start: Moment, end: Moment, now: datetime, again: bool
+) -> SeriesPlan:  # fmt: skip
     asked, held = look.asked, look.held
     first, last, goal = parse("start", start), parse("end", end), look.goal()
     head = heads.get(asked.spec.con_id)
@@ -189,7 +192,7 @@ def _plan(
         raise ParameterError("start", "…" if start is None else str(start), f"{asked.name}: {told}")
     if look.repull:
         return repull_plan(look.store, asked, rows, wanted, "all prices had changed: pulling it anew goes on")
-    found = plan_series(asked, rows, wanted, held, why)
+    found = plan_series(asked, rows, wanted, held, why, look=again)
     return found if found.chunks else replace(found, why="complete")
 
 

@@ -167,30 +167,35 @@ def planned(series: Iterable[SeriesPlan], failed: Iterable[Failed] = ()) -> Plan
 
 
 def plan_series(
-    asked: Request, cells: Cells, wanted: Interval, held: Held, why: str, *, repull: bool = False
-) -> SeriesPlan:
+    asked: Request, cells: Cells, wanted: Interval, held: Held, why: str, *, repull: bool = False, look: bool = False
+) -> SeriesPlan:  # fmt: skip
     """Return the requests for what `held` lacks of `wanted`.
 
     Where bars are held and something is asked for, the last ones held are asked for again: with the next newer
     request where that reaches so far, else by a request of their own. They tell of splits and corrections.
+    look: ask for them also where nothing else is asked for.
     """
     gaps = missing(wanted, held.coverage)
     if asked.what == "ADJUSTED_LAST":
         return SeriesPlan(asked, wanted, _adjusted(asked, cells, wanted, gaps), cells, held.rows, why)
     return replace(
         SeriesPlan(asked, wanted, (), cells, held.rows, why, repull=repull),
-        chunks=with_check(cells, gaps, held),
+        chunks=with_check(cells, gaps, held, look=look),
     )
 
 
-def with_check(cells: Cells, gaps: Sequence[Interval], held: Held) -> tuple[Chunk, ...]:
+def with_check(
+    cells: Cells, gaps: Sequence[Interval], held: Held, *, look: bool = False
+) -> tuple[Chunk, ...]:
     """Return the requests for `gaps`, and first of all what asks for held bars again."""
     plain = cut_up(cells, gaps)
     around = next((c for c in held.coverage if c[0] <= held.last < c[1]), None)
-    if not plain or not held.rows or around is None:
+    if not (plain or look) or not held.rows or around is None:
         return tuple(plain)
     again = check_stretch(cells, held.last, around)
-    if _follows(cells, again, gaps[-1]):
+    if not plain:
+        chunks = cut_up(cells, [again])
+    elif _follows(cells, again, gaps[-1]):
         chunks = cut_up(cells, [*gaps[:-1], (again[0], gaps[-1][1])])
     elif gaps[-1][0] < again[1] and gaps[-1][1] > again[0]:  # a repair there
         chunks = plain

@@ -27,10 +27,9 @@ from quant.live.deployment import (
     check_sealed,
     code_of,
     default_name,
-    deployments,
-    find_lock,
     limits_of,
     lock_path,
+    named_lock,
 )
 from quant.live.examined import check_history
 from quant.live.lock_file import read, write
@@ -260,11 +259,7 @@ def to_live(
 
 def _on_paper(given: str, data: Path) -> Deployment:
     """Return a deployment on paper that is as it was promoted."""
-    path = find_lock(given, data)
-    if path is None:
-        there = ", ".join(deployments(data)) or "none yet"
-        told = f"no such deployment; there are {there}. To paper first: quant promote RUN --to paper"
-        raise ConfigError(str(data / "deployments"), given, told)
+    path = named_lock(given, data, "To paper first: quant promote RUN --to paper")
     found = read(path)
     if found.promoted == LIVE or (found.account and not found.paper):
         raise ConfigError(

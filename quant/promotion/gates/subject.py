@@ -19,7 +19,16 @@ from quant.backtest.result import Run
 from quant.backtest.seal import edited
 from quant.core import costs as cost_tables
 from quant.core.bars import Bars
-from quant.errors import DamagedData, DataError, ParameterError, RunNotFound, StrategyError, SweepNotFound
+from quant.errors import (
+    DamagedData,
+    DataError,
+    NothingToPromote,
+    ParameterError,
+    RunNotFound,
+    StrategyError,
+    SweepNotFound,
+)
+from quant.live.deployment import deployments
 from quant.research.saved import load_sweep
 from quant.strategy import lookup, parameters, strategy
 
@@ -61,8 +70,8 @@ def subject(given: str | Path, data: Path, row: int | str | None = None, metric:
     """Return what a run, or a row of a sweep, is made of. A row of a sweep becomes a saved run.
 
     row: of a sweep's table, or "best" by `metric`; None: `given` names a run, or a sweep whose best row is meant.
-    Raises RunNotFound, SweepNotFound, DamagedData (edited since it was saved), StrategyError and BarsChanged (gone, or
-    changed), ParameterError.
+    Raises NothingToPromote, SweepNotFound, DamagedData (edited since it was saved), StrategyError and BarsChanged
+    (gone, or changed), ParameterError.
     """
     folder = _folder(given, data, row, metric)
     what = edited(folder)
@@ -82,15 +91,25 @@ def subject(given: str | Path, data: Path, row: int | str | None = None, metric:
 
 
 def _folder(given: str | Path, data: Path, row: int | str | None, metric: str) -> Path:
-    if row is None:
+    if row is not None:
+        return _of_sweep(given, data, row, metric)
+    try:
+        return find_run(given, data)
+    except RunNotFound as no_run:
         try:
-            return find_run(given, data)
-        except RunNotFound as e:
-            try:
-                return _of_sweep(given, data, "best", metric)
-            except SweepNotFound:
-                raise e from None
-    return _of_sweep(given, data, row, metric)
+            return _of_sweep(given, data, "best", metric)
+        except SweepNotFound as no_sweep:
+            close = [*no_run.near, *no_sweep.near]
+            raise NothingToPromote(str(given), str(data), close, _instead(str(given), data)) from None
+
+
+def _instead(given: str, data: Path) -> str:
+    """Return what a name means that is of no run, "" for nothing."""
+    if given in lookup.names():
+        return f"{given} is a strategy; backtest it, and promote that run: quant backtest {given} SYMBOL"
+    if given in deployments(data):
+        return f"{given} is a deployment; to real money: quant promote {given} --to live"
+    return ""
 
 
 def _of_sweep(given: str | Path, data: Path, row: int | str, metric: str) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import bar_size
-from quant.errors import ConfigError, EmptyRange, JournalMismatch, NoData, ParameterError, SeriesNotFound
+from quant.errors import ConfigError, JournalMismatch, NoData, NotTraded, ParameterError, SeriesNotFound
 from quant.ib import requests
 from quant.ib.download.ask import plan_pull
 from quant.ib.download.held import find_held
@@ -74,8 +74,10 @@ def parity(data: Path, name: str, day: str | None = None, *, pull: Pull | None =
         raise JournalMismatch(str(folder / JOURNAL), f"it belongs to another form of {path.name}", mend)
     days = tape.days(folder)
     if not days:
-        raise EmptyRange(f"the tape of {name}", day or "the last day", "nothing: it has not seen a bar yet")
+        raise NotTraded(name, day or "any day", "it has not seen a bar yet")
     day = days[-1] if day is None else _date(day)
+    if day not in days and bar_size(found.bar).intraday:
+        raise NotTraded(name, day, f"it did not run in that session; it ran in {', '.join(days[-5:])}")
     fresh = (from_store(data) if pull is None else pull)(found, day)
     near = [d for d in days if d <= day][-BACK:] + [d for d in days if d > day][:1]
     lines = [line for d in near for line in tape.read(folder, d)]

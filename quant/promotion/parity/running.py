@@ -161,5 +161,5 @@ def _gaps(runs: Sequence[Span], live: Sequence[int]) -> Iterator[Gap]:
     """Yield what is between two runs."""
     for one, two in pairwise(runs):
         before = max((e for e in live if e <= one.end), default=0)
-        first = next((e for e in live if e > two.begin), two.begin)
+        first = next((e for e in live if e > one.end), two.begin)  # it may have closed right before the start
         yield Gap(one.end, two.begin, max(before, one.end - _GRACE), first)

@@ -52,6 +52,9 @@ STOCKS: Final = (
         990_000_003, "VOD", "LSE", "GBP", "VODAFONE GROUP PLC", PENCE, "XLON", 150.0, "SET1", magnifier=100
     ),
     _stock(990_000_004, "SAP", "IBIS", "EUR", "SAP SE", EURO, "XETR", 100.0, "XETRA"),
+    # A German share on both markets of Frankfurt, Xetra and the floor: ambiguous without --exchange.
+    _stock(990_000_007, "SIE", "IBIS", "EUR", "SIEMENS AG-REG", EURO, "XETR", 90.0, "XETRA"),
+    _stock(990_000_008, "SIE", "FWB", "EUR", "SIEMENS AG-REG", EURO, "XFRA", 90.0, "FWB"),
     _stock(
         990_000_005,
         "7203",

@@ -162,11 +162,16 @@ def auto_open_orders(tws: Tws, client: Client, request: AutoOpenOrdersRequest, n
 
 
 def completed_orders(tws: Tws, client: Client, request: CompletedOrdersRequest, now: int) -> None:
-    """Answer reqCompletedOrders; apiOnly leaves out those made by hand."""
+    """Answer reqCompletedOrders: those that ended today; apiOnly leaves out those made by hand.
+
+    Source: rust-ibapi issue 299 ("only for the given day", of IBKR Campus, TWS API, Completed Orders). Assumed, for
+    want of a real TWS: that day begins as the one of reqExecutions does.
+    """
+    since = order_messages.midnight(now, tws.zone)
     found: list[Any] = [
         order_messages.completed_order(view, tws.order_of(view), tws.zone)
         for view in tws.exchange.completed
-        if not (request.apiOnly and view.by_hand)
+        if (view.done_at is None or view.done_at >= since) and not (request.apiOnly and view.by_hand)
     ]
     name = "CompletedOrdersRequest"
     client.say(*tws.order_faults.snapshot(name, [*found, CompletedOrdersEnd()]))

@@ -18,7 +18,7 @@ from quant.tws.exchange.account import Account
 from quant.tws.exchange.bar_model import BarModel
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.market import Exchange
-from quant.tws.exchange.orders import OrderRequest, Status
+from quant.tws.exchange.orders import OrderRequest, Status, Told
 
 SPY = Catalogue().get(756733)
 assert SPY is not None
@@ -186,24 +186,53 @@ def test_a_resting_exit_can_be_cancelled_by_a_late_decision_of_the_close_before(
 
 # ---------------------------------------------------------------- other kinds, as backtrader's broker has them
 class Plan(bt.Strategy):
-    """Sends the orders of a plan: row -> (number, side, exectype, price, limit, trail)."""
+    """Sends the orders of a plan: row -> (side, arguments)."""
 
     params = dict(plan=None)
 
     def next(self) -> None:
-        for side, kind, price, limit, trail in self.params.plan.get(len(self) - 1, ()):
-            make = self.buy if side > 0 else self.sell
-            given = dict(size=10, exectype=kind)
-            if kind == bt.Order.StopTrail:
-                given.update(trailamount=trail)
-            elif kind == bt.Order.StopLimit:
-                given.update(price=price, plimit=limit)
-            elif kind == bt.Order.Stop:
-                given.update(price=price)
-            make(**given)
+        for side, given in self.params.plan.get(len(self) - 1, ()):
+            (self.buy if side > 0 else self.sell)(size=10, **given)
 
 
-BT = {"STP": bt.Order.Stop, "STP LMT": bt.Order.StopLimit, "TRAIL": bt.Order.StopTrail}
+def pair_of(kind: str, side: int, close: float, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An order around the market: its prices as the exchange has them, and as backtrader has them.
+
+    backtrader's price of one that trails is where the distance is counted from at first: its stop comes of it.
+    """
+    stop = max(round(close * (1.0 + side * 0.01 * (rng.random() - 0.1)), 2), 0.01)
+    limit = max(round(stop * (1.0 + side * 0.01 * (rng.random() - 0.4)), 2), 0.01)
+    trail, percent = round(close * 0.01 * (0.1 + rng.random()), 2), int(rng.integers(1, 4))
+    base, behind = float(round(close)), round(base_offset(rng) * close, 2)
+    if kind == "STP":
+        return dict(stop=stop), dict(price=stop)
+    if kind == "STP LMT":
+        return dict(stop=stop, limit=limit), dict(price=stop, plimit=limit)
+    if kind == "TRAIL":
+        return dict(trail=trail), dict(trailamount=trail)
+    asked, theirs = dict(trail_percent=float(percent)), dict(trailpercent=percent / 100)
+    if kind == "TRAIL, percent":
+        return asked, theirs
+    away = base * (percent / 100)
+    if kind == "TRAIL LIMIT, amount":
+        asked, theirs, away = dict(trail=trail), dict(trailamount=trail), trail
+    asked, theirs = dict(asked, stop=base + side * away), dict(theirs, price=base)
+    if kind == "TRAIL, percent from a price":
+        return asked, theirs
+    limit = round(base + side * behind, 2)
+    return dict(asked, offset=side * (limit - base)), dict(theirs, plimit=limit)
+
+
+def base_offset(rng: np.random.Generator) -> float:
+    """How far a limit lies behind its stop, as a share of the price; often not at all."""
+    return float(rng.choice([0.0, 0.002, 0.01]))
+
+
+BT = {
+    "STP": bt.Order.Stop, "STP LMT": bt.Order.StopLimit, "TRAIL": bt.Order.StopTrail,
+    "TRAIL, percent": bt.Order.StopTrail, "TRAIL, percent from a price": bt.Order.StopTrail,
+    "TRAIL LIMIT, amount": bt.Order.StopTrailLimit, "TRAIL LIMIT, percent": bt.Order.StopTrailLimit,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", list(BT))
@@ -217,16 +246,13 @@ def test_stops_stop_limits_and_trailing_stops_fill_as_backtraders(kind):
         # So many shares short and long at first that nothing else is refused for want of cash.
         for number, row in enumerate(sorted(rng.integers(0, 100, size=12).tolist()), start=1):
             side = int(rng.choice([-1, 1]))
-            close = float(bars.close[row])
-            stop = max(round(close * (1.0 + side * 0.01 * (rng.random() - 0.1)), 2), 0.01)
-            limit = max(round(stop * (1.0 + side * 0.01 * (rng.random() - 0.4)), 2), 0.01)
-            trail = round(close * 0.01 * (0.1 + rng.random()), 2)
-            plan.setdefault(row, []).append((side, BT[kind], stop, limit, trail))
+            asked, theirs = pair_of(kind, side, float(bars.close[row]), rng)
+            plan.setdefault(row, []).append((side, dict(theirs, exectype=BT[kind])))
             wanted = OrderRequest(
-                (1, number), SPY, side, Decimal(10), kind, limit=limit if kind == "STP LMT" else None, tif="GTC",
-                stop=None if kind == "TRAIL" else stop, trail=trail if kind == "TRAIL" else None,
-            )  # fmt: skip
-            exchange.place(wanted, int(bars.end[row]))
+                (1, number), SPY, side, Decimal(10), kind.partition(",")[0], tif="GTC", **asked
+            )
+            events = exchange.place(wanted, int(bars.end[row]))
+            assert not any(isinstance(event, Told) for event in events)
         exchange.advance(int(bars.end[-1]))
         cerebro = bt.Cerebro(stdstats=False)
         cerebro.adddata(q.feed(bars))

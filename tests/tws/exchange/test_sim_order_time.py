@@ -48,6 +48,7 @@ KINDS = [
     "STP",
     "STP LMT",
     "TRAIL",
+    "TRAIL LIMIT",
     "MOC",
     "LOC",
     "bracket",
@@ -73,6 +74,7 @@ def made(number: int, kind: str, quantity: int, ticks: int, tif: str, now: int) 
     prices = {
         "LMT": dict(limit=near), "LOC": dict(limit=near), "STP": dict(stop=near),
         "STP LMT": dict(stop=near, limit=round(near + side * 0.03, 2)), "TRAIL": dict(trail=0.02 + abs(ticks) / 50),
+        "TRAIL LIMIT": dict(stop=near, trail_percent=0.01 + abs(ticks) / 50, offset=0.03),
     }.get(kind, {})  # fmt: skip
     tif = "DAY" if kind in ("MOC", "LOC") else tif if kind in ("MKT", "LMT") or tif != "OPG" else "GTC"
     till = now + 2000 * SECOND if tif == "GTD" else None

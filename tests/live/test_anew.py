@@ -1,0 +1,337 @@
+"""A bar that an earlier process decided upon and left an order for at IB, decided upon once more after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live_run import Jumping, again, books, draft, ledger, play, position, standings, tws
+from tws_market import TwsMarket, tws_market
+
+import quant as q
+from quant.core.barsize import DAY, MINUTE, SECOND
+from quant.core.instrument import Instrument
+from quant.core.orders import Kind
+from quant.live.auctions import OPENINGS, UNKNOWN, Auction, opening
+from quant.live.signals import live_decisions
+from quant.oms.gate import Purpose
+from quant.oms.state import OrderState
+from quant.strategy import parameters
+from quant.tws.exchange.tape import Tape
+
+LAST = 25  # the last row of the first session
+DONE, ENDED, THERE = OrderState.FILLED, OrderState.CANCELLED, OrderState.WORKING
+
+
+@pytest.fixture(scope="session")
+def bars() -> q.Bars:
+    """Two made-up sessions of fifteen-minute bars, under SPY's contract."""
+    made = q.synthetic("SPY", "15m", "2024-05-15", "2024-05-16", seed=4, volatility=0.6)
+    return replace(made, instrument=replace(made.instrument, con_id=756733, tick=0.01))
+
+
+class Wants(q.Strategy):
+    """Wants what `wishes` says at a row, with a stop so far below the close, or none."""
+
+    wishes: dict[int, float] = {}
+    guard: float | None = None
+
+    @classmethod
+    def signals(cls, bars: q.Bars, p: Any) -> q.Signals:  # type: ignore[override]
+        found = np.full(len(bars), np.nan)
+        for row, target in cls.wishes.items():
+            found[row : row + 1] = target
+        return q.Signals(found, None if cls.guard is None else np.round(bars.close * cls.guard, 2))
+
+
+def trade(market: TwsMarket, wishes: dict[int, float], stop: float | None = None) -> Any:
+    cls = type("Wanting", (Wants,), {"wishes": wishes, "guard": stop})
+    found = parameters(cls, {})
+    decisions = live_decisions(
+        cls, found, market.feeds, began=0, now=lambda: market.now, start_rule="first-target", sizing="shares:10"
+    )  # fmt: skip
+    return market.run(cls, decisions=decisions, **found)
+
+
+@contextmanager
+def restarted(
+    bars: q.Bars, folder: Path, first: dict[int, float], *, stop: float | None = None, row: int = LAST,
+    held: bool = False,
+) -> Iterator[TwsMarket]:  # fmt: skip
+    """Give a market where a process has decided on a row and ended; the next one decides on that row once more."""
+    with tws_market(bars) as market:
+        market.recheck = (lambda feed: "") if held else None
+        market.stop_after = row
+        trade(market.start(folder), first, stop)
+        market.again(folder)
+        market.live_from = row
+        yield market
+
+
+def night(market: TwsMarket) -> None:
+    """An hour, and ten minutes, before the second session's open: look, and take the answers."""
+    opens = int(market.bars[0].times.begin[LAST + 1])
+
+    def pass_by(step: int) -> None:
+        for minutes in (60, 10) if step == LAST + 1 else ():
+            market.now = opens - minutes * MINUTE
+            market.exchange.run_to(market.now)
+            for _ in range(4):  # a cancel, its answer, what waits for it, and that one's answer
+                market.broker.poll()
+                market.broker.flush()
+                market.exchange.catch_up()
+
+    market.before_bar.append(pass_by)
+
+
+def orders(market: TwsMarket) -> list[tuple[int, OrderState]]:
+    """Return quantities and states of all but stops."""
+    desk = market.desk
+    found = [(desk.intent(s.ref).ticket, s.state) for s in desk.orders]
+    return [(int(ticket.quantity), state) for ticket, state in found if ticket.kind is Kind.MARKET]
+
+
+def stops(market: TwsMarket) -> list[OrderState]:
+    return [s.state for s in market.desk.orders if market.desk.intent(s.ref).ticket.kind is Kind.STOP]
+
+
+def alarms(market: TwsMarket) -> str:
+    return " ".join(alarm.text for alarm in market.broker.alarms())
+
+
+# ---------------------------------------------------------------- an entry that rests for the open
+def test_an_order_for_the_open_that_is_wanted_as_it_is_stays(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}) as market:
+        night(market)
+        trade(market, {LAST: 1.0})
+        assert orders(market) == [(10, DONE)]
+        assert [order.info.why for order in market.broker.withheld] == [
+            "this bar was decided upon before the restart"
+        ]
+
+
+def test_an_order_for_the_open_that_nobody_wants_any_more_is_cancelled(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}) as market:
+        night(market)
+        trade(market, {})
+        assert orders(market) == [(10, ENDED)]
+        assert "wants nothing, and SPY has at IB for the open +10: that is cancelled" in alarms(market)
+
+
+def test_another_order_for_the_open_takes_its_place_and_never_stands_beside_it(
+    bars: q.Bars, tmp_path: Path
+) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}) as market:
+        night(market)
+        trade(market, {LAST: -1.0})
+        assert orders(market) == [(10, ENDED), (-10, DONE)]
+
+
+def test_another_size_of_the_same_side_takes_its_place(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}) as market:
+        night(market)
+        trade(market, {LAST: 2.0})
+        assert orders(market) == [(10, ENDED), (20, DONE)]
+
+
+def test_what_took_its_place_is_looked_at_once_more_too(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}) as market:
+        market.stop_after = LAST
+        trade(market, {LAST: 2.0})
+        for _ in range(4):
+            market.broker.poll()
+            market.broker.flush()
+            market.exchange.catch_up()
+        assert orders(market)[0] == (10, ENDED)
+        market.again(tmp_path)
+        market.live_from = LAST
+        night(market)
+        trade(market, {LAST: 1.0})
+        assert orders(market) == [(10, ENDED), (20, ENDED), (10, DONE)]
+
+
+def test_it_stays_where_its_exchange_takes_no_cancels_any_more(
+    bars: q.Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant.live.anew.opening", lambda instrument: Auction(0, DAY, ""))
+    with restarted(bars, tmp_path, {LAST: 1.0}) as market:
+        night(market)
+        trade(market, {LAST: -1.0})
+        assert orders(market) == [(10, DONE), (-10, DONE)]  # closed after the next bar, as nobody wants it
+        assert market.desk.purpose(market.desk.orders[1].ref) is Purpose.REDUCTION
+        assert "wants -10, and SPY has at IB for the open +10: too late for a cancel, it stays" in alarms(
+            market
+        )
+
+
+def test_what_a_person_has_cancelled_is_not_sent_again(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}) as market:
+        (order,) = market.desk.orders
+        market.open_gate()
+        market.desk.cancel(order.ref, market.now)
+        market.exchange.catch_up()
+        market.broker.poll()
+        assert orders(market) == [(10, ENDED)]
+        night(market)
+        trade(market, {LAST: 1.0})
+        assert orders(market) == [(10, ENDED)]
+
+
+# ---------------------------------------------------------------- its stop, and that of a position
+def test_the_stop_of_an_order_that_stays_stays_too(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}, stop=0.5) as market:
+        night(market)
+        trade(market, {LAST: 1.0}, stop=0.5)
+        assert (orders(market), stops(market)) == ([(10, DONE)], [THERE])
+
+
+def test_an_order_with_another_stop_is_another_one(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {LAST: 1.0}, stop=0.5) as market:
+        night(market)
+        trade(market, {LAST: 1.0}, stop=0.6)
+        assert (orders(market), stops(market)) == ([(10, ENDED), (10, DONE)], [ENDED, THERE])
+
+
+def test_a_restart_within_the_bar_of_an_entry_leaves_its_stop_alone(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {9: 1.0}, stop=0.5, row=9) as market:
+        market.stop_after = 12
+        trade(market, {9: 1.0}, stop=0.5)
+        assert (orders(market), stops(market)) == ([(10, DONE)], [THERE])
+
+
+def test_a_stop_that_outlived_a_restart_still_goes_with_its_position(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {9: 1.0}, stop=0.5, row=9) as market:
+        market.stop_after = 14
+        trade(market, {9: 1.0, 12: 0.0}, stop=0.5)
+        assert (orders(market), stops(market)) == ([(10, DONE), (-10, DONE)], [ENDED])
+
+
+# ---------------------------------------------------------------- a reversal
+def test_the_entry_of_a_reversal_is_held_again_after_a_restart(bars: q.Bars, tmp_path: Path) -> None:
+    """Its exit went out at once and is in the journal; its entry was only held, and is not."""
+    with restarted(bars, tmp_path, {3: 1.0, LAST: -1.0}, held=True) as market:
+        seen: list[int] = []
+        market.before_bar.append(
+            lambda step: seen.append(len(market.broker.held)) if step == LAST + 1 else None
+        )
+        night(market)
+        trade(market, {3: 1.0, LAST: -1.0})
+        assert seen == [1]
+        assert orders(market) == [(10, DONE), (-10, DONE), (-10, DONE)]
+
+
+def test_a_reversal_that_rests_whole_stays_as_it_is(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {3: 1.0, LAST: -1.0}) as market:
+        night(market)
+        trade(market, {3: 1.0, LAST: -1.0})
+        assert orders(market) == [(10, DONE), (-10, DONE), (-10, DONE)]
+
+
+def test_of_a_reversal_that_nobody_wants_any_more_the_exit_stays(bars: q.Bars, tmp_path: Path) -> None:
+    with restarted(bars, tmp_path, {3: 1.0, LAST: -1.0}) as market:
+        night(market)
+        trade(market, {3: 1.0})
+        assert orders(market) == [(10, DONE), (-10, DONE), (-10, ENDED)]
+
+
+# ---------------------------------------------------------------- --once, over the wire
+LEANS = '''"""Long at every other close; what the parameter says where a bar closed above 900."""
+import numpy as np
+import quant as q
+
+
+class Flip(q.Strategy):
+    """Wants 1 and 0 in turn."""
+    params = dict(instead=0.0)
+
+    @staticmethod
+    def signals(bars, p):
+        found = (bars.start // bars.bar.ns % 2).astype(float)
+        return np.where(bars.close > 900.0, p.instead, found)
+'''
+
+
+@pytest.mark.parametrize(
+    ("instead", "left", "held"),
+    [(None, [(10, THERE)], 10), (0.0, [(10, ENDED)], 0), (-1.0, [(10, ENDED), (-10, THERE)], -10)],
+)
+def test_a_second_once_looks_at_the_corrected_bar(
+    data: Path, monkeypatch: pytest.MonkeyPatch, instead: float | None, left: list[Any], held: int
+) -> None:
+    """Decided after the close of the 16th of May; on the next morning IB has other prices of that day, or the same."""
+    monkeypatch.setattr("live_run.FLIP", LEANS)
+    outside, job = Jumping(), draft(
+        data, bar="1d", history_start="2024-04-01", start_rule="first-target", params={"instead": instead or 0.0},
+        limits={"orders_per_minute": 1000, "orders_per_day": 10_000, "shorts": True},
+    )  # fmt: skip
+    job = replace(job, once=True)
+    with tws(start=at("2024-05-16 19:00"), outside=outside, speed=10.0) as port:
+        assert play(job, port, data, never)[0].code == 0  # begins; nothing has closed since
+        outside.more += 75 * 60 * SECOND // 10
+        job = again(data, job)
+        assert play(job, port, data, never)[0].code == 0
+        assert sent(data, job) == [(10, THERE)]
+        if instead is not None:
+            revise(monkeypatch, "2024-05-16")
+        outside.more += 16 * 3600 * SECOND // 10
+        ended, told = play(job, port, data, never)
+        assert (ended.code, sent(data, job)) == (0, left), told
+        outside.more += 3 * 3600 * SECOND // 10
+        ended, told = play(job, port, data, never)
+        there = books(port)
+    assert ended.code == 0, told
+    assert [int(p.quantity) for p in there.positions] == ([held] if held else []), told
+    assert position(ledger(data, job)) == held
+
+
+def revise(monkeypatch: pytest.MonkeyPatch, day: str) -> None:
+    """Let TWS have another close of a day from now on."""
+    plain = Tape.bars
+
+    def other(self: Tape, *args: Any, **kwargs: Any) -> q.Bars:
+        found = plain(self, *args, **kwargs)
+        there = (found.session == np.datetime64(day)) & (not found.bar.intraday)
+        return replace(
+            found, close=np.where(there, 999.0, found.close), high=np.where(there, 999.0, found.high)
+        )
+
+    monkeypatch.setattr(Tape, "bars", other)
+
+
+def sent(data: Path, job: Any) -> list[tuple[int, OrderState]]:
+    held = ledger(data, job)
+    return [(int(i.ticket.quantity), s.state) for i, s in zip(held.intents, standings(held), strict=True)]
+
+
+def never(picture: dict[str, Any]) -> bool:
+    return False
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
+
+
+# ---------------------------------------------------------------- until when
+@pytest.mark.parametrize(
+    ("exchange", "entry", "withdrawal"),
+    [("NASDAQ", "09:28:00", "09:25:00"), ("ARCA", "09:29:55", "09:29:00"), ("NYSE", "09:30:00", "09:30:00")],
+)
+def test_cut_offs_are_those_of_the_exchanges_own_pages(exchange: str, entry: str, withdrawal: str) -> None:
+    """Nasdaq: Equity Trader Alert 2021-15; NYSE Arca: trading-info page; NYSE: fact sheet on its auctions."""
+    found = opening(Instrument("X", exchange=exchange))
+    opens = np.datetime64("2024-05-15T09:30:00")
+    assert [str(opens - np.timedelta64(ns, "ns"))[11:19] for ns in (found.entry, found.withdrawal)] == [
+        entry, withdrawal,
+    ]  # fmt: skip
+
+
+def test_an_exchange_that_is_not_known_has_the_earliest_cut_offs_that_are() -> None:
+    assert opening(Instrument("X", exchange="IBIS")) is UNKNOWN
+    assert UNKNOWN.entry == max(one.entry for one in OPENINGS.values())
+    assert UNKNOWN.withdrawal == max(one.withdrawal for one in OPENINGS.values())
