@@ -38,6 +38,7 @@ def deployments(name: str | None, data: Path | None) -> Result:
     if not documents:
         return Result({"deployments": []}, ["there is none; begin one: quant paper macd SPY --bar 1m"])
     parts = [output.table(COLUMNS, [_cells(d) for d in documents], right="capital")]
+    parts += [f"{d['name']}: {d['error']}" for d in documents if d["error"]]
     return Result({"deployments": documents}, parts if name is None else [*parts, *_gate_lines(documents[0])])
 
 
@@ -101,10 +102,10 @@ def _last_parity(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 # ---------------------------------------------------------------- in words
 def _cells(d: dict[str, Any]) -> tuple[str, ...]:
-    state = d["state"] if d["error"] is None else f"cannot be read: {d['error']}"
+    state = d["state"] if d["error"] is None else f"{d['state']}; its lock file is refused, see below"
     return (
         d["name"], d["mode"] or "-", d["account"] or "-", d["strategy"], " ".join(d["symbols"]), d["bar"],
-        f"{d['capital']:,.0f}", _gates(d), _parity(d), state,
+        f"{d['capital']:,.0f}" if d["strategy"] else "-", _gates(d), _parity(d), state,
     )  # fmt: skip
 
 

@@ -131,7 +131,7 @@ def _only_with_symbols(given: dict[str, Any]) -> None:
 
 
 def _locked(given: str, settings: config.Settings, mend: str, *, real: bool = False) -> Job:
-    """Return the job of a lock file, which must be as it was. Raises ConfigError, StrategyError.
+    """Return the job of a lock file, which must be as it was. Raises ConfigError.
 
     mend: what to do where there is no such file.
     """
@@ -139,8 +139,6 @@ def _locked(given: str, settings: config.Settings, mend: str, *, real: bool = Fa
     from quant.live.examined import check_history
     from quant.live.job import Job
     from quant.live.lock_file import read
-    from quant.strategy import parameters as all_parameters
-    from quant.strategy import strategy
 
     path = locks.named_lock(given, settings.data, mend)
     found = read(path)
@@ -148,12 +146,7 @@ def _locked(given: str, settings: config.Settings, mend: str, *, real: bool = Fa
     if real:
         locks.check_live(found, path)
     check_history(found, settings.data, path)
-    cls = strategy(found.strategy)
-    try:
-        params = all_parameters(cls, found.params)
-    except ParameterError as e:
-        raise ConfigError(str(path), f"params.{e.name}", e.reason) from None
-    locks.check_same(found, cls, params, path)
+    cls, params = locks.code_as_it_was(found, path)
     return Job(replace(found, params=params), cls)
 
 

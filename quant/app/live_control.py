@@ -6,9 +6,8 @@ import getpass
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -17,9 +16,6 @@ from quant.app.command import command, data_option
 from quant.app.output import Result
 from quant.core import clock
 from quant.errors import SafetyStop
-
-if TYPE_CHECKING:
-    from quant.live.deployment import Deployment
 
 ANSWER_S: Final = 10.0  # a runner looks each second; one that does not answer by then hangs
 SAFETY: Final = 6
@@ -30,18 +26,20 @@ def _data(data: Path | None) -> Path:
     return config.load({"project.data": None if data is None else str(data)}).data
 
 
-def _found(name: str, data: Path, *, shadow: bool = False) -> Deployment:
-    """Return the deployment of a name or lock file. Raises ConfigError.
+def _name(given: str, data: Path, *, shadow: bool = False) -> str:
+    """Return the name of a deployment that was given by it or by its lock file. Raises ConfigError.
 
+    The file is not read, and one that runs needs none: whatever became of it, a runner can be stopped.
     shadow: NAME.shadow is taken too; it is the deployment's shadow, under that name.
     """
+    from quant.live import control
     from quant.live import deployment as locks
-    from quant.live.lock_file import read
     from quant.live.shadow import SUFFIX
 
-    if shadow and name.endswith(SUFFIX):
-        return replace(_found(name.removesuffix(SUFFIX), data), name=name)
-    return read(locks.named_lock(name, data))
+    plain = given.removesuffix(SUFFIX) if shadow else given
+    if locks.NAME.fullmatch(plain) and control.is_running(locks.live_folder(data, given)):
+        return given
+    return locks.named_lock(plain, data).name.removesuffix(".lock.toml") + given[len(plain) :]
 
 
 # ---------------------------------------------------------------- looking
@@ -69,7 +67,7 @@ def state_of(folder: Path) -> str:
 def status(name: str | None, watch: bool, data: Path | None) -> Result:
     """Show what a deployment does, and why nothing happens: NAME, or all that have run."""
     folder = _data(data)
-    names = names_of_all(folder) if name is None else [_found(name, folder, shadow=True).name]
+    names = names_of_all(folder) if name is None else [_name(name, folder, shadow=True)]
     if watch:
         _watch(lambda: _shown(names, folder)[1])
     documents, lines = _shown(names, folder)
@@ -136,16 +134,16 @@ def stop(name: str, reason: str, data: Path | None) -> Result:
     from quant.live.deployment import live_folder
 
     folder = _data(data)
-    found = _found(name, folder, shadow=True)
-    where = live_folder(folder, found.name)
+    known = _name(name, folder, shadow=True)
+    where = live_folder(folder, known)
     if not control.is_running(where):
-        return _result(found.name, "stop", f"{found.name} is not running")
+        return _result(known, "stop", f"{known} is not running")
     told = _told(where, "stop", reason)
     if told is None:
         _end(where)
-        mend = f"its entries may still work: quant halt {found.name}"
+        mend = f"its entries may still work: quant halt {known}"
         return _result(
-            found.name,
+            known,
             "stop",
             f"the runner did not answer within {ANSWER_S:g} s and was ended; {mend}",
             SAFETY,
@@ -153,7 +151,7 @@ def stop(name: str, reason: str, data: Path | None) -> Result:
     until = clock.monotonic() + ANSWER_S
     while control.is_running(where) and clock.monotonic() < until:
         time.sleep(0.05)
-    return _result(found.name, "stop", told)
+    return _result(known, "stop", told)
 
 
 @command("halt")
@@ -193,31 +191,33 @@ def flatten(name: str, reason: str, yes: bool, data: Path | None) -> Result:
 def _steer(name: str, what: str, reason: str, data: Path | None, everything: bool = False) -> Result:
     """Tell the runner; where there is none, or it hangs, do it in its place."""
     from quant.live import control, takeover
-    from quant.live.deployment import live_folder
+    from quant.live.deployment import live_folder, named_lock
     from quant.live.job import Address
+    from quant.live.lock_file import read
 
     folder = _data(data)
-    found = _found(name, folder)
-    where = live_folder(folder, found.name)
+    known = _name(name, folder)
+    where = live_folder(folder, known)
     who = getpass.getuser()
     if control.is_running(where) and not everything:
         told = _told(where, what, reason)
         if told is not None:
-            return _result(found.name, what, told)
+            return _result(known, what, told)
         output.note(f"the runner does not answer within {ANSWER_S:g} s")
     if control.is_running(where):
         _end(where)
+    found = read(named_lock(name, folder))
     if what == "clear":
         done = takeover.clear(found, folder, who, reason)
     else:
         last = control.last_address(where)
         if last is None:
-            raise SafetyStop(f"{found.name} has never run, so there is nothing of it at IB")
+            raise SafetyStop(f"{known} has never run, so there is nothing of it at IB")
         reach = Address(last.host, last.port, last.client_id)
         done = takeover.take_over(
             what, found, folder, reach, who, reason, tell=output.note, everything=everything
         )
-    return _result(found.name, what, done.text, done.code)
+    return _result(known, what, done.text, done.code)
 
 
 def _told(folder: Path, what: str, reason: str) -> str | None:

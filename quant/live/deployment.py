@@ -24,9 +24,9 @@ from quant.backtest.source import hashes
 from quant.core.near import near
 from quant.core.orders import Kind
 from quant.core.version import versions_here
-from quant.errors import ConfigError, ParameterError
+from quant.errors import ConfigError, ParameterError, StrategyError
 from quant.oms.limits import Limits
-from quant.strategy import Strategy
+from quant.strategy import Strategy, parameters, strategy
 
 PAPER: Final = ("DU", "DF")  # how ids of paper accounts begin; a port says nothing, as anyone can change it
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,25}")  # it stands in every orderRef
@@ -183,7 +183,7 @@ def find_lock(given: str, data: Path) -> Path | None:
 def named_lock(given: str, data: Path, mend: str = "") -> Path:
     """Return the lock file that a name or path means. Raises ConfigError if it means none. mend: what else to do."""
     path = find_lock(given, data)
-    if path is None:
+    if path is None or not path.is_file():
         there = deployments(data)
         close = near(given, there)
         known = f"did you mean {close[0]}?" if close else f"there are {', '.join(there) or 'none yet'}."
@@ -285,6 +285,20 @@ def check_same(deployment: Deployment, cls: type[bt.Strategy], params: Mapping[s
             raise ConfigError(
                 origin, f"versions.{name}", f"{told}. Install {name}=={was}, or begin another deployment"
             )
+
+
+def code_as_it_was(deployment: Deployment, path: Path) -> tuple[type[bt.Strategy], dict[str, Any]]:
+    """Return the strategy of a lock file, and all its parameters. Raises ConfigError where they have changed."""
+    mend = f"Put it back, or begin another deployment: --name {deployment.name[:23]}-2"
+    try:
+        cls = strategy(deployment.strategy)
+        params = parameters(cls, deployment.params)
+    except StrategyError as e:
+        raise ConfigError(str(path), "strategy", f"{e.strategy}: {e.reason}. {mend}") from e
+    except ParameterError as e:
+        raise ConfigError(str(path), f"params.{e.name}", f"{e.reason}. {mend}") from None
+    check_same(deployment, cls, params, path)
+    return cls, dict(params)
 
 
 def check_sealed(deployment: Deployment, path: Path) -> None:

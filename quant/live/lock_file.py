@@ -19,7 +19,15 @@ from quant.core.sizing import parse_sizing
 from quant.core.targets import START_RULES
 from quant.core.version import version
 from quant.errors import ConfigError, ParameterError, QuantError, WriteFailed
-from quant.live.deployment import OPEN_WORDS, Deployment, Examined, GateResult, Traded, limits_of
+from quant.live.deployment import (
+    OPEN_WORDS,
+    Deployment,
+    Examined,
+    GateResult,
+    Traded,
+    check_sealed,
+    limits_of,
+)
 from quant.oms.outcome import Start
 from quant.store import atomic
 
@@ -166,9 +174,14 @@ def _check(found: Deployment, path: Path) -> None:
 
 
 def load(path: Path) -> tuple[Deployment, QuantError | None]:
-    """Return a deployment for showing it; one that cannot be read gives the error, with its name only."""
+    """Return a deployment for showing it, and what is wrong with its lock file; of one that cannot be read the name."""
     try:
-        return read(path), None
+        found = read(path)
     except QuantError as e:
         name = path.name.removesuffix(".lock.toml")
         return Deployment(name, "", "", {}, {}, (), "", "", 1.0, ""), e
+    try:
+        check_sealed(found, path)
+    except QuantError as e:
+        return found, e
+    return found, None

@@ -13,7 +13,7 @@ import backtrader as bt
 import numpy as np
 
 from quant.core.barsize import DAY, MINUTE, SECOND
-from quant.core.calendar import Calendar, calendar
+from quant.core.calendar import NO_BREAK, Calendar, calendar
 from quant.core.instrument import Instrument
 from quant.core.zones import from_local, to_local
 from quant.errors import ParameterError
@@ -111,6 +111,21 @@ def is_open(instrument: Instrument, now: int) -> bool:
         return True
     at = int(np.searchsorted(sessions.close, now, side="right"))
     return at < len(sessions.close) and int(sessions.open[at]) <= now
+
+
+def trades_since(instrument: Instrument, now: int) -> int | None:
+    """Return since when there is trading: a session's begin, or its break's end; None while there is none.
+
+    None also without a calendar.
+    """
+    sessions = calendar_at(instrument, now)
+    if sessions is None or not is_open(instrument, now):
+        return None
+    at = int(np.searchsorted(sessions.close, now, side="right"))
+    pause, resume = int(sessions.break_start[at]), int(sessions.break_end[at])
+    if pause == NO_BREAK or now < pause:
+        return int(sessions.open[at])
+    return resume if now >= resume else None
 
 
 def last_close(instrument: Instrument, now: int) -> int | None:

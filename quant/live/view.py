@@ -14,12 +14,13 @@ from quant.live.broker import LiveBroker
 from quant.live.deployment import Deployment
 from quant.live.feed import LiveFeed
 from quant.live.held import words
-from quant.live.moments import is_open, next_open
+from quant.live.moments import is_open, next_open, trades_since
 from quant.oms.desk import OrderDesk
 from quant.oms.gate import Gate
 from quant.oms.state import OrderStanding
 
 LAST_ORDERS: Final = 8
+SILENT_BARS: Final = 2  # a bar that may come is not missed before that many lengths
 SILENT_S: Final = 15.0  # a status that is older: the runner hangs, or is gone
 
 
@@ -123,10 +124,24 @@ def _waits(feed: LiveFeed, wants: Mapping[int, float], now: int) -> list[str]:
         return [f"{symbol}: IB sends delayed data only; subscribe to live data at IB"]
     if status != feed.LIVE:
         return [f"{symbol}: history comes; no order before the newest closed bar"]
+    if silent := _silent(feed, now):
+        return [silent]
     wanted = wants.get(feed.con_id)
     if wanted is None:
         return [f"{symbol}: the strategy has not wanted anything yet"]
     return [f"{symbol}: it wants {wanted:g} and waits for that to change; decided at each bar's close"]
+
+
+def _silent(feed: LiveFeed, now: int) -> str:
+    """Return since when an instrument does not trade, "" while its bars come."""
+    since = trades_since(feed.instrument, now)
+    if since is None or not feed.bar.intraday or feed.incoming.delayed or not len(feed.bars):
+        return ""
+    last = max(int(feed.bars[len(feed.bars) - 1 :].end[0]), since)
+    if now < last + SILENT_BARS * feed.bar.ns:
+        return ""
+    told = f"no bar since {moment(last)}, and none is missing at IB: the exchange has halted it, or nobody trades it"
+    return f"{feed.instrument.symbol}: {told}. Decided at the next bar's close; orders at IB stay"
 
 
 def moment(ns: int) -> str:

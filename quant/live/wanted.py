@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from quant.core.bars import Bars
-from quant.core.barsize import DAY, SECOND, BarSize
+from quant.core.barsize import DAY, HOUR, MINUTE, SECOND, BarSize
 from quant.core.sessions import first_day
 from quant.ib.contracts import ContractSpec
 from quant.ib.lookup import Found
 from quant.store.query import Moment
+
+# IB's step table (TWS API, "Historical Data Limitations"): bars up to a size need a duration of so many seconds.
+_LEAST_S: Final = (
+    (MINUTE, 30), (2 * MINUTE, 120), (30 * MINUTE, 1800), (HOUR, 3600), (3 * HOUR, 14_400), (8 * HOUR, 28_800),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +43,15 @@ def start_of(text: str, bar: BarSize) -> int:
 
 
 def duration(length: int, bar: BarSize) -> str:
-    """Return the shortest duration of IB's that covers `length` ns."""
+    """Return the shortest duration of IB's that covers `length` ns and may be asked for with bars of that size."""
     days = -(-length // DAY)
     if bar.unit == "mo":
         return f"{days // 28 + 1} M"
     if bar.unit == "w":
         return f"{days // 7 + 1} W"
     if bar.intraday and days <= 1:
-        return f"{max(-(-length // SECOND), 30)} S"
+        least = next(seconds for upto, seconds in _LEAST_S if bar.ns <= upto)
+        return f"{max(-(-length // SECOND), least)} S"
     return f"{days + 1} D" if days < 365 else f"{days // 365 + 1} Y"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,7 +54,7 @@ class Counter:
         self.around = Surroundings()
         self.floor = 1
         self.symbols: dict[int, str] = {}
-        self._entries: deque[int] = deque()
+        self._entries: list[int] = []  # rising
         self._rejects: deque[int] = deque()
         self._traded: set[int] = set()
         self._decided: set[tuple[int, int, int]] = set()
@@ -72,7 +73,7 @@ class Counter:
         """Count a send; only entries count against rates, and each of them once."""
         self._traded.add(self._record.ticket(ref).con_id)
         if self._record.purpose(ref) is Purpose.ENTRY:
-            self._entries.append(now)
+            insort(self._entries, now)
 
     def rejected(self, ref: str, now: int) -> None:
         """Count a rejection by the broker; reductions are pursued however often one is turned down."""
@@ -148,9 +149,8 @@ class Counter:
         return tuple(found)
 
     def _sent_since(self, moment: int) -> int:
-        while self._entries and self._entries[0] <= moment - DAY:
-            self._entries.popleft()
-        return sum(at > moment for at in self._entries)
+        del self._entries[: bisect_right(self._entries, moment - DAY)]
+        return len(self._entries) - bisect_right(self._entries, moment)
 
     def leaving(self, con_id: int) -> Decimal:
         """Return what reductions on their way take away, signed."""

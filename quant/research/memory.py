@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-# mallopt's parameters, from glibc's malloc.h, and the most that it sets them to by itself, as large arrays come and go.
+# mallopt's parameters, from glibc's malloc.h, and what they are set to between sweeps: its default, and the most that
+# it sets itself, as large arrays come and go.
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
+MAPPED: Final = 128 << 10  # bytes
 TRIMMED: Final = 64 << 20  # bytes
-MAPPED: Final = 32 << 20  # bytes
 KEPT: Final = 1 << 30  # bytes; larger than any array of a sweep
 LEFT: Final = 64 << 20  # bytes that a process may hold more after a sweep than before it
 

@@ -307,10 +307,11 @@ class Sweep:
         known = self.settings
         bars = ", ".join(f"{_bars_text(b)} {b['first']} … {b['last']}" for b in known["bars"][:MOST_BARS])
         more = len(known["bars"]) - MOST_BARS
+        sources = ", ".join(sorted({b["source"] for b in known["bars"]}))
         count = f"{len(self.table):,} combinations of {', '.join(self.parameters)}"
         dropped = f", {self.dropped:,} refused by valid" if self.dropped else ""
         return [
-            f"{known['strategy']['class']} · {bars}" + (f" and {more:,} more" if more > 0 else ""),
+            f"{known['strategy']['class']} · {bars}{f' and {more:,} more' if more > 0 else ''} · {sources}",
             f"{count}{dropped} · {known['engine']} · {self.seconds:.1f} s",
         ]
 

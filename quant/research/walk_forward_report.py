@@ -328,8 +328,9 @@ def _lines(result: WalkForward) -> tuple[list[str], pd.DataFrame, list[str]]:
         "max drawdown": f"{m['max_drawdown']:.2%}", "trades": f"{m['trades']:,}",
         "buy & hold": f"{m['buy_hold_return']:+.2%}", "efficiency": _number(result.efficiency),
     }  # fmt: skip
+    sources = ", ".join(sorted({b["source"] for b in result.settings["bars"]}))
     head = [
-        f"{result.settings['strategy']['class']} · {_bars(result)}",
+        f"{result.settings['strategy']['class']} · {_bars(result)} · {sources}",
         f"{_count(len(result.windows), 'window')}{more} · {spans} · by {how['metric']}",
         f"out of sample: {' · '.join(f'{k} {v}' for k, v in figures.items())}",
     ]

@@ -69,7 +69,7 @@ class Store:
     ) -> Series:
         """Return the series of a symbol. Its exact spelling wins over another case.
 
-        symbol: "SIE", or "SIE@FWB" or "SIE@14094" (exchange or contract id) where several of that name are held.
+        symbol: "SIE", or "SIE@FWB" or "SIE@14094" (exchange, type or contract id) where several of that name are held.
         source: None takes the one source that has it; "simulated" only where no other has it, and "sample" last.
         Raises SeriesNotFound (with what is there instead), ParameterError if two sources have it, DamagedData.
         """
@@ -78,7 +78,7 @@ class Store:
         name, at, told = symbol.rpartition("@")
         if at and not found:
             same = self._named(name, size, what, rth, source)
-            found = [s for s in same if told.casefold() in (s.exchange.casefold(), str(s.con_id))]
+            found = [s for s in same if told.casefold() in map(str.casefold, _marks(s))]
         if not found:
             raise not_found(self.series(), name if at else symbol, size, what, rth, source, self.data)
         best = min(_rank(s) for s in found)
@@ -205,6 +205,11 @@ def _rank(series: Series) -> int:
     return (SIMULATED, SAMPLE).index(series.source) + 1 if series.source in (SIMULATED, SAMPLE) else 0
 
 
+def _marks(series: Series) -> tuple[str, str, str]:
+    """Return what may stand behind "SYMBOL@"."""
+    return series.exchange, series.sec_type, str(series.con_id)
+
+
 def _only(found: list[Series]) -> Series:
     """Return the one series found; refuse to choose between several."""
     if len(found) == 1:
@@ -213,11 +218,9 @@ def _only(found: list[Series]) -> Series:
     if len(where) > 1:
         reason = f"{found[0].name} is held by several sources; choose one: {', '.join(where)}"
         raise ParameterError("source", None, reason)
-    exchanges = [s.exchange for s in found]
-    ways = [f"{s.symbol}@{s.exchange if exchanges.count(s.exchange) == 1 else s.con_id}" for s in found]
-    reason = (
-        f"source {where[0]} holds several instruments of that name; say which: {' or '.join(sorted(ways))}"
-    )
+    marks = next(m for m in zip(*map(_marks, found), strict=True) if len(set(m)) == len(m))
+    ways = " or ".join(sorted(f"{s.symbol}@{mark}" for s, mark in zip(found, marks, strict=True)))
+    reason = f"source {where[0]} holds several instruments of that name; say which: {ways}"
     raise ParameterError("symbol", found[0].symbol, reason)
 
 

@@ -55,8 +55,8 @@ def strategy(given: str | type[bt.Strategy], folder: Path | None = None) -> type
     there = names(found)
     if given not in there:
         close = difflib.get_close_matches(given, there, 1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise StrategyNotFound(given, f"not in {found}; {hint}There are {', '.join(there)}")
+        hint = f"did you mean {close[0]}? There" if close else "there"
+        raise StrategyNotFound(given, f"not in {found}; {hint} are {', '.join(there)}")
     return _only(given, _module(given, f"{FOLDER}.{given}", found.parent))
 
 

@@ -152,9 +152,14 @@ class Tws:
     def advance(self, now: int) -> None:
         """Let time pass: orders fill, subscriptions tell, in order of time."""
         for timer in self.timers.due(now):
-            self.tell(self.exchange.advance(timer.at), timer.at)
+            self._pass(timer.at)
             timer.thing(timer.at)
-        self.tell(self.exchange.advance(now), now)
+        self._pass(now)
+
+    def _pass(self, now: int) -> None:
+        events = self.exchange.advance(now)
+        if events:  # as a rule there are none, twelve times a minute
+            self.tell(events, now)
 
     def repeat(self, client: Client, kind: str, request: int, at: int | None, job: Job) -> None:
         """Set the timer of a client's subscription; None sets none, since nothing will ever come."""

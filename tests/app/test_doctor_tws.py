@@ -56,11 +56,11 @@ def port() -> Iterator[int]:
 # ---------------------------------------------------------------- nothing, or something else
 def test_nothing_listening_is_a_warning_that_says_what_to_do(quant: Quant) -> None:
     port = free_port()
-    found = checks(quant, "SPY", "--port", port)
-    line = only(found, "TWS", "warn")
+    line = only(checks(quant, "--port", port), "TWS", "warn")
     assert f"127.0.0.1, port {port}: nothing listens there" in line["message"]
     assert "quant tws" in line["mend"]
-    assert "contract" not in found
+    found = checks(quant, "SPY", "--port", port, code=1)  # what was asked has no answer
+    assert "no TWS was found" in only(found, "contract", "fail")["message"]
 
 
 def test_a_port_that_was_named_is_waited_for(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,12 +100,12 @@ def test_port_of_something_else_is_named_as_that(quant: Quant) -> None:
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        found = checks(quant, "SPY", "--port", listening.getsockname()[1])
+        found = checks(quant, "SPY", "--port", listening.getsockname()[1], code=1)
         ended.set()
         socket.create_connection(listening.getsockname()).close()
         thread.join()
     assert "something else than TWS answers" in only(found, "TWS", "warn")["message"]
-    assert "no session" in only(found, "contract", "warn")["message"]
+    assert "no session" in only(found, "contract", "fail")["message"]
 
 
 def test_one_that_says_nothing_does_not_keep_the_doctor(
@@ -207,7 +207,7 @@ def test_pence_are_told(port: int, quant: Quant) -> None:
 
 
 def test_an_ambiguous_contract_names_what_there_is_and_what_tells_them_apart(port: int, quant: Quant) -> None:
-    line = only(checks(quant, "IBM", "--port", port), "contract", "warn")
+    line = only(checks(quant, "IBM", "--port", port, code=1), "contract", "fail")
     assert "3 contracts fit" in line["message"]
     assert "IBM  STK  NYSE  USD  id 8314" in line["message"]
     assert "--exchange or --currency" in line["mend"]
@@ -218,7 +218,7 @@ def test_an_ambiguous_contract_names_what_there_is_and_what_tells_them_apart(por
 
 
 def test_an_unknown_contract_is_named_with_its_mend(port: int, quant: Quant) -> None:
-    line = only(checks(quant, "NOPE", "--port", port), "contract", "warn")
+    line = only(checks(quant, "NOPE", "--port", port, code=1), "contract", "fail")
     assert "NOPE STK SMART: No security definition" in line["message"]
     assert "--sec-type" in line["mend"]
 

@@ -162,7 +162,7 @@ def test_thresholds_come_from_quant_toml_and_are_told(
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["nothing", "--to", "paper"], 4, "no run nothing"),
+        (["nothing", "--to", "paper"], 4, "no run or sweep nothing"),
         (["nothing", "--row", "1", "--to", "paper"], 4, "no sweep nothing"),
         (["nothing"], 2, "--to"),
         (["nothing", "--to", "space"], 2, "space"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -185,6 +186,30 @@ def test_a_long_plan_is_agreed_on_first_where_somebody_can_be_asked(
     assert "nothing was pulled" in good(quant(*words)).stdout
     assert "Ctrl-C ends it at any time" in asked[0]
     assert "22 bars new" in good(quant(*words, "--yes")).stdout
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            Fault(Do.GAP, "HistoricalData", size=3),
+            r"  warning  bars are missing \(13\.64% of what XNYS has\), first: .* \(3x\)  \[bars-missing\]",
+        ),
+        (
+            Fault(Do.ZERO, "HistoricalData", size=2, text="price"),
+            r"  warning  bars with a price of zero or below, first: 2024-04-\d\d, .* \(2x\)  \[price-not-positive\]",
+        ),
+    ],
+)
+def test_the_end_tells_of_bars_that_are_missing_or_no_prices(
+    fault: Fault, told: str, empty: Path, quant: Quant
+) -> None:
+    with simulated_tws(start=NOON, faults=[fault]) as port:
+        came = good(quant("data", "pull", "AAPL", *APRIL, "--port", port))
+        again = good(quant("data", "pull", "AAPL", *APRIL, "--port", port, "--json"))
+    line = came.stdout.splitlines()[1]
+    assert re.fullmatch(told, line), line
+    assert [s["findings"] for s in document(again)["series"]] == [[]]  # told of what came
 
 
 # ---------------------------------------------------------------- bad input

@@ -204,7 +204,7 @@ class Step:
 @pytest.fixture
 def server() -> VirtualTws:
     def found(link: VirtualLink, r: Any) -> None:
-        if r.contract.symbol == "NOPE":
+        if r.contract.symbol in ("NOPE", "0700", "7000"):
             link.fail(r.reqId, 200, "No security definition has been found for the request")
             return
         link.say("contractDetails", r.reqId, details(r.contract.symbol))
@@ -279,3 +279,11 @@ def test_a_cache_that_cannot_be_written_is_told(session: Session, tmp_path: Path
 def test_an_unknown_contract_names_what_is_near(session: Session) -> None:
     with pytest.raises(UnknownContract, match=r"Near: NOPED \(STK ARCA USD\)"):
         find_contract(session, ContractSpec("NOPE", currency="USD"), NOW)
+
+
+def test_a_number_as_hong_kong_writes_it_draws_a_hint(session: Session) -> None:
+    with pytest.raises(UnknownContract, match="without leading zeros: 700 --exchange SEHK"):
+        find_contract(session, ContractSpec("0700", currency="HKD"), NOW)
+    with pytest.raises(UnknownContract) as e:
+        find_contract(session, ContractSpec("7000", currency="HKD"), NOW)
+    assert "zeros" not in str(e.value)

@@ -15,6 +15,7 @@ from quant.core.synthetic import synthetic
 from quant.errors import BarsError, EmptyRange, ParameterError, SeriesNotFound
 from quant.store import Store, bars
 from quant.store.merge import merge
+from quant.store.query import named
 
 REQUEST = {"kind": "import", "at": "2026-01-02T03:04:05+00:00"}
 ZONE = ZoneInfo("America/New_York")
@@ -203,6 +204,37 @@ def test_two_sources_are_not_chosen_between(tmp_path):
     with pytest.raises(ParameterError, match="one, two"):
         store.find("ABC")
     assert store.find("ABC", source="two").source == "two"
+
+
+def test_of_one_name_at_two_exchanges_the_error_names_both_and_each_can_be_said(tmp_path):
+    store = Store(tmp_path)
+    for exchange, con_id in (("FWB", 8), ("IBIS", 7)):
+        store.write(
+            daily("SIE", instrument=Instrument("SIE", exchange=exchange, currency="EUR", con_id=con_id)),
+            REQUEST,
+        )
+    with pytest.raises(ParameterError, match=r"say which: SIE@FWB or SIE@IBIS$"):
+        bars("SIE", data=tmp_path)
+    assert bars("SIE@FWB", data=tmp_path).instrument.con_id == 8
+    assert bars("sie@ibis", data=tmp_path).instrument.con_id == 7
+    assert bars(named({"symbol": "SIE", "con_id": 8}), data=tmp_path).instrument.exchange == "FWB"
+    with pytest.raises(SeriesNotFound, match="Of SIE there is"):
+        bars("SIE@NYSE", data=tmp_path)
+
+
+def test_of_one_name_at_one_exchange_the_type_or_the_id_is_said(tmp_path):
+    store = Store(tmp_path)
+    for kind, con_id in (("STK", None), ("IND", None)):
+        store.write(daily("SPX", instrument=Instrument("SPX", kind, "CBOE", con_id=con_id)), REQUEST)
+    with pytest.raises(ParameterError, match=r"say which: SPX@IND or SPX@STK$"):
+        store.find("SPX")
+    assert store.find("SPX@IND").sec_type == "IND"
+    for con_id in (5, 6):
+        store.write(daily("ABC", instrument=Instrument("ABC", exchange="NYSE", con_id=con_id)), REQUEST)
+    with pytest.raises(ParameterError, match=r"say which: ABC@5 or ABC@6$"):
+        store.find("ABC")
+    store.write(daily("ABC@6"), REQUEST)  # a symbol that is written so
+    assert store.find("ABC@6").symbol == "ABC@6"
 
 
 def test_any_source_wins_over_the_sample_and_the_sample_is_read_only(tmp_path):

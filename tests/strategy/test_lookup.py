@@ -73,7 +73,7 @@ def test_a_near_miss_is_hinted_at(given: str, root: Path) -> None:
 )
 def test_other_names_list_what_there_is(given: str, root: Path) -> None:
     folder = project(root / "a", cross=one(1), _private=one(1))
-    with pytest.raises(StrategyNotFound, match=r"There are cross$"):
+    with pytest.raises(StrategyNotFound, match=r"here are cross$"):
         strategy(given, folder)
 
 

@@ -23,8 +23,8 @@ from quant.live.deployment import (
     GateResult,
     Traded,
     check_disaster_stop,
-    check_same,
     check_sealed,
+    code_as_it_was,
     code_of,
     default_name,
     limits_of,
@@ -39,7 +39,7 @@ from quant.promotion.gates.rules import FIRM, TO_LIVE, TO_PAPER
 from quant.promotion.gates.sessions import paper_evidence
 from quant.promotion.gates.subject import Subject, subject
 from quant.promotion.gates.values import Thresholds, Verdict
-from quant.strategy import parameters, strategy
+from quant.strategy import strategy
 
 START_RULE: Final = "next-change"  # live does not chase a trend that it did not see begin
 
@@ -267,12 +267,7 @@ def _on_paper(given: str, data: Path) -> Deployment:
         )
     check_sealed(found, path)
     check_history(found, data, path)
-    cls = strategy(found.strategy)
-    try:
-        params = parameters(cls, found.params)
-    except ParameterError as e:
-        raise ConfigError(str(path), f"params.{e.name}", e.reason) from None
-    check_same(found, cls, params, path)
+    _, params = code_as_it_was(found, path)
     return replace(found, params=params)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from quant.core.barsize import SECOND
 from quant.core.calendar import Ints
@@ -84,12 +83,11 @@ def _prices(n: int, bar: Shape, rule: TickRule, rng: np.random.Generator) -> Flo
     Not lines between the four prices: rules that follow trends would earn from them.
     """
     spare = (rng.permutation(n - 2)[:4] + 1).tolist()
-    ends = np.array([0, n - 1])
     walk = np.cumsum(rng.integers(-128, 128, size=n, dtype=np.int64))
-    bridge = walk - _between(ends, walk[ends].astype(np.float64), n)
+    bridge = walk - _straight(float(walk[0]), float(walk[-1]), n)
     # The range of a random walk is 1.6 times its spread, and these steps' is 74.
     scale = (bar.high - bar.low) / (1.6 * 74.0 * float(np.sqrt(np.float64(n))))
-    line = _between(ends, np.array([bar.open, bar.close]), n) + bridge * scale
+    line = _straight(bar.open, bar.close, n) + bridge * scale
     fixed = {0: bar.open, n - 1: bar.close}
     upper, lower = max(bar.open, bar.close), min(bar.open, bar.close)
     # An open or close that is the high or low touches it already; a walk that never left them is sent there.
@@ -119,11 +117,9 @@ def _stretched(line: Floats, edge: float, top: float) -> Floats:
     return found
 
 
-def _between(rows: npt.NDArray[np.int64], values: Floats, n: int) -> Floats:
-    """Return the straight lines through (rows, values) at 0 .. n - 1; np.interp may fuse its operations."""
-    left = np.clip(np.searchsorted(rows, np.arange(n), side="right") - 1, 0, len(rows) - 2)
-    share = (np.arange(n) - rows[left]) / (rows[left + 1] - rows[left])
-    found: Floats = values[left] + share * (values[left + 1] - values[left])
+def _straight(first: float, last: float, n: int) -> Floats:
+    """Return the straight line from `first` at 0 to `last` at n - 1; np.linspace and np.interp may fuse operations."""
+    found: Floats = first + np.arange(n) / (n - 1) * (last - first)
     return found
 
 

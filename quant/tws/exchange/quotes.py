@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from quant.core.barsize import SECOND, SIZES
+from quant.core.barsize import DAY, SECOND, SIZES
 from quant.tws.exchange.hours import sessions_around, spans
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.path import Quote, quote
@@ -45,9 +46,18 @@ class Day:
 
 def is_open(listing: Listing, now: int) -> bool:
     """Return whether the exchange trades at `now` (UTC ns)."""
-    sessions = sessions_around(listing.calendar, now)
-    row = int(np.searchsorted(sessions.close, now, side="right"))
-    return row < len(sessions.dates) and any(begin <= now < end for begin, end in spans(sessions, row))
+    return any(begin <= now < end for begin, end in _trades(listing.calendar, now // DAY))
+
+
+@lru_cache(maxsize=1 << 10)  # each five seconds of each listing ask
+def _trades(calendar: str, day: int) -> list[tuple[int, int]]:
+    """Return when an exchange trades that has to do with a day of UTC, since 1970."""
+    begin, end = day * DAY, (day + 1) * DAY
+    sessions = sessions_around(calendar, begin)
+    rows = range(
+        int(np.searchsorted(sessions.close, begin, side="right")), int(np.searchsorted(sessions.open, end))
+    )
+    return [span for row in rows for span in spans(sessions, row)]
 
 
 def day(tape: Tape, listing: Listing, now: int) -> Day | None:
