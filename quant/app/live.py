@@ -214,12 +214,14 @@ def _draft(
     from quant.core.sizing import parse_sizing
     from quant.core.version import versions_here
     from quant.live import deployment as locks
+    from quant.store.query import parse
 
     capital = settings["backtest.cash"] if given["capital"] is None else given["capital"]
     if not 0.0 < capital < float("inf"):
         raise ParameterError("capital", capital, "must be a positive number")
     sizing = given["sizing"] or settings["backtest.sizing"]
     parse_sizing(sizing)
+    parse("--from", given["start"])
     charged = given["costs"] or settings["backtest.costs"]
     costs(charged)
     limits = {

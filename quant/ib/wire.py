@@ -84,6 +84,8 @@ class Wire:
         self._ended = False
         self._cause: BrokerError | None = None
         self._reader: threading.Thread | None = None
+        self._decoder: Decoder | None = None
+        self._begun = 0.0  # when the frame began that is not whole
 
     @classmethod
     def open(
@@ -96,10 +98,12 @@ class Wire:
         limits: Limits | None = None,
         connect: Connect = socket.create_connection,
         newest: int = MAX_CLIENT_VER,
+        threaded: bool = True,
     ) -> Self:
         """Connect, agree on a version, and start to queue what arrives in `inbox`.
 
-        clock: monotonic seconds. newest: the highest protocol version to offer.
+        clock: monotonic seconds. newest: the highest protocol version to offer. threaded: False = nothing is read but
+        by calls of `read`, for a peer in the same thread.
         Raises CannotConnect with the mend: nothing listening, a port of something else, silence, closed.
         """
         limits = Limits() if limits is None else limits
@@ -121,10 +125,11 @@ class Wire:
             wire._release()
             mend = "Update TWS or IB Gateway (10.30 or later)"
             raise CannotConnect(host, port, f"TWS is too old (protocol version {e})", mend) from None
-        wire._reader = threading.Thread(
-            target=wire._read, args=(inbox,), name=f"tws-reader-{port}", daemon=True
-        )
-        wire._reader.start()
+        if threaded:
+            wire._reader = threading.Thread(
+                target=wire._read, args=(inbox,), name=f"tws-reader-{port}", daemon=True
+            )
+            wire._reader.start()
         return wire
 
     def send(self, data: bytes) -> None:
@@ -209,42 +214,56 @@ class Wire:
 
     # ------------------------------------------------------------ the reader's thread
     def _read(self, inbox: Inbox) -> None:
+        while self.read(inbox):
+            pass
+
+    def read(self, inbox: Inbox) -> bool:
+        """Wait for what comes next and queue it; return False once the connection is over, after its `Closed`.
+
+        The first call queues what came with the handshake, and waits for nothing.
+        """
         try:
-            self._loop(inbox)
+            if self._decoder is None:
+                self._decoder = Decoder(self.server_version)
+                self._queue_early(self._decoder, inbox)
+            else:
+                self._receive(self._decoder, inbox)
         except BrokerError as e:
             self.close(e)
         except OSError as e:
             self.close(LinkLost(_reason(e)))
         except Exception as e:  # noqa: BLE001  # the thread's outermost loop: an unforeseen end must not be silent
             self.close(LinkLost(f"the reader failed: {e!r}"))
-        finally:
-            self._release()
-            inbox.put(Closed(self._cause))
+        else:
+            return True
+        self._release()
+        inbox.put(Closed(self._cause))
+        return False
 
-    def _loop(self, inbox: Inbox) -> None:
-        decoder = Decoder(self.server_version)
+    def _queue_early(self, decoder: Decoder, inbox: Inbox) -> None:
         early = [e for payload in self._early for e in decoder.decode(payload)]
         if early:
             inbox.put(Batch(self.last_rx, early))
         if self._early_fault is not None:
             raise self._early_fault
-        begun = self._clock()  # of the frame that is not whole
-        while True:
-            try:
-                data = self._sock.recv(CHUNK)
-            except TimeoutError:
-                data = None
-            now = self._clock()
-            if data is not None:
-                if not data:
-                    raise LinkLost("TWS closed it")
-                self.last_rx = now
-                if self._queue(data, decoder, now, inbox):
-                    begun = now
-            if not self._buffer.partial:
-                begun = now
-            elif now - begun > self._limits.frame_s:
-                raise ProtocolError(f"stopped in the middle of a message for {now - begun:.0f} s")
+        self._begun = self._clock()
+
+    def _receive(self, decoder: Decoder, inbox: Inbox) -> None:
+        try:
+            data = self._sock.recv(CHUNK)
+        except TimeoutError:
+            data = None
+        now = self._clock()
+        if data is not None:
+            if not data:
+                raise LinkLost("TWS closed it")
+            self.last_rx = now
+            if self._queue(data, decoder, now, inbox):
+                self._begun = now
+        if not self._buffer.partial:
+            self._begun = now
+        elif now - self._begun > self._limits.frame_s:
+            raise ProtocolError(f"stopped in the middle of a message for {now - self._begun:.0f} s")
 
     def _queue(self, data: bytes, decoder: Decoder, now: float, inbox: Inbox) -> bool:
         """Queue the events of the frames that are whole now; return whether there was one."""

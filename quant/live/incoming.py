@@ -142,10 +142,13 @@ class Incoming:
 
     def _give_up(self, now: int) -> None:
         found = self._arriving.give_up(now)
-        self.gaps += found
         self._lacks_since = 0
         for gap in found:
-            self._tell("data_gap", self._name, gap)
+            if self.gaps and self.gaps[-1].end == gap.start:  # one halt of many bars is one gap, told once
+                self.gaps[-1] = Gap(self.gaps[-1].start, gap.end)
+            else:
+                self.gaps.append(gap)
+                self._tell("data_gap", self._name, gap)
         self._close(now)
 
     # ------------------------------------------------------------ history

@@ -7,6 +7,7 @@ one. Its datetime line shows END on the exchange's clock, as quant.backtest.feed
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import backtrader as bt
@@ -100,8 +101,14 @@ def calendar_at(instrument: Instrument, now: int) -> Calendar | None:
     """Return the sessions around a moment, None where the calendar is not known."""
     if instrument.calendar is None:
         return None
-    year = int(np.datetime64(now, "ns").astype("datetime64[Y]").astype(np.int64)) + 1970
+    year = _year(now // DAY)
     return calendar(instrument.calendar, year, year)
+
+
+@lru_cache(maxsize=64)  # asked several times a bar
+def _year(day: int) -> int:
+    """Return the year of a day since 1970."""
+    return int(np.datetime64(day, "D").astype("datetime64[Y]").astype(np.int64)) + 1970
 
 
 def is_open(instrument: Instrument, now: int) -> bool:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
+import numpy as np
+
 from quant.live.expected import Span
 
 
@@ -27,6 +29,11 @@ class Gap:
 
     start: int
     end: int
+
+    def __str__(self) -> str:
+        """Return it for a person."""
+        first, last = (str(np.datetime64(ns, "ns").astype("datetime64[s]")) for ns in (self.start, self.end))
+        return f"no bars from {first.replace('T', ' ')} to {last.replace('T', ' ')} UTC"
 
 
 class Seen(Enum):

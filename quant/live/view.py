@@ -140,7 +140,9 @@ def _silent(feed: LiveFeed, now: int) -> str:
     last = max(int(feed.bars[len(feed.bars) - 1 :].end[0]), since)
     if now < last + SILENT_BARS * feed.bar.ns:
         return ""
-    told = f"no bar since {moment(last)}, and none is missing at IB: the exchange has halted it, or nobody trades it"
+    told = (
+        f"no bar since {moment(last)}: nobody trades it, as in a halt of the exchange's, or IB sends nothing"
+    )
     return f"{feed.instrument.symbol}: {told}. Decided at the next bar's close; orders at IB stay"
 
 

@@ -1,7 +1,8 @@
 """Time in a rehearsal: it stands still until both ends of the wire have said all they have to say, then goes on.
 
 A simulated TWS and its client share one process and one thread: its event loop runs only while the client waits.
-Between them is a real socket on loopback, which the client's own reader thread reads.
+Between them is a real socket on loopback. What is live's reader thread reads here in that thread too: handed over from
+thread to thread, each packet would wait for the machine twice.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import contextlib
 import queue
 import select
 import socket
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,6 @@ from quant.tws.server import HOST, Server
 
 TURNS: Final = 2  # of the event loop: what lies in a socket is read, worked on and answered by then
 _TRIES: Final = 10
-_END_S: Final = 5.0  # real seconds that a reader may take to end
 
 
 class Lockstep:
@@ -59,7 +59,9 @@ class Lockstep:
     def open_link(self, inbox: Inbox) -> Wire:
         """Connect, for a Session. Raises CannotConnect."""
         self._line, self._inbox = None, None
-        wire = Wire.open(HOST, self._port, inbox, clock=self.now, connect=self._connect)
+        wire = Wire.open(HOST, self._port, inbox, clock=self.now, connect=self._connect, threaded=False)
+        if self._line is not None:
+            self._line.reads(partial(wire.read, inbox))
         self._inbox = inbox
         return wire
 
@@ -121,9 +123,6 @@ class Lockstep:
         if self._line.unread:
             self._turn()
         self._line.settle()
-        if self._line.over:  # its reader says so, and ends
-            with contextlib.suppress(queue.Empty):
-                return self._taken(inbox.get(timeout=_END_S))
         with contextlib.suppress(queue.Empty):
             return self._taken(inbox.get_nowait())
         return None
@@ -147,60 +146,44 @@ class Lockstep:
 
 
 class _Line:
-    """The client's socket. Its reader reads only while the thread of the rehearsal waits for it, in `settle`.
+    """The client's socket. unread: something was sent that the server has not read. over: nothing more comes."""
 
-    Were both to run at once they would wait for each other at every packet, as one interpreter runs one of them.
-    unread: something was sent that the server has not read. over: nothing more comes.
-    """
-
-    def __init__(self, sock: socket.socket, turn: Any) -> None:
+    def __init__(self, sock: socket.socket, turn: Callable[[], None]) -> None:
         self.unread = True
         self.over = False
         self._sock = sock
         self._turn = turn
-        self._owner = threading.get_ident()
-        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # the reader is done, and asks for more
-        self._may: queue.SimpleQueue[None] = queue.SimpleQueue()  # it may read
-        self._busy = True  # until the reader asks for the first time
+        self._read: Callable[[], bool] | None = None
+        self._reading = False
+
+    def reads(self, read: Callable[[], bool]) -> None:
+        """Take what reads and works on what came, False at the end."""
+        self._read = read
+        self._step(read)
 
     def settle(self) -> None:
-        """Let the reader take and work on all that came; return when it waits and there is nothing to read."""
-        while not self.over:
-            if self._busy:
-                self._asked.get()
-                self._busy = False
-            elif self._readable():
-                self._busy = True
-                self._may.put(None)
-            else:
-                break
+        """Read and work on all that came."""
+        while self._read is not None and not self.over and not self._reading and self._readable():
+            self._step(self._read)
+
+    def _step(self, read: Callable[[], bool]) -> None:
+        self._reading = True
+        try:
+            self.over = not read()
+        finally:
+            self._reading = False
 
     def _readable(self) -> bool:
         return bool(select.select([self._sock], [], [], 0.0)[0])
 
     # ------------------------------------------------------------ as a socket
     def recv(self, size: int) -> bytes:
-        """Return what came; while it waits in the thread of the rehearsal, the server works."""
-        if threading.get_ident() == self._owner:
-            for _ in range(_TRIES):
-                if self._readable():
-                    return self._sock.recv(size)
-                self._turn()
-            raise TimeoutError  # the server has said all that it ever will
-        self._asked.put(None)
-        self._may.get()
-        try:
-            data = self._sock.recv(size)
-        except OSError:
-            self._end()
-            raise
-        if not data:
-            self._end()
-        return data
-
-    def _end(self) -> None:
-        self.over = True
-        self._asked.put(None)
+        """Return what came; while it waits, the server works."""
+        for _ in range(_TRIES):
+            if self._readable():
+                return self._sock.recv(size)
+            self._turn()
+        raise TimeoutError  # the server has said all that it ever will
 
     def sendall(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -216,14 +199,13 @@ class _Line:
         self._sock.setsockopt(*args)
 
     def shutdown(self, how: int) -> None:
-        """End it for both sides; the reader is to see that."""
+        """End it for both sides; what reads is to see that."""
         try:
             self._sock.shutdown(how)
         finally:
-            self._busy = True
-            self._may.put(None)
+            self.settle()
 
     def close(self) -> None:
         """Give it back."""
         self._sock.close()
-        self._end()
+        self.over = True

@@ -111,7 +111,8 @@ def _offset(
     wanted: OrderRequest, stop: float | None, offset: float | None, limit: float | None
 ) -> float | None:
     """Return how far the limit of a TRAIL LIMIT lies behind its stop; None where both are given, or none."""
-    if wanted.kind != "TRAIL LIMIT" or (offset and limit is not None):
+    both = limit is not None and offset is not None and offset != 0.0
+    if wanted.kind != "TRAIL LIMIT" or both:
         return None
     if limit is None or stop is None:
         return offset
@@ -246,7 +247,9 @@ def wanted(event: Executed, chosen: ExecutionFilter, since: int, account: str) -
 def midnight(now: int, zone: str) -> int:
     """Return when the day of the machine began, UTC ns. zone: of the machine."""
     local = utc(now).astimezone(ZoneInfo(zone))
-    return int(datetime(local.year, local.month, local.day, tzinfo=ZoneInfo(zone)).timestamp()) * 1_000_000_000
+    return (
+        int(datetime(local.year, local.month, local.day, tzinfo=ZoneInfo(zone)).timestamp()) * 1_000_000_000
+    )
 
 
 def executions_since(chosen: ExecutionFilter, now: int, zone: str) -> int | Refusal:

@@ -97,7 +97,13 @@ def test_prices_go_to_the_step_that_waits(quantity: int, kind: Kind, price: floa
     assert getattr(quantised(replace(asked, **{name: price}), ib.spy()), name) == expected
 
 
-LIMITED: dict[str, Any] = {"kind": Kind.TRAIL_LIMIT, "limit": None, "stop": 441.5, "percent": 1.5, "offset": 0.25}
+LIMITED: dict[str, Any] = {
+    "kind": Kind.TRAIL_LIMIT,
+    "limit": None,
+    "stop": 441.5,
+    "percent": 1.5,
+    "offset": 0.25,
+}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no reference": ({"ref": ""}, "ref"),
     "a long reference": ({"ref": "x" * 41}, "ref"),
@@ -115,7 +121,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two distances": ({"kind": Kind.TRAIL, "limit": None, "trail": 1.0, "percent": 1.0}, "trail"),
     "all of the price": ({"kind": Kind.TRAIL, "limit": None, "percent": 100.0}, "percent"),
     "a percentage without a trail": ({"percent": 1.0}, "percent"),
-    "an offset of a trailing stop": ({"kind": Kind.TRAIL, "limit": None, "trail": 1.0, "offset": 1.0}, "offset"),
+    "an offset of a trailing stop": (
+        {"kind": Kind.TRAIL, "limit": None, "trail": 1.0, "offset": 1.0},
+        "offset",
+    ),
     "trailing limit without a stop": ({**LIMITED, "stop": None}, "stop"),
     "trailing limit with a limit": ({**LIMITED, "limit": 440.0}, "limit"),
     "trailing limit without an offset": ({**LIMITED, "offset": None}, "offset"),
@@ -237,10 +246,10 @@ class Line:
 
     sent = b""
 
-    def isConnected(self) -> bool:
+    def isConnected(self) -> bool:  # noqa: N802  # ibapi's name
         return True
 
-    def sendMsg(self, message: bytes) -> int:
+    def sendMsg(self, message: bytes) -> int:  # noqa: N802
         self.sent += message
         return len(message)
 

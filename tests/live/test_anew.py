@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -101,6 +101,18 @@ def stops(market: TwsMarket) -> list[OrderState]:
     return [s.state for s in market.desk.orders if market.desk.intent(s.ref).ticket.kind is Kind.STOP]
 
 
+def on_sending(market: TwsMarket, look: Callable[[TwsMarket], Any]) -> list[Any]:
+    """Return what a look at the market will have shown whenever an order went out, just before."""
+    seen, place = [], market.exchange.place
+
+    def placed(*args: Any) -> None:
+        seen.append(look(market))
+        place(*args)
+
+    market.exchange.place = placed
+    return seen
+
+
 def alarms(market: TwsMarket) -> str:
     return " ".join(alarm.text for alarm in market.broker.alarms())
 
@@ -129,8 +141,10 @@ def test_another_order_for_the_open_takes_its_place_and_never_stands_beside_it(
 ) -> None:
     with restarted(bars, tmp_path, {LAST: 1.0}) as market:
         night(market)
+        seen = on_sending(market, lambda market: orders(market)[0])
         trade(market, {LAST: -1.0})
         assert orders(market) == [(10, ENDED), (-10, DONE)]
+        assert seen == [(10, ENDED)]
 
 
 def test_another_size_of_the_same_side_takes_its_place(bars: q.Bars, tmp_path: Path) -> None:
@@ -208,8 +222,10 @@ def test_a_restart_within_the_bar_of_an_entry_leaves_its_stop_alone(bars: q.Bars
 def test_a_stop_that_outlived_a_restart_still_goes_with_its_position(bars: q.Bars, tmp_path: Path) -> None:
     with restarted(bars, tmp_path, {9: 1.0}, stop=0.5, row=9) as market:
         market.stop_after = 14
+        seen = on_sending(market, stops)
         trade(market, {9: 1.0, 12: 0.0}, stop=0.5)
         assert (orders(market), stops(market)) == ([(10, DONE), (-10, DONE)], [ENDED])
+        assert seen == [[OrderState.CANCELLING]]  # its end was asked for before the position's close went out
 
 
 # ---------------------------------------------------------------- a reversal

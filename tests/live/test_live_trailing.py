@@ -90,9 +90,17 @@ LIMITED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("ways", "kind"), [(PERCENT, Kind.TRAIL), (LIMITED, Kind.TRAIL_LIMIT)])
+# What goes out: the amount, the percentage, the limit's offset.
+PERCENT_OUT = {(None, 1.0, None), (None, 0.5, None), (None, 2.0, None)}
+LIMITED_OUT = {(None, 1.0, 0.25), (2.5, None, 0.0), (1.25, None, 3.0), (None, 2.0, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("ways", "kind", "out"),
+    [(PERCENT, Kind.TRAIL, PERCENT_OUT), (LIMITED, Kind.TRAIL_LIMIT, LIMITED_OUT)],
+)
 def test_trailing_orders_fill_live_as_in_backtrader(
-    bars: q.Bars, tmp_path: Path, ways: Any, kind: Kind
+    bars: q.Bars, tmp_path: Path, ways: Any, kind: Kind, out: Any
 ) -> None:
     there = stock(bars, ways)
     with tws_market(bars) as market:
@@ -100,7 +108,9 @@ def test_trailing_orders_fill_live_as_in_backtrader(
         assert here.fills == there.fills
         assert told(market) == [fill[1:] for fill in there.fills]
         assert market.broker.getcash() + paid(market) == pytest.approx(there.broker.getcash(), abs=0.005)
-        assert len(tickets(market, kind)) > 4
+        asked = tickets(market, kind)
+        assert len(asked) > 4
+        assert {(one.trail, one.percent, one.offset) for one in asked} == out
         assert market.desk.halted == ""
 
 

@@ -143,6 +143,9 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(data: Path) -
 
     refused("--day", "2024-05-18", code=4, says="2024-05-18")  # a Saturday
     refused("--day", "yesterday", code=3, says="must be a session date")
+    for day, code, says in (("yesterday", 3, "session date"), ("2024-05-14", 4, "it ran in 2024-05-15")):
+        told = parity(NAME, "--day", day, "--port", "1")  # where no TWS is, which is asked last
+        assert (told.exit_code, says in told.output) == (code, True), told.output
     lock.write_text(good.replace("schema = 2", "schema = 99"))
     refused(code=3, says="reads 2")
     lock.write_text(good.replace("capital = 10000.0", "capital = 20000.0"))

@@ -542,19 +542,21 @@ def test_values_come_back_as_they_were(
 
 
 # As the version before trailing percentages wrote them; its journals are read, and a report in them is known again.
-BEFORE = (
+TICKET_BEFORE = (
     '{"account":"DU1234567","con_id":756733,"exchange":"SMART","good_till":null,"kind":"LMT","limit":500.0,"oca":"",'
     '"outside_rth":false,"parent":"","quantity":"100","ref":"q1:macd-spy:1","stop":null,"symbol":"SPY","tif":"DAY",'
-    '"trail":null,"transmit":true}',
+    '"trail":null,"transmit":true}'
+)
+ECHO_BEFORE = (
     '["Echo",{"account":"DU1234567","client_id":7,"con_id":756733,"kind":"LMT","limit":500.0,"oca":"","order_id":5,'
     '"parent_id":0,"perm_id":9001,"quantity":"100","ref":"q1:macd-spy:1","status":"Submitted","stop":null,'
-    '"symbol":"SPY","tif":"DAY","warning":""}]',
+    '"symbol":"SPY","tif":"DAY","warning":""}]'
 )
 
 
 def test_journals_of_before_are_read_and_written_alike() -> None:
-    assert (text(to_plain(TICKET)), report_text(echo())) == BEFORE
-    assert (from_plain(Ticket, json.loads(BEFORE[0])), report_of(BEFORE[1])) == (TICKET, echo())
+    assert (text(to_plain(TICKET)), report_text(echo())) == (TICKET_BEFORE, ECHO_BEFORE)
+    assert (from_plain(Ticket, json.loads(TICKET_BEFORE)), report_of(ECHO_BEFORE)) == (TICKET, echo())
 
 
 def test_distances_of_trailing_orders_come_back() -> None:

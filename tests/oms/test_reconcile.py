@@ -228,7 +228,10 @@ def test_lost_reduction_of_what_is_not_held_any_more_is_not_sent_again() -> None
 def test_lost_exit_is_sent_again_only_where_its_entry_filled(filled: int, does: type[Action]) -> None:
     asked = ticket(10, 3)
     facts, marks = ([execution(asked, 10)], []) if filled else ([], [(What.NOT_SENT, -50)])
-    entry, stop = order(asked, facts=facts, marks=marks), order(ticket(-10, 4, parent=asked.ref), Purpose.PROTECTION)
+    entry, stop = (
+        order(asked, facts=facts, marks=marks),
+        order(ticket(-10, 4, parent=asked.ref), Purpose.PROTECTION),
+    )
     there = [execution(ticket(), 10), *([execution(asked, 10)] if filled else [])]
     outcome = compare(books(bought(), entry, stop), executions=there, positions=[held(10 + filled)])
     assert kinds(outcome) == [does]

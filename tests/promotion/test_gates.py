@@ -174,6 +174,10 @@ STOPPED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "never promoted": ({"gates": ()}, {"evidence": "not run"}, "without the gates to paper"),
     "a gate that held": ({"gates": (("trades", "held", ""),)}, {"evidence": "held"}, "held: trades"),
     "no session": ({"sessions": ()}, {"parity": "held"}, "no session of paper was compared, 20"),
+    "none whole": (
+        {"sessions": (Session("2024-05-21", True, 7200.0),)}, {"parity": "held"},
+        "no session of paper was run whole, 20 are asked for: of 1 over an hour was not run",
+    ),
     "one alone": ({"sessions": DAYS[-1:]}, {"parity": "held"}, "1 session with parity one after the other, 20 are"),
     "too few": ({"sessions": DAYS[1:]}, {"parity": "held"}, "19 sessions with parity"),
     "the last one differs": ({"sessions": (*DAYS, day(21, False))}, {"parity": "held"}, "2024-05-21 had a difference"),

@@ -26,13 +26,12 @@ def assert_nothing(found: Parity) -> None:
 
 
 @pytest.mark.parametrize("strategy", BUNDLED)
-def test_sessions_without_a_cause_have_no_difference(strategy: str, full: bool) -> None:
-    """Four sessions of 5 minutes, positions held over nights and a weekend; --full: a month of one-minute bars.
+def test_month_of_minutes_without_a_cause_has_no_difference(strategy: str) -> None:
+    """Twenty sessions, positions held over nights and weekends.
 
     Sizes follow from the equity, so a cent of difference would not stay one.
     """
-    last, bar = ("2024-03-28", "1m") if full else ("2024-03-06", "5m")
-    bars = synthetic("SPY", bar, "2024-03-01", last, price=400.0)
+    bars = synthetic("SPY", "1m", "2024-03-01", "2024-03-28", price=400.0)
     past = lived_through(strategy, bars, sizing=None, start_rule="next-change")
     days = [str(day) for day in np.unique(bars.session)]
     assert list(past.days) == days

@@ -510,7 +510,7 @@ def test_content_is_the_account_by_session() -> None:
 def test_text_says_what_matters() -> None:
     found = walk(made(330))
     for text in (repr(found), found._repr_html_()):
-        assert "4 windows" in text
+        assert " · SYNTHETIC" in text.split("4 windows")[0]  # where the bars came from
         assert "train 100 rolling, embargo 0, test 60" in text
         assert "buying and holding" in text
         assert "fast changed" in text or "never changed" in text

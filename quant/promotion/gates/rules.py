@@ -226,6 +226,10 @@ def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
     ask = "1 is asked for" if wanted == 1 else f"{wanted} are asked for"
     if not days:
         told = f"no session of paper was compared, {ask}; after each: quant parity"
+        if found.sessions:
+            told = (
+                f"no session of paper was run whole, {ask}: of {len(found.sessions)} over an hour was not run"
+            )
         return Verdict("parity", "held" if held else "pass", told, float(wanted), 0.0)
     told = f"{good} session{'' if good == 1 else 's'} with parity one after the other, {ask}"
     if held and good < len(days):

@@ -46,7 +46,7 @@ def sessions(folder: Path) -> tuple[Session, ...]:
                 raise DamagedData(
                     str(path),
                     f"line {number}: {type(e).__name__}: {e}",
-                    "Compare that day again: quant parity",
+                    "Remove the line, and compare that day again: quant parity NAME --day D",
                 ) from e
     return tuple(sorted(found.values(), key=lambda s: s.day))
 

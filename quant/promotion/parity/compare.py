@@ -21,7 +21,7 @@ from quant.promotion.expected import Stepped
 from quant.promotion.facts import OrderFact
 from quant.promotion.parity.bars import Laid, lay, split_before, unsplit
 from quant.promotion.parity.day import Day, day_of
-from quant.promotion.parity.lived import Lived, fills_of, lived
+from quant.promotion.parity.lived import JournalBooks, Lived, fills_of, lived
 from quant.promotion.parity.model import Modelled, decisions_on, model
 from quant.promotion.parity.running import Ran, idle, ran, spans
 from quant.promotion.parity.split import Deal, Dealt, Held, split
@@ -54,6 +54,13 @@ class Traded:
     start_rule: str = "next-change"
 
 
+def check_covered(cls: type[bt.Strategy]) -> None:
+    """Raise ParameterError for a strategy whose day cannot be replayed."""
+    if not issubclass(cls, Strategy):
+        told = "is a plain bt.Strategy, whose orders come from a state of its own that no day can begin with"
+        raise ParameterError("strategy", cls.__name__, f"{told}. Parity is of a q.Strategy: docs/parity.md")
+
+
 def compare(
     traded: Traded,
     bars: Sequence[Bars],
@@ -67,9 +74,7 @@ def compare(
     steps: of prices, by symbol. Raises ParameterError, EmptyRange, StrategyError.
     """
     cls = traded.strategy
-    if not issubclass(cls, Strategy):
-        reason = "is a plain bt.Strategy, which keeps a state of its own that no day can begin with; a q.Strategy can"
-        raise ParameterError("strategy", cls.__name__, reason)
+    check_covered(cls)
     whole = day_of(bars, date)
     told = [[x for x in lines if isinstance(x, BarLine) and x.symbol == b.symbol] for b in bars]
     lasted = ran(whole, bars, told, spans(ledger, lines))
@@ -78,7 +83,8 @@ def compare(
     own = [
         b[: last if first < last else _upto(b, day)] for b, (first, last) in zip(own, day.rows, strict=True)
     ]
-    past = lived(ledger, lines, own, day, traded.capital)
+    books = JournalBooks(ledger)
+    past = lived(books, lines, own, day, traded.capital)
     job = make_job(
         cls, own, params=traded.params, cash=traded.capital, costs=traded.costs, sizing=traded.sizing,
         start_rule=traded.start_rule,
@@ -87,7 +93,7 @@ def compare(
     laid = lay(own, past.bars, day, past.began, lasted.at)
     evidence = _evidence(job, past, made, laid, lasted, steps or {})
     pairs = compared(made.orders, past.orders, evidence)
-    outside = len(fills_of(ledger, bars, whole)) - len(past.fills)
+    outside = len(fills_of(books, bars, whole)) - len(past.fills)
     return _Told(
         traded, job, past, made, laid, lasted, evidence, pairs, [*findings, *idle(lasted, outside)]
     ).parity()

@@ -66,9 +66,10 @@ class Lived:
 
 
 class JournalBooks:
-    """A journal's orders as the facts of a live run are read from them."""
+    """A journal's orders as the facts of a live run are read from them. ledger: what the journal holds."""
 
     def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self._standings = Standings(ledger)
 
     @property
@@ -85,17 +86,19 @@ class JournalBooks:
         return reason_of(self.intent(ref))
 
 
-def lived(ledger: Ledger, lines: Sequence[Line], bars: Sequence[Bars], day: Day, capital: float) -> Lived:
+def lived(
+    books: JournalBooks, lines: Sequence[Line], bars: Sequence[Bars], day: Day, capital: float
+) -> Lived:
     """Return the day. lines: of its tape and of those around it. bars: as they stand now; rows are counted in them.
 
     Raises ParameterError where an instrument was traded that is not among the bars.
     """
-    numbers = {b.instrument.con_id or 0: n for n, b in enumerate(bars)}
+    ledger = books.ledger
     symbols = {b.symbol: n for n, b in enumerate(bars)}
     at_end = JournalBooks(as_of(ledger, day.end))
-    filled, gone = _fills(JournalBooks(ledger), bars, numbers, day)
+    filled, gone = _fills(books, bars, day)
     exits = _exits(JournalBooks(as_of(ledger, day.begin)), bars, {f.ref for f in gone})
-    orders, carried = _orders(at_end, JournalBooks(ledger), bars, day, exits)
+    orders, carried = _orders(at_end, books, bars, day, exits)
     instruments = {b.instrument.con_id or 0: b.instrument for b in bars}
     currency = bars[0].instrument.currency
     begun = [h for h in ledger.holdings if h.at < day.begin]
@@ -168,17 +171,14 @@ def _bars(lines: Sequence[Line], symbol: str, day: Day) -> tuple[BarLine, ...]:
 
 
 # ---------------------------------------------------------------- journal
-def fills_of(ledger: Ledger, bars: Sequence[Bars], day: Day) -> list[Fill]:
+def fills_of(books: JournalBooks, bars: Sequence[Bars], day: Day) -> list[Fill]:
     """Return the fills of a day's bars."""
-    return _fills(JournalBooks(ledger), bars, {b.instrument.con_id or 0: n for n, b in enumerate(bars)}, day)[
-        0
-    ]
+    return _fills(books, bars, day)[0]
 
 
-def _fills(
-    books: JournalBooks, bars: Sequence[Bars], numbers: Mapping[int, int], day: Day
-) -> tuple[list[Fill], list[Fill]]:
+def _fills(books: JournalBooks, bars: Sequence[Bars], day: Day) -> tuple[list[Fill], list[Fill]]:
     """Return the fills of the day, and those before it."""
+    numbers = {b.instrument.con_id or 0: n for n, b in enumerate(bars)}
     during, before = [], []
     for standing in books.orders:
         intent = books.intent(standing.ref)

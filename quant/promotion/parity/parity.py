@@ -30,7 +30,7 @@ from quant.live.shadow import SUFFIX
 from quant.live.wanted import Wanted
 from quant.oms.reading import read_ledger
 from quant.promotion.expected import Stepped
-from quant.promotion.parity.compare import Traded, compare
+from quant.promotion.parity.compare import Traded, check_covered, compare
 from quant.promotion.parity.value import Parity
 from quant.store import Store
 from quant.store import bars as stored_bars
@@ -67,6 +67,7 @@ def parity(data: Path, name: str, day: str | None = None, *, pull: Pull | None =
     cls = strategy(found.strategy)
     params = parameters(cls, found.params)
     locks.check_same(found, cls, params, path)
+    check_covered(cls)
     folder = live_folder(data, found.name + (SUFFIX if name != plain else ""))
     ledger = read_ledger(folder / JOURNAL, found.name)
     if name == plain and ledger.strategy_hash != found.digest:

@@ -234,7 +234,9 @@ class Exchange:
             look = self._model.look(one.work(), now)
             if look.step is None:
                 # Up to where it was looked at, and where its stop stood then, go together.
-                one.seen, one.view = max(one.seen, now), replace(one.view, stop=look.stop)
+                one.seen = max(one.seen, now)
+                if look.stop != one.view.stop:
+                    one.view = replace(one.view, stop=look.stop)
                 return look
             one.look = look
         return one.look

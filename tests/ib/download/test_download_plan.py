@@ -201,6 +201,14 @@ def test_nothing_is_asked_for_where_nothing_is_missing() -> None:
     assert plan_series(asked("1m"), rows, (begin, end), held, "").chunks == ()
 
 
+def test_held_bars_are_looked_at_again_on_demand_where_nothing_is_missing() -> None:
+    rows = made("XNYS", "1d")
+    begin, end = rows.from_day(date(2024, 5, 1)), rows.known
+    held = Held(((begin, end),), (), 11, begin, int(rows.begin[rows.row_at(end - 1)]))
+    (chunk,) = plan_series(asked("1d"), rows, (begin, end), held, "", look=True).chunks
+    assert (chunk.checks, chunk.duration) == (True, "5 D")
+
+
 def test_adjusted_prices_are_one_request_from_now_back() -> None:
     rows = made("XNYS", "1d")
     found = plan_series(

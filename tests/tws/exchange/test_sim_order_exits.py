@@ -195,7 +195,9 @@ class Plan(bt.Strategy):
             (self.buy if side > 0 else self.sell)(size=10, **given)
 
 
-def pair_of(kind: str, side: int, close: float, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+def pair_of(
+    kind: str, side: int, close: float, rng: np.random.Generator
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """An order around the market: its prices as the exchange has them, and as backtrader has them.
 
     backtrader's price of one that trails is where the distance is counted from at first: its stop comes of it.
