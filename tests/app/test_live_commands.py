@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from simulation import free_port
 from quant.core.barsize import SECOND
 from quant.core.clock import monotonic
 from quant.live import control
+from quant.live.lock_file import read, write
 from quant.tws.exchange.clock import Clock
 from quant.tws.program import simulated
 from quant.tws.server import Server, outside_ns, running
@@ -267,7 +269,7 @@ def test_an_unknown_contract(ideas: Path, quant: Quant) -> None:
     ("words", "code", "told"),
     [
         (["paper", "nothing"], 3, "no such deployment; there are none yet"),
-        (["paper", "nothing", "SPY"], 3, "There are flip"),
+        (["paper", "nothing", "SPY"], 3, "there are flip"),
         (["paper", "flip", "SPY", "-p", "fsat=1"], 3, "no such parameter"),
         (["paper", "flip", "SPY", "--bar", "7m"], 3, "7m"),
         (["paper", "flip", "SPY", "--capital", "-5"], 3, "positive"),
@@ -310,6 +312,10 @@ def test_what_changed_since_is_refused_by_name(ideas: Path, quant: Quant) -> Non
         done = quant("paper", NAME, "--port", port)
         assert (done.exit_code, "sources.strategies.flip" in done.stderr) == (3, True), done.stderr
         (ideas / "strategies" / "flip.py").write_text(FLIP)
+        found = read(lock)
         lock.write_text(lock.read_text().replace("capital = 100000.0", "capital = 200000.0"))
+        done = quant("paper", NAME, "--port", port)
+        assert (done.exit_code, "a line was edited" in done.stderr) == (3, True), done.stderr
+        write(replace(found, capital=200_000.0), lock)  # with a seal of its own
         done = quant("paper", NAME, "--port", port)
         assert (done.exit_code, "journal" in done.stderr) == (6, True), done.stderr

@@ -68,8 +68,8 @@ def test_sweep_is_shown_saved_and_the_next_commands_named(project: Path, quant: 
     assert result.exit_code == 0, result.stderr
     name = only(project).name
     for line in (
-        "1 · sample\n", "6 combinations of fast, slow", "run again by backtrader (fast engine), equal in ", "verdict: Luck",
-        f"next: quant sweeps report {name}", f"quant sweeps run {name} --row best",
+        "1 · sample\n", "6 combinations of fast, slow", "run again by backtrader (fast engine), equal in ",
+        "verdict: Luck", f"next: quant sweeps report {name}", f"quant sweeps run {name} --row best",
         f"quant promote {name} --row best --to paper",
     ):  # fmt: skip
         assert line in result.stdout
