@@ -260,11 +260,6 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         if (con_id, end_of(data)) in self._earlier.decided:
             self._dispatch.anew.note(con_id)
 
-    @property
-    def replacing(self) -> bool:
-        """True while an order waits for the end of the one in whose place it is sent."""
-        return bool(self._dispatch.anew.waiting)
-
     # ---------------------------------------------------------------- the store's and the runner's
     def flush(self) -> None:
         """Send what the strategy decided, cancels first. Cheap where it decided nothing."""

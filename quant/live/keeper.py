@@ -294,8 +294,7 @@ class Keeper:
         on_its_way = [s.ref for s in desk.orders if s.state in _ON_ITS_WAY]
         if desk.halted:
             self.end(f"halted: {desk.halted}", 6)
-        done = caught_up and desk.settled and not on_its_way and not self._parts.broker.replacing
-        self._complete = self._complete + 1 if done else 0
+        self._complete = self._complete + 1 if caught_up and desk.settled and not on_its_way else 0
         if self._complete >= 2:  # the strategy had a pass in between
             self.end("decided and sent; IB's books and ours agree", 0)
         elif self._timer.now() - self._began > ONCE_S:
