@@ -42,6 +42,7 @@ class Flip(q.Strategy):
     @staticmethod
     def signals(bars, p):
         if p.hangs and bars.start[-1] % (120 * 10**9) == 0:
+            open("hangs", "w").close()
             threading.Event().wait()
         wants = (bars.start // bars.bar.ns % 2).astype(float)
         if p.hold:
@@ -171,6 +172,7 @@ def test_a_runner_that_hangs_is_ended_and_its_orders_cancelled(
     monkeypatch.setattr("quant.live.view.SILENT_S", 1.0)
     with tws() as port, started(port, "-p", "hangs=true") as process:
         seen = status(ideas, lambda seen: "feeds" in seen)
+        wait_for((ideas / "hangs").exists, lambda: seen)  # on a busy machine a status is late before
         wait_for(lambda: "HANGS" in quant("status").stdout, lambda: quant("status").stdout)
         done = quant("halt", NAME)
         assert done.exit_code == 0, done.stdout + done.stderr
