@@ -16,6 +16,7 @@ from quant.errors import NotConnected
 from quant.ib.lookup import Found
 from quant.ib.states import State
 from quant.live.incoming import Incoming
+from quant.live.moments import newest_until
 from quant.live.pieces import Gap
 from quant.live.wanted import Wanted
 
@@ -89,6 +90,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         return bool(self.status == self.LIVE)
 
     @property
+    def may_be_old(self) -> bool:
+        """True while delayed data come, and may be traded: the newest bar is minutes old then."""
+        return self.incoming.delayed and self.wanted.delayed_ok
+
+    @property
     def gaps(self) -> list[Gap]:
         """Stretches without bars that nobody could fill."""
         return self.incoming.gaps
@@ -144,17 +150,16 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         elif self._laststatus == self.UNKNOWN:
             status = self.CONNECTED
         else:
-            allowed = incoming.delayed and self.wanted.delayed_ok  # then the newest bar is old, and may be
-            late = incoming.catching_up or (incoming.delayed and not allowed)
+            late = incoming.catching_up or (incoming.delayed and not self.may_be_old)
             late = late or incoming.refused is not None
-            late = late or waiting > 1 or (waiting == 1 and not allowed and not self._timely())
+            late = late or waiting > 1 or (waiting == 1 and not self.may_be_old and not self._timely())
             status = self.DELAYED if late else self.LIVE
         return status
 
     def _timely(self) -> bool:
-        """Return whether the next bar's END is not longer ago than a bar, so that it may be acted upon."""
+        """Return whether the next bar is so new that it may be acted upon."""
         end = self.next_end
-        return end is not None and self.p.store.clock() <= end + self.bar.ns
+        return end is not None and self.p.store.clock() <= newest_until(self.instrument, self.bar, end)
 
     # ------------------------------------------------------------ for backtrader
     def setenvironment(self, env: Any) -> None:

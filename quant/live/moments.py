@@ -13,7 +13,7 @@ from typing import Any, Final
 import backtrader as bt
 import numpy as np
 
-from quant.core.barsize import DAY, MINUTE, SECOND
+from quant.core.barsize import DAY, MINUTE, SECOND, BarSize
 from quant.core.calendar import NO_BREAK, Calendar, calendar
 from quant.core.instrument import Instrument
 from quant.core.zones import from_local, to_local
@@ -142,6 +142,18 @@ def last_close(instrument: Instrument, now: int) -> int | None:
         return None
     at = int(np.searchsorted(sessions.close, now, side="right"))
     return int(sessions.close[at - 1]) if at else None
+
+
+def newest_until(instrument: Instrument, size: BarSize, end: int) -> int:
+    """Return up to when a bar of that END may be acted upon: its own length, a day's until the next session is over.
+
+    So what was decided on Friday's bar may still go out on Monday before the open.
+    """
+    sessions = calendar_at(instrument, end) if size.ns == DAY else None
+    if sessions is None:
+        return end + size.ns
+    at = int(np.searchsorted(sessions.close, end, side="right"))
+    return int(sessions.close[at]) if at < len(sessions.close) else end + size.ns
 
 
 def cut_off(instrument: Instrument, now: int) -> int | None:

@@ -17,7 +17,7 @@ from quant.core.bars import Bars
 from quant.core.sizing import parse_sizing
 from quant.core.targets import LastTarget, SessionRules, StartRule, session_rules
 from quant.errors import ParameterError
-from quant.live.moments import instrument_of, is_live, root
+from quant.live.moments import instrument_of, is_live, newest_until, root
 from quant.strategy import Decisions, Plan, Strategy, plans
 from quant.strategy.signals import check_sizes_stay
 
@@ -72,13 +72,14 @@ class LivePlans:
         return due
 
     def _tradable(self, feed: Any) -> bool:
-        """Return whether a feed's bar is the newest there is, and closed less than its own length ago."""
+        """Return whether a feed's bar is the newest there is, and so new that it may be acted upon."""
         bars = root(feed.data).bars
         row = len(feed.data)
         if not is_live(feed.data) or row != len(bars):
             return False
         end = int(bars.end[row - 1])
-        return end > self._began and self._now() < end + bars.bar.ns
+        new = self._now() < newest_until(bars.instrument, bars.bar, end)
+        return end > self._began and (new or getattr(root(feed.data), "may_be_old", False))
 
     def _begin(self, strategy: Strategy, feed: Any) -> None:
         """Find where the deployment began."""

@@ -15,10 +15,11 @@ from live_run import Jumping, again, books, draft, ledger, play, position, stand
 from tws_market import TwsMarket, tws_market
 
 import quant as q
-from quant.core.barsize import DAY, MINUTE, SECOND
+from quant.core.barsize import DAY, MINUTE, SECOND, bar_size
 from quant.core.instrument import Instrument
 from quant.core.orders import Kind
 from quant.live.auctions import OPENINGS, UNKNOWN, Auction, opening
+from quant.live.moments import newest_until
 from quant.live.signals import live_decisions
 from quant.oms.gate import Purpose
 from quant.oms.state import OrderState
@@ -304,6 +305,37 @@ def test_a_second_once_looks_at_the_corrected_bar(
     assert ended.code == 0, told
     assert [int(p.quantity) for p in there.positions] == ([held] if held else []), told
     assert position(ledger(data, job)) == held
+
+
+def test_on_monday_morning_friday_s_bar_is_the_newest(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live_run.FLIP", LEANS)
+    outside = Jumping()
+    job = draft(data, bar="1d", history_start="2024-04-01", start_rule="first-target")
+    job = replace(job, once=True)
+    with tws(start=at("2024-05-09 19:00"), outside=outside, speed=10.0) as port:
+        assert play(job, port, data, never)[0].code == 0  # begins on Thursday
+        outside.more += 89 * 3600 * SECOND // 10
+        job = again(data, job)
+        for _ in range(2):  # the second one finds its order
+            ended, told = play(job, port, data, never)
+            assert (ended.code, sent(data, job)) == (0, [(10, THERE)]), told
+
+
+@pytest.mark.parametrize(
+    ("day", "bar", "until"),
+    [
+        ("2024-05-17 20:00", "1d", "2024-05-20 20:00"),  # a weekend
+        ("2024-05-15 20:00", "1d", "2024-05-16 20:00"),
+        ("2024-11-27 21:00", "1d", "2024-11-29 18:00"),  # Thanksgiving, then a half day
+        ("2024-12-31 21:00", "1d", "2025-01-02 21:00"),
+        ("2024-05-17 20:00", "1h", "2024-05-17 21:00"),
+        ("2024-05-17 20:00", "1w", "2024-05-24 20:00"),
+    ],
+)
+def test_a_day_s_bar_is_the_newest_until_the_next_session_is_over(day: str, bar: str, until: str) -> None:
+    """Sessions of the NYSE's own calendar, nyse.com/markets/hours-calendars."""
+    spy = Instrument("SPY", exchange="ARCA", calendar="XNYS", timezone="America/New_York")
+    assert newest_until(spy, bar_size(bar), at(day)) == at(until)
 
 
 def revise(monkeypatch: pytest.MonkeyPatch, day: str) -> None:

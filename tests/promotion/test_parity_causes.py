@@ -33,7 +33,7 @@ from quant.tws.exchange.shelf import held_bars
 from quant.tws.exchange.tape import Tape
 from quant.tws.exchange.ticks import TickRule
 from quant.tws.faults import Do, Fault, Faults
-from quant.tws.order_faults import OrderDo, OrderFault
+from quant.tws.order_faults import SNAPSHOTS, OrderDo, OrderFault
 
 Bent = Callable[[Bars], Bars]
 FIVE = 5 * SECOND  # between two pieces of a bar
@@ -320,6 +320,13 @@ TABLE = {
     "order lost on its way": Row(
         lambda: faulty(OrderFault(OrderDo.DROP, skip=4)), "not sent: in none of the broker's lists", "not sent"
     ),
+    "order of which nobody knows": Row(
+        lambda: faulty(
+            OrderFault(OrderDo.DROP, skip=2),
+            *(OrderFault(OrderDo.NO_END, on=name, skip=15, count=0) for name in SNAPSHOTS),
+        ),
+        "unknown: no answer from the broker in 10 s", "unknown",
+    ),
     "filled in a later bar": Row(
         lambda: faulty(OrderFault(OrderDo.STUCK, skip=2, seconds=130.0)), "+2 bars from the model's", "later",
         ("timing",),
@@ -387,7 +394,6 @@ def test_every_rule_that_a_market_needs_is_tried() -> None:
     elsewhere = {
         "began",
         "disaster stop",
-        "unknown",
         "other end",
         "withheld",
         "follows",
