@@ -599,6 +599,17 @@ def test_too_many_entries_halt(tmp_path: Path) -> None:
     assert world.desk.gate is Gate.HALTED
 
 
+def test_entries_older_than_a_minute_do_not_count(tmp_path: Path) -> None:
+    world = World(tmp_path, limits=replace(LIMITS, orders_per_minute=1)).start().opened()
+    for quantity in (10, -10):
+        world.send(quantity)
+        world.run(30)
+    for quantity in (10, -10):
+        world.send(quantity)
+        world.run(3)
+    assert codes(world, world.ticket(10)) == {"rate-minute"}
+
+
 def test_failing_journal_halts_before_the_send(world: World) -> None:
     """Row K2."""
     world.send(10)
