@@ -48,12 +48,13 @@ class Around:
 def market(data: Any, now: int) -> Market:
     """Return what a feed's newest bar and its calendar say of an instrument."""
     instrument = instrument_of(data)
-    end, closed, auction = end_of(data), last_close(instrument, now), cut_off(instrument, now)
+    end, closed, opened = end_of(data), last_close(instrument, now), is_open(instrument, now)
+    auction = None if opened else cut_off(instrument, now)
     # After the close there is no newer price than the session's last, however long the night.
     newest = auction is not None and closed is not None and end >= closed
     return Market(
         tick=instrument.tick, price=float(data.close[0]), at=now if newest else end, bar_ns=length_of(data),
-        multiplier=instrument.multiplier / instrument.price_magnifier, is_open=is_open(instrument, now),
+        multiplier=instrument.multiplier / instrument.price_magnifier, is_open=opened,
         last_close=closed, cutoff=auction,
     )  # fmt: skip
 

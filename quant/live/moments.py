@@ -116,7 +116,7 @@ def is_open(instrument: Instrument, now: int) -> bool:
     sessions = calendar_at(instrument, now)
     if sessions is None:
         return True
-    at = int(np.searchsorted(sessions.close, now, side="right"))
+    at = int(sessions.close.searchsorted(now, side="right"))
     return at < len(sessions.close) and int(sessions.open[at]) <= now
 
 
@@ -128,7 +128,7 @@ def trades_since(instrument: Instrument, now: int) -> int | None:
     sessions = calendar_at(instrument, now)
     if sessions is None or not is_open(instrument, now):
         return None
-    at = int(np.searchsorted(sessions.close, now, side="right"))
+    at = int(sessions.close.searchsorted(now, side="right"))
     pause, resume = int(sessions.break_start[at]), int(sessions.break_end[at])
     if pause == NO_BREAK or now < pause:
         return int(sessions.open[at])
@@ -140,7 +140,7 @@ def last_close(instrument: Instrument, now: int) -> int | None:
     sessions = calendar_at(instrument, now)
     if sessions is None:
         return None
-    at = int(np.searchsorted(sessions.close, now, side="right"))
+    at = int(sessions.close.searchsorted(now, side="right"))
     return int(sessions.close[at - 1]) if at else None
 
 

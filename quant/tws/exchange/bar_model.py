@@ -66,7 +66,7 @@ class BarModel:
         bars = self._bars.get(work.request.listing.con_id)
         if bars is None or work.since > now:
             return Look(None, work.stop)
-        first = int(np.searchsorted(bars.end, work.since, side="right"))
+        first = int(bars.end.searchsorted(work.since, side="right"))
         if first >= len(bars):
             return Look(None, work.stop)
         request = work.request
@@ -103,13 +103,13 @@ def _at_close(work: Work, bars: Bars, row: int, now: int) -> Fill | Lapsed | Non
 def _tried(work: Work, bars: Bars, first: int, now: int) -> Look:
     """Try an order on bar after bar, from the one that it works from on."""
     request = work.request
-    row = max(first, int(np.searchsorted(bars.end, work.seen, side="right")))
+    row = max(first, int(bars.end.searchsorted(work.seen, side="right")))
     elected = work.elected_at is not None
     if work.elected_at is not None:
         row = max(row, int(np.searchsorted(bars.end, work.elected_at, side="right")))
     stop = _first_stop(work, bars) if work.stop is None else work.stop
     while row < len(bars) and bars.times.begin[row] <= now:
-        bar = _Bar(*(float(column[row]) for column in (bars.open, bars.high, bars.low, bars.close)))
+        bar = _Bar(float(bars.open[row]), float(bars.high[row]), float(bars.low[row]), float(bars.close[row]))
         end, price = int(bars.end[row]), _try(request, stop, elected, bar)
         if row == first and price is not None and _reaches(request, stop, elected, bar.open):
             return Look(Fill(work.since, price, work.remaining), stop)
