@@ -205,7 +205,7 @@ class Trader:
         if resting and what < 0.7:
             for ref in resting:
                 self.desk.cancel(ref, self.now())
-        elif held != 0 and what < 0.8:
+        elif abs(held) >= 1 and what < 0.8:  # a part of a share stays
             for ref in mine:
                 self.desk.cancel(ref, self.now())
             orders = [self.ticket(int(-held), con_id)]
