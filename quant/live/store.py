@@ -6,7 +6,8 @@ Everything happens on the thread of the strategy, in `pump`. Feeds get bars by s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,7 @@ from quant.live.incoming import Incoming
 from quant.live.links import Broker, link_of
 from quant.live.moments import root
 from quant.live.past import past_bars
+from quant.live.plain import open_broker
 from quant.live.wanted import Wanted
 from quant.oms.setup import Link
 from quant.store import data_folder
@@ -70,6 +72,7 @@ class Store:
         self._gap_wait = round(gap_wait_s * SECOND)
         self._started = False
         self._broker: Broker | None = None
+        self._opened = ExitStack()  # journal and locks of a broker of its own
         self._notes: deque[tuple[str, tuple[Any, ...], dict[str, Any]]] = deque()
         self._asked: set[LiveFeed] = set()  # feeds that asked for a bar in this pass of cerebro's loop
         self._measure_at = 0.0
@@ -126,10 +129,28 @@ class Store:
             broker.on_link(Link.UP)
         self._tell_clock()
 
-    def getbroker(self) -> Broker:
-        """Return the broker that was attached. Raises NotConnected."""
+    def getbroker(
+        self, name: str = "", *, capital: float | None = None, limits: Mapping[str, Any] | None = None
+    ) -> Broker:
+        """Return the broker for `cerebro.setbroker`; the first call makes it and starts the store, so feeds come first.
+
+        It trades under `name` on a paper account: each order stands in the journal data/live/<name> before it is sent,
+        and the next start finds what became of it. capital: the program's money, in the currency of its instruments.
+        limits: as in a lock file, e.g. {"max_notional": 5_000.0}; what they refuse comes back as Rejected.
+        Raises ParameterError, SafetyStop for an account of real money, InstrumentBusy where another deployment trades
+        one of the instruments, JournalError, and what `start` raises.
+        """
         if self._broker is None:
-            raise NotConnected("the broker", "none was attached to this store")
+            self.start()
+            con_ids = [feed.con_id for feed in self.feeds]
+            with ExitStack() as opened:
+                broker = open_broker(
+                    name, capital, limits, data=self._folder, account=self.account, con_ids=con_ids,
+                    orders=self.orders, client_id=self.session.client_id, now=self.clock, opened=opened,
+                )  # fmt: skip
+                self._opened = opened.pop_all()
+            self.attach(broker)
+            return broker
         return self._broker
 
     # ------------------------------------------------------------ start and stop
@@ -185,12 +206,13 @@ class Store:
         if self.stopped:
             return
         self.stopped = True
-        if self._own:
-            self.session.close()
-            return
-        for feed in self.feeds:
-            if feed._incoming is not None:
-                feed._incoming.stop()
+        with self._opened:  # the journal last: the broker is told of the end
+            if self._own:
+                self.session.close()
+                return
+            for feed in self.feeds:
+                if feed._incoming is not None:
+                    feed._incoming.stop()
 
     # ------------------------------------------------------------ the loop
     def pump(self, timeout_s: float = 0.0) -> bool:

@@ -27,11 +27,12 @@ STEP = 40_000_000  # ns; the most that passes between two looks at the clock
 
 @contextmanager
 def flying(
-    faults: Iterable[Fault] = (), start: int = NOON, speed: float = SPEED, clock: Clock | None = None
-) -> Iterator[int]:
+    faults: Iterable[Fault] = (), start: int = NOON, speed: float = SPEED, clock: Clock | None = None,
+    account: str = "DU1234567",
+) -> Iterator[int]:  # fmt: skip
     """Give its port. clock: in place of one of that start and speed."""
     clock = flying_clock(start, speed) if clock is None else clock
-    with running(Server(simulated(rate_limited=False), clock, faults=Faults(faults))) as port:
+    with running(Server(simulated(account=account, rate_limited=False), clock, faults=Faults(faults))) as port:
         yield port
 
 

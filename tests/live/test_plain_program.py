@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,12 @@ import pytest
 from live_tws import TODAY, flying, watch
 
 from quant.core.barsize import SECOND
+from quant.errors import InstrumentBusy, QuantError
 from quant.ib.download.run import run_pull
 from quant.live import Store
-from quant.live.broker import LiveBroker
-from quant.live.feed import LiveFeed
-from quant.oms.desk import OrderDesk
+from quant.live.control import JOURNAL
+from quant.live.plain import PROGRAM
 from quant.oms.journal import Journal
-from quant.oms.limits import Limits
-from quant.oms.outcome import Policy
-from quant.oms.setup import Setup
 
 PATIENT = 1200.0  # seconds of the flying clock
 
@@ -40,34 +38,79 @@ class Trader(bt.Strategy):  # type: ignore[misc]
             self.buy(size=3)
 
 
-def broker_of(store: Store, feed: LiveFeed, journal: Journal) -> LiveBroker:
-    """What the page on live trading shows, and nothing more."""
-    now, client = store.clock(), store.session.client_id
-    journal.begin_run({}, now, client_id=client)
-    policy = Policy(gap_s=0.2)
-    setup = Setup(client, frozenset({feed.con_id}), 10_000.0, Limits(max_notional=5_000.0), policy)
-    desk = OrderDesk(journal, store.orders, setup, now)
-    broker = LiveBroker(desk, journal, store.orders, capital=10_000.0, now=store.clock)
-    store.attach(broker)
-    return broker
-
-
 def test_it_trades_without_a_runner(tmp_path: Path) -> None:
     with flying(speed=60.0) as port:
-        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
-        feed = store.data("SPY", bar="30s", history_start=TODAY)
-        store.start()
-        with Journal.open(
-            tmp_path / "j.sqlite", deployment="mine", account=store.account, strategy_hash="h", create=True
-        ) as journal:
+        for held in (3, 6):  # the second program finds what the first one left
+            store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
+            feed = store.data("SPY", bar="30s", history_start=TODAY)
             cerebro = bt.Cerebro(stdstats=False)
-            broker = broker_of(store, feed, journal)
-            cerebro.setbroker(broker)
+            cerebro.setbroker(store.getbroker("mine", capital=10_000.0, limits={"max_notional": 5_000.0}))
             cerebro.adddata(feed)
             cerebro.addstrategy(Trader)
             (found,) = cerebro.run()
-            assert found.told[-1] == "Completed", [s.reason for s in broker._desk.orders]
-            assert found.position.size >= 3
+            assert found.told[-1] == "Completed", found.told
+            assert found.position.size == held
+    with Journal.open(
+        tmp_path / "live" / "mine" / JOURNAL, deployment="mine", account="DU1234567", strategy_hash=PROGRAM
+    ) as journal:
+        assert len(journal.load().runs) == 2
+
+
+def test_the_page_on_live_trading_shows_a_program_that_trades(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "live.md").read_text()
+    (program,) = re.findall(r"```python\n(import backtrader as bt\n.*?)```", page, re.DOTALL)
+    ended: list[Any] = []
+
+    def once(self: Any, order: bt.Order) -> None:
+        if order.status == order.Completed:
+            ended.append(order.executed.size)
+            self.env.runstop()
+
+    monkeypatch.setattr(bt.Strategy, "notify_order", once)
+    with flying(speed=120.0) as port:
+        here = f"port={port}, data={str(tmp_path)!r}, gap_wait_s={PATIENT}"
+        exec(program.replace("port=7497", here), {"__name__": "__main__"})  # noqa: S102  # our own page
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "account", "told"),
+    [
+        ("", {"capital": 1e4}, "DU1234567", "give both"),
+        ("mine", {}, "DU1234567", "give both"),
+        ("mine", {"capital": 1e4, "limits": {"max_notionl": 1}}, "DU1234567", "max_notionl"),
+        ("mine", {"capital": 1e4}, "U1234567", "quant live"),
+        ("taken", {"capital": 1e4}, "DU1234567", "take another"),
+    ],
+)
+def test_a_broker_of_its_own_is_refused(
+    tmp_path: Path, name: str, more: dict[str, Any], account: str, told: str
+) -> None:
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "taken.lock.toml").touch()
+    with flying(account=account) as port:
+        store = Store(port=port, data=tmp_path)
+        store.data("SPY", bar="30s", history_start=TODAY)
+        with pytest.raises(QuantError, match=told):
+            store.getbroker(name, **more)
+        store.stop()
+    assert not (tmp_path / "live").exists()
+
+
+def test_one_instrument_has_one_broker(tmp_path: Path) -> None:
+    with flying() as port:
+        first, second = (Store(port=port, data=tmp_path, client_id=n) for n in (1, 2))
+        for store in (first, second):
+            store.data("SPY", bar="30s", history_start=TODAY)
+        broker = first.getbroker("mine", capital=1e4)
+        assert first.getbroker() is broker
+        with pytest.raises(InstrumentBusy):
+            second.getbroker("other", capital=1e4)
+        first.stop()
+        second.getbroker("other", capital=1e4)
+        second.stop()
 
 
 def test_the_clock_is_measured_for_the_broker_and_that_of_a_simulated_tws_is_its_own(tmp_path: Path) -> None:
