@@ -178,10 +178,10 @@ class Arriving:
             return stretch.start
         return self._moment - GRACE if head is None else head.end - 1
 
-    def give_up(self, now: int) -> list[Gap]:
-        """Wait no longer for what is missing now; return what of it nobody told anything about. Then call `closed`.
+    def give_up(self, now: int, upto: int) -> list[Gap]:
+        """Wait no longer for what is missing now and was over at `upto`; return what of it nobody told anything about.
 
-        A bar with some pieces is closed as those say, and is among what is returned. A bar that one answer of history
+        Then call `closed`. A bar with some pieces is closed as those say, and is among what is returned. A bar that one answer of history
         lacked, and that has no pieces, is taken not to be.
         """
         self._moment = max(self._moment, now)
@@ -189,17 +189,20 @@ class Arriving:
         joins = False  # nothing was closed since the last one
         while (head := self._head()) is not None and self._due(head):
             at_bar = self._stretch() is None
+            end = head.end if at_bar else min(head.end, upto)
+            if not head.start < end <= upto:
+                break
             forming = self._forming.get(head.start) if at_bar else None
             row = self._bar(head.start) if at_bar else None
             whole = row is not None
             if row is None and forming is not None and forming.traded:
                 row = forming.bar(self._trades)
             if not whole and (row is not None or not self._votes[head.start]):
-                first = found.pop().start if joins else head.start
-                found.append(Gap(first, head.end))
+                gap = Gap(head.start, end, 1 if at_bar else 0)
+                found.append(found.pop().joined(gap) if joins else gap)
             joins = not whole and bool(found)
             if row is None:
-                self._told_to = head.end
+                self._told_to = end
                 self._skip(head)
             else:
                 self._close(head, row)

@@ -35,6 +35,7 @@ from quant.live.wanted import duration, start_of
 ASK_AGAIN: Final = 3 * SECOND  # of history, where its answer lacks something, or failed
 DELAYED_BY: Final = 120 * SECOND  # the newest rows are older: delayed data
 STREAM_AGAIN: Final = 30 * SECOND
+ASKS: Final = 2  # of history, since the line is back, that ended without a bar before it is given up
 LATE_ROWS: Final = 3  # in a row; a single one is only late. As many on time, and data are live again
 _AGAIN: Final = (
     CompetingSession,
@@ -49,8 +50,10 @@ Tell = Callable[..., None]  # message, the feed's name, more
 class Incoming:
     """The bars of one contract, closed ones only, from those that are `held` on.
 
-    clock: IB's time. gap_wait: ns that a bar that lacks something holds back what is behind it; what lacks at the
-    beginning is waited for without end. saw: is told that a moment has come. tell: takes what a person may see.
+    clock: IB's time. gap_wait: ns that a bar that lacks something holds back what is behind it, at least: it is waited
+    for until history was asked for it twice since the line is back. Each request ends, by its timeout at the latest, so
+    the wait does; but what lacks at the beginning is waited for without end. saw: is told that a moment has come.
+    tell: takes what a person may see.
     """
 
     def __init__(
@@ -79,7 +82,8 @@ class Incoming:
         self._stream_at = now
         self._starts = 1  # the stream runs once it was asked for so often
         self._pending: tuple[Pending[requests.HistoricalBars], Gap, int] | None = None
-        self._ask_at = self._lacks_since = 0
+        self._asked: deque[int] = deque(maxlen=ASKS)  # up to when, by those that ended since the line is back
+        self._ask_at = self._lacks = self._lacks_since = 0  # _lacks: the start of what is waited for
         self._look_again: Pending[requests.HistoricalBars] | None = None
         self._look_at = 0
         self._subscribe()
@@ -116,24 +120,33 @@ class Incoming:
             return
         self._take()
         now = self._clock()
+        self._answered()
         if self._session.state is not State.READY:
-            self.catching_up, self._lacks_since = True, 0
+            self.catching_up, self._lacks = True, 0
+            self._asked.clear()
             if self._session.state is not State.CUT:
                 self.asked_anew()
         if self._stream is None and self.wanted.bar.intraday and now >= self._stream_at:
             self._subscribe()
-        self._answered()
         self._close(now)
         gap = self._arriving.missing(now)
         if gap is None:
-            self._lacks_since = 0
+            self._lacks = 0
             if self.connected:
                 self.catching_up = self._first = False
             return
-        self._lacks_since = self._lacks_since or now
-        if self._pending is None and now >= self._ask_at and self._session.state is State.READY:
+        if self._lacks != gap.start:
+            self._lacks, self._lacks_since = gap.start, now
+        if self._pending is not None:
+            return
+        if now >= self._ask_at and self._session.state is State.READY:
             self._ask(gap, now)
-        elif not self._first and now >= self._lacks_since + self._gap_wait and self.connected:
+        elif (
+            not self._first
+            and now >= self._lacks_since + self._gap_wait
+            and len(self._asked) == ASKS
+            and self.connected
+        ):
             self._give_up(now)
 
     def _close(self, now: int) -> None:
@@ -141,14 +154,11 @@ class Incoming:
             self.bars.append(row)
 
     def _give_up(self, now: int) -> None:
-        found = self._arriving.give_up(now)
-        self._lacks_since = 0
-        for gap in found:
-            if self.gaps and self.gaps[-1].end == gap.start:  # one halt of many bars is one gap, told once
-                self.gaps[-1] = Gap(self.gaps[-1].start, gap.end)
-            else:
-                self.gaps.append(gap)
-                self._tell("data_gap", self._name, gap)
+        for gap in self._arriving.give_up(now, min(self._asked)):
+            if self.gaps and self.gaps[-1].end == gap.start:  # it has grown
+                gap = self.gaps.pop().joined(gap)
+            self.gaps.append(gap)
+            self._tell("data_gap", self._name, gap)
         self._close(now)
 
     # ------------------------------------------------------------ history
@@ -168,6 +178,7 @@ class Incoming:
         if self._pending is None or not self._pending[0].done:
             return
         (pending, gap, at), self._pending = self._pending, None
+        self._asked.append(at)
         self._ask_at = self._clock() + ASK_AGAIN
         try:
             answer = pending.result()

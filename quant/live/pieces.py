@@ -25,15 +25,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Bars that start in [start, end), UTC ns."""
+    """Bars that start in [start, end), UTC ns; how many there should be, 0 where nobody knows."""
 
     start: int
     end: int
+    bars: int = 0
+
+    def joined(self, later: Gap) -> Gap:
+        """Return both as one."""
+        return Gap(self.start, later.end, self.bars + later.bars if self.bars and later.bars else 0)
 
     def __str__(self) -> str:
         """Return it for a person."""
         first, last = (str(np.datetime64(ns, "ns").astype("datetime64[s]")) for ns in (self.start, self.end))
-        return f"no bars from {first.replace('T', ' ')} to {last.replace('T', ' ')} UTC"
+        many = f" ({self.bars:,} bar{'s' if self.bars > 1 else ''})" if self.bars else ""
+        return f"no bars from {first.replace('T', ' ')} to {last.replace('T', ' ')} UTC{many}"
 
 
 class Seen(Enum):

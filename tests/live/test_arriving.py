@@ -174,7 +174,7 @@ def test_giving_up_tells_the_gap_and_goes_on() -> None:
         arriving.take(row, row.start + FIVE)
     now = rows[59].start + FIVE
     assert arriving.closed(now) == history[:1]
-    assert arriving.give_up(now) == [Gap(history[1].start, history[4].start)]
+    assert arriving.give_up(now, now) == [Gap(history[1].start, history[4].start, 3)]
     partial, whole = arriving.closed(now)
     assert partial.start == history[3].start
     assert partial.open == rows[37].open
@@ -357,10 +357,10 @@ def test_without_history_every_wrong_bar_is_among_the_gaps(
         if arriving.take(row, begin) is Seen.REVISED:
             revised.add(row.start - row.start % bar_size(bar).ns)
         if n % 7 == 0:
-            gaps += arriving.give_up(begin)
+            gaps += arriving.give_up(begin, 1 << 62)
         found += arriving.closed(begin)
     close = int(raw.end[-1])
-    gaps += arriving.give_up(close + GRACE)
+    gaps += arriving.give_up(close + GRACE, close)
     found += arriving.closed(close + GRACE)
     wanted = {row.start: row for row in rows_of(pieces(DAYS[0]).resample(bar)) if row.start >= begin}
     assert [r.start for r in found] == sorted({r.start for r in found})
