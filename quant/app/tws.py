@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +93,8 @@ def tws(
         output.note(
             f"simulated TWS at {HOST}:{found}, account {account}, {_time(server)}. Stop it with Ctrl-C."
         )
+        if os.name == "posix" and speed > 0.0:  # Ctrl-C does not reach what a shell began with &
+            output.note(f"in the background: kill {os.getpid()}")
         try:
             _wait(server, speed)
         except KeyboardInterrupt:  # the ordinary end of a server

@@ -18,7 +18,7 @@ import pandas as pd
 from quant.backtest.notes import NAME as NOTES
 from quant.backtest.notes import Note, Notes, read_notes
 from quant.backtest.result import Run
-from quant.backtest.seal import SEAL, edited, seal
+from quant.backtest.seal import EDITED, SEAL, edited, seal
 from quant.core.finding import Finding
 from quant.core.near import near
 from quant.errors import DamagedData, ParameterError, RunNotFound, WriteFailed
@@ -143,7 +143,7 @@ def _broken_seal(folder: Path) -> list[Finding]:
     if what is None:
         told = f"there is no {SEAL}, which runs have since 0.1: whether this one was edited is not known"
         return [Finding("run-not-sealed", told, level="note")]
-    return [Finding("run-edited", f"edited since it was saved: {', '.join(what)}")] if what else []
+    return [Finding(EDITED, f"edited since it was saved: {', '.join(what)}")] if what else []
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from quant.backtest import source
 from quant.backtest.engine import names_of
 from quant.backtest.job import AnyCosts, Job
 from quant.backtest.recorder import Record
+from quant.backtest.seal import EDITED
 from quant.core.bars import Bars
 from quant.core.calendar import Ints
 from quant.core.costs import Costs
@@ -116,8 +117,9 @@ class Run:
             for row in _table(self)
         )
         head = "<br>".join(html.escape(line) for line in _head(self))
-        notes = "".join(f"<li>{html.escape(_line(f))}</li>" for f in self.findings)
-        return f"<p>{head}</p><table>{rows}</table><ul>{notes}</ul>"
+        notes = "".join(f"<li>{html.escape(_line(f))}</li>" for f in self.findings if f.code != EDITED)
+        edited = "".join(f"<p><b>{html.escape(_line(f))}</b></p>" for f in self.findings if f.code == EDITED)
+        return f"{edited}<p>{head}</p><table>{rows}</table><ul>{notes}</ul>"
 
 
 # ---------------------------------------------------------------- from a record
@@ -320,7 +322,9 @@ def text(run: Run) -> str:
         "   ".join(f"{n:<{a}} {v:>{b}}" for (n, v), a, b in zip(row, names, values, strict=True))
         for row in table
     ]
-    out = [*_head(run), *("  " + line.rstrip() for line in lines)]
+    # Figures of files that somebody edited: that is to be read before them.
+    edited = [_line(f) for f in run.findings if f.code == EDITED]
+    out = [*edited, *_head(run), *("  " + line.rstrip() for line in lines)]
     if run.settings.get("fell_back") is not None:
         out.append(f"  engine      plain, stock backtrader: {run.settings['fell_back']}")
     if run.settings["look_ahead_ok"] is not None:
@@ -330,7 +334,7 @@ def text(run: Run) -> str:
             else "FOUND, see below"
         )
         out.append(f"  look-ahead  {seen}")
-    out += [f"  {_line(f)}" for f in run.findings]
+    out += [f"  {_line(f)}" for f in run.findings if f.code != EDITED]
     if run.folder is not None:
         out.append(f"  saved       {run.folder}")
     return "\n".join(out)

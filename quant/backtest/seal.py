@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 SEAL: Final = "manifest.json"
+EDITED: Final = "run-edited"  # the finding's code
 SCHEMA: Final = 1
 TABLE: Final = ".parquet"
 

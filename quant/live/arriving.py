@@ -179,10 +179,9 @@ class Arriving:
         return self._moment - GRACE if head is None else head.end - 1
 
     def give_up(self, now: int, upto: int) -> list[Gap]:
-        """Wait no longer for what is missing now and was over at `upto`; return what of it nobody told anything about.
+        """Wait no longer for what is missing now and was over at `upto`; return it.
 
-        Then call `closed`. A bar with some pieces is closed as those say, and is among what is returned. A bar that one answer of history
-        lacked, and that has no pieces, is taken not to be.
+        Then call `closed`. A bar with some pieces is closed as those say, and is among what is returned.
         """
         self._moment = max(self._moment, now)
         found: list[Gap] = []
@@ -197,7 +196,7 @@ class Arriving:
             whole = row is not None
             if row is None and forming is not None and forming.traded:
                 row = forming.bar(self._trades)
-            if not whole and (row is not None or not self._votes[head.start]):
+            if not whole:
                 gap = Gap(head.start, end, 1 if at_bar else 0)
                 found.append(found.pop().joined(gap) if joins else gap)
             joins = not whole and bool(found)

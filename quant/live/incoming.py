@@ -17,7 +17,7 @@ from quant.core.bars import Bars
 from quant.core.barsize import SECOND
 from quant.errors import BrokerError, CompetingSession, DamagedAnswer, NoData, PacingViolation
 from quant.ib import requests
-from quant.ib.asking import Pending, Subscription
+from quant.ib.asking import NO_ID, Pending, Subscription
 from quant.ib.codec import Event
 from quant.ib.codes import Kind
 from quant.ib.download.steps import LONGEST
@@ -50,10 +50,10 @@ Tell = Callable[..., None]  # message, the feed's name, more
 class Incoming:
     """The bars of one contract, closed ones only, from those that are `held` on.
 
-    clock: IB's time. gap_wait: ns that a bar that lacks something holds back what is behind it, at least: it is waited
-    for until history was asked for it twice since the line is back. Each request ends, by its timeout at the latest, so
-    the wait does; but what lacks at the beginning is waited for without end. saw: is told that a moment has come.
-    tell: takes what a person may see.
+    clock: IB's time. gap_wait: ns that a bar that lacks something holds back what is behind it, and longer until
+    history was asked for it twice since the line is back and both requests have ended, by their timeout at the latest;
+    what lacks at the beginning is waited for without end. saw: is told that a moment has come. tell: takes what a
+    person may see.
     """
 
     def __init__(
@@ -137,24 +137,27 @@ class Incoming:
             return
         if self._lacks != gap.start:
             self._lacks, self._lacks_since = gap.start, now
-        if self._pending is not None:
-            return
-        if now >= self._ask_at and self._session.state is State.READY:
+        if self._pending is None and now >= self._ask_at and self._session.state is State.READY:
             self._ask(gap, now)
-        elif (
-            not self._first
-            and now >= self._lacks_since + self._gap_wait
-            and len(self._asked) == ASKS
-            and self.connected
-        ):
-            self._give_up(now)
+        elif not self._first and now >= self._lacks_since + self._gap_wait and self.connected:
+            self._give_up(now, self._in_vain(now))
 
     def _close(self, now: int) -> None:
         for row in self._arriving.closed(now):
             self.bars.append(row)
 
-    def _give_up(self, now: int) -> None:
-        for gap in self._arriving.give_up(now, min(self._asked)):
+    def _in_vain(self, now: int) -> int:
+        """Return up to when history was asked often enough; 0 while an answer is under way.
+
+        Small bars may be asked for 60 times in ten minutes: a request that pacing holds back is not waited for, but for
+        the first one since the line is back.
+        """
+        if self._pending is not None:
+            return now if self._pending[0].id == NO_ID and len(self._asked) > 0 else 0
+        return min(self._asked) if len(self._asked) == ASKS else 0
+
+    def _give_up(self, now: int, upto: int) -> None:
+        for gap in self._arriving.give_up(now, upto):
             if self.gaps and self.gaps[-1].end == gap.start:  # it has grown
                 gap = self.gaps.pop().joined(gap)
             self.gaps.append(gap)

@@ -5,6 +5,7 @@ To cerebro it is a store: asked for notifications at the beginning of each pass,
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections import deque
@@ -39,6 +40,7 @@ from quant.oms.state import OrderState
 EACH_S: Final = 1.0
 ACCOUNT_S: Final = 60.0
 ONCE_S: Final = 300.0  # the longest that --once waits for books that agree, and for answers
+STALL_S: Final = 10.0  # of this machine: for so long books that a start cannot read yet are no alarm
 NOTES: Final = 10
 READ_ONLY: Final = (
     "TWS takes no orders. Switch off: Global Configuration > API > Settings > Read-Only API; "
@@ -104,6 +106,9 @@ class Keeper:
         self._gate: Gate | None = None
         self._flatten = ""  # who wants all closed, until it could be done
         self._cannot_write = ""
+        self._agreed = False  # IB's books and ours, in this run
+        self._stalled = ""  # why they did not yet
+        self._stalled_at = math.inf  # when that was first told
         self._marks = _read_marks(control.get(parts.folder / control.STATUS))
         self._complete = 0  # passes in a row in which --once had nothing left to do
         cerebro.addstore(self)
@@ -135,6 +140,7 @@ class Keeper:
         """Do what is due each second."""
         self._surroundings()
         self._commands()
+        self._look_at_stall()
         self._changes()
         self._messages()
         if self._once:
@@ -271,10 +277,30 @@ class Keeper:
     def _heard(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """Take what the store tells; noise goes to the log alone."""
         if msg == "alarm" and isinstance(args[0], Alarm):
-            self.tell(f"{'STOP' if args[0].stops else 'note'}: {args[0].text}")
+            self.tell(f"{'STOP' if self._stops(args[0]) else 'note'}: {args[0].text}")
         else:
             text = " ".join(str(arg) for arg in args if str(arg))
             self.tell(f"{msg}: {text}", loud=msg in ("state", "data_gap", "delayed"))
+
+    def _stops(self, alarm: Alarm) -> bool:
+        """Return whether a person is to be alarmed; by a start that only waits for IB's books not yet."""
+        desk, now = self._parts.desk, self._timer.now()
+        if not alarm.stops or self._agreed or desk.halted or desk.reducing or alarm.con_id:
+            return alarm.stops
+        self._stalled_at = min(self._stalled_at, now)
+        if now - self._stalled_at >= STALL_S:
+            return True
+        self._stalled = alarm.text
+        return False
+
+    def _look_at_stall(self) -> None:
+        """Alarm a person after all, where a start's books have not come soon after."""
+        self._agreed = self._agreed or self._parts.desk.settled
+        if self._agreed:
+            self._stalled = ""
+        elif self._stalled and self._timer.now() - self._stalled_at >= STALL_S:
+            self.tell(f"STOP: {self._stalled}")
+            self._stalled = ""
 
     def tell(self, text: str, *, loud: bool = True) -> None:
         """Put a line into the log, and where a person sees it."""

@@ -56,6 +56,7 @@ def _feed(
         "symbol": feed.instrument.symbol, "con_id": feed.con_id, "status": feed._getstatusname(feed.status),
         "bars": len(bars), "last": last, "position": held.size, "price": held.price if held.size else None,
         "gain": gain, "wants": wants.get(feed.con_id), "gaps": len(feed.gaps),
+        "gap": str(feed.gaps[-1]) if feed.gaps else "",
         "halted": desk.halted_instruments.get(feed.con_id, ""),
     }  # fmt: skip
 
@@ -180,7 +181,10 @@ def _feed_words(feed: Mapping[str, Any], bar: str) -> str:
     else:
         told += "; flat"
     told += "" if feed["wants"] is None else f"; wants {feed['wants']:g}"
-    told += f"; {feed['gaps']} gaps" if feed["gaps"] else ""
+    if feed["gaps"] and "gap" not in feed:  # a status of an earlier release
+        told += f"; no bars in {feed['gaps']} stretches"
+    elif feed["gaps"]:
+        told += f"; {feed['gap']}" + (f", and {feed['gaps'] - 1} before" if feed["gaps"] > 1 else "")
     return told + (f"; halted: {feed['halted']}" if feed["halted"] else "")
 
 

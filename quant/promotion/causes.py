@@ -67,7 +67,8 @@ class Gap:
 class Evidence:
     """What is known of a live run beside its orders.
 
-    symbols: of the feeds. late: (feed, END) of changes of target that were not traded. missing: (feed, END) of stored
+    symbols: of the feeds. late: (feed, END) of changes of target that were not traded; untimely: of bars that could
+    not be traded. missing: (feed, END) of stored
     bars that came otherwise or never. slow: fills that were told late. told: what the live path said of its link and
     its data, (UTC ns, words), in order. whole_from: END of the first step at which every feed has a bar. mixed: feeds
     of bars of different lengths.
@@ -93,6 +94,7 @@ class Evidence:
     ticks: Sequence[float] = ()
     asked: frozenset[str] = frozenset()
     withheld: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    untimely: frozenset[tuple[int, int]] = frozenset()
 
     def last_told(self, at: int) -> str:
         """Return what was told last, not long before `at`; "" for nothing."""
@@ -201,7 +203,7 @@ def _gap(case: Case) -> str:
 
 
 def _late(case: Case) -> str:
-    if case.two is not None or case.at not in case.evidence.late:
+    if case.two is not None or case.at not in case.evidence.late | case.evidence.untimely:
         return ""
     why = case.evidence.last_told(case.order.decided + MINUTE)
     return f"its bar could not be traded in time{': ' * bool(why)}{why}"
@@ -254,8 +256,12 @@ def _unwanted(case: Case) -> str:
     two = case.two
     if case.one is not None or two is None or two.reason != "close":
         return ""
-    before = [end for feed, end in case.evidence.late if feed == two.feed and end < two.decided]
-    return f"closes what was not wanted any more since {moment(max(before))}" if before else ""
+    # The change of target that was not traded; where the tape has none, the last bar that could not be.
+    for known in (case.evidence.late, case.evidence.untimely):
+        before = [end for feed, end in known if feed == two.feed and end < two.decided]
+        if before:
+            return f"closes what was not wanted any more since {moment(max(before))}"
+    return ""
 
 
 def _sent_late(case: Case) -> str:

@@ -151,7 +151,10 @@ def _search(v: Verdict) -> list[Fact]:
         luck = (
             "The Sharpe ratio that the best of so many without any edge is expected to show on such a record."
         )
-        deflated = f"How probable it is that the true Sharpe ratio beats what luck gives to so many; {asked}"
+        deflated = (
+            "How probable it is that the true Sharpe ratio beats what luck gives to so many, as alike as their returns "
+            f"are; {asked}"
+        )
         facts.append(("Expected best of pure luck", number(v.expected), luck))
         facts.append(("Deflated Sharpe ratio", _share(v.deflated), deflated))
     else:

@@ -115,7 +115,7 @@ def walk_forward(
     started = clock.now()
     choices, notes = _search(plan, [s for s, _ in spans], metric, workers, client, progress)
     notes += _count_trials(plan, spans[-1][0], choices, started)
-    notes = [*noticed.before(replace(plan.task.job, plans=None), None), *plan.findings, *notes]
+    notes = [*plan.findings, *notes]  # the plan knows what is known of the bars before any run
     found = _walk(plan, windows, spans, choices, how, notes)
     try:
         keep(found, started)

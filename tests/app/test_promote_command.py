@@ -106,7 +106,7 @@ def test_a_promotion_from_a_sweep_to_a_session_on_paper(
     sweep = swept["sweeps"][0]["sweep"]
     done = quant("promote", sweep, "--row", "best", "--to", "paper")
     assert done.exit_code == 0, done.stderr
-    assert "promoted: macd-spy-1d.lock.toml" in done.stdout
+    assert f"promoted: {Path('data', 'deployments', 'macd-spy-1d.lock.toml')}" in done.stdout
     assert "next: quant paper macd-spy-1d" in done.stdout
     lock = read(lock_path(project / "data", NAME))
     assert [(c.symbol, c.con_id) for c in lock.contracts] == [("SPY", 756733)]

@@ -134,7 +134,10 @@ def test_an_edited_run_is_said_by_name_everywhere(two: tuple[str, str], project:
     path = project / "data" / "runs" / two[0] / "metrics.json"
     path.write_text(path.read_text().replace('"trades": ', '"trades": 1'))
     assert f"edited since it was saved: {two[0]}: metrics.json has changed" in quant("runs", "list").stdout
-    assert "edited since it was saved: metrics.json has changed" in quant("runs", "show", two[0]).stdout
+    shown = quant("runs", "show", two[0]).stdout.splitlines()
+    assert shown[0].split(maxsplit=1) == ["warning", "edited since it was saved: metrics.json has changed"]
+    assert sum("edited since" in line for line in shown) == 1
+    assert document(quant("runs", "show", two[0], "--json"))["edited"] == ["metrics.json has changed"]
     said = document(quant("runs", "diff", *two, "--json"))
     assert said["edited"] == {two[0]: ["metrics.json has changed"]}
     assert f"  edited    {two[0]}: metrics.json has changed" in quant("runs", "diff", *two).stdout

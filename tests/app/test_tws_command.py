@@ -94,6 +94,7 @@ def test_ctrl_c_is_its_ordinary_end(tmp_path: Path) -> None:
         out, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (0, "orders 0, fills 0; IB's limits broken: none\n")
     assert "stopped" in errors
+    assert f"in the background: kill {process.pid}" in errors  # Ctrl-C does not reach it there
 
 
 @pytest.mark.parametrize(

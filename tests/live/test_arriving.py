@@ -183,6 +183,18 @@ def test_giving_up_tells_the_gap_and_goes_on() -> None:
     assert arriving.missing(now) is None
 
 
+def test_only_what_was_over_when_history_was_asked_is_given_up() -> None:
+    arriving, raw = stream("1m", DAYS[0]), pieces(DAYS[0])
+    rows, history = rows_of(raw), rows_of(raw.resample("1m"))
+    for row in (*rows[:12], *rows[60:62]):
+        arriving.take(row, row.start + FIVE)
+    now = rows[61].start + FIVE
+    assert arriving.closed(now) == history[:1]
+    assert arriving.give_up(now, history[2].start - 1) == []
+    assert arriving.give_up(now, history[3].start + 1) == [Gap(history[1].start, history[3].start, 2)]
+    assert arriving.missing(now) == Gap(history[3].start, now)
+
+
 def test_the_sessions_end_closes_the_last_bar_and_the_night_asks_for_nothing() -> None:
     arriving, rows = stream("1h", DAYS[1]), rows_of(pieces(DAYS[1]))  # 13:00 in New York
     found = []

@@ -71,6 +71,9 @@ def test_why_nothing_happens_says_that_nothing_trades(data: Path, monkeypatch: p
 def test_a_gap_is_told_in_words() -> None:
     gap = Gap(at("2024-05-15 15:04"), at("2024-05-15 15:14"))
     assert str(gap) == "no bars from 2024-05-15 15:04:00 to 2024-05-15 15:14:00 UTC"
+    grown = replace(gap, bars=10).joined(Gap(gap.end, gap.end + MINUTE, 1))
+    assert str(grown) == "no bars from 2024-05-15 15:04:00 to 2024-05-15 15:15:00 UTC (11 bars)"
+    assert gap.joined(grown).bars == 0  # nobody knows how many there should be in one of them
 
 
 # ---------------------------------------------------------------- when there is trading

@@ -255,15 +255,15 @@ class Joined:
     def check(self, *, foreign: bool = False, doubled_by_tws: bool = False, forged: bool = False) -> None:
         """foreign: others traded our instruments too. doubled_by_tws: the fault itself makes two of one order.
 
-        forged: numbers were changed on the way, which the protocol cannot show: then a wrong position must be told of,
-        and the gate shut.
+        forged: numbers were changed on the way, which the protocol cannot show: then a wrong position, or a fill that no
+        execution shows, must be told of, and the gate shut.
         """
         trader = self.trader
         wrong = [*self.wrong, *trader.wrong]
         if (
             forged
             and trader.desk.gate is not Gate.OPEN
-            and any("broker holds" in a.text for a in trader.alarms)
+            and any("broker holds" in a.text or "no execution shows" in a.text for a in trader.alarms)
         ):
             return
         wrong += self._doubles() if not doubled_by_tws else []

@@ -25,7 +25,7 @@ from quant.live.tape import DecisionLine
 from quant.oms.setup import Surroundings
 from quant.promotion import causes
 from quant.promotion import live as live_path
-from quant.promotion.causes import UNEXPLAINED
+from quant.promotion.causes import UNEXPLAINED, moment
 from quant.promotion.parity import Parity
 from quant.promotion.stage import Stage
 from quant.tws.exchange.history import History
@@ -453,3 +453,14 @@ def test_decision_without_a_known_reason_is_no_parity() -> None:
     assert found.diverged == 1
     assert found.without_cause == 1
     assert not found.ok
+
+
+def test_an_exit_that_came_late_names_the_bar_at_which_it_was_wanted_no_more() -> None:
+    """Not the last bar that could not be traded, which may have changed nothing."""
+    found = lived("exit that a quarter of an hour hid").parity()
+    words = "closes what was not wanted any more since "
+    late = [d for d in found.differences if d.cause.startswith(words)]
+    for one in late:
+        wanted = max(d.at for d in found.decisions if d.at < one.at)
+        assert one.cause == f"{words}{moment(wanted)}"
+    assert late

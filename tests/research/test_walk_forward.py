@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,13 @@ def test_failed_and_undefined_combinations_are_passed_over() -> None:
     told = next(f for f in found.findings if f.code == "failed-combinations")
     assert told.count == len(found.windows)
     assert "no such kind" in told.message
+
+
+def test_what_is_known_of_the_bars_is_said_once() -> None:
+    found = walk(replace(made(), adjusted="splits"), costs="ib-fixed")
+    codes = [f.code for f in found.findings]
+    assert codes.count("per-share-costs-on-adjusted-prices") == 1
+    assert len(codes) == len(set(codes))
 
 
 def test_windows_without_a_choice_stay_flat() -> None:

@@ -33,7 +33,7 @@ from quant.promotion.rehearsal import rehearse
 from quant.promotion.stage import AnyFault
 from quant.research import ledger
 from quant.research.check import check
-from quant.research.verdict import verdict
+from quant.research.verdict import FEW_TRIALS, verdict
 from quant.research.walk_forward_kept import kept
 from quant.store.quality import check as quality
 from quant.tws.faults import Do, Fault
@@ -118,7 +118,9 @@ def _deflated(found: Subject, data: Path) -> tuple[float, int]:
     if len(returns) < 2:
         return math.nan, count
     year = min(bars, key=lambda b: b.bar.ns).periods_per_year
-    judged = verdict(returns, periods_per_year=year, trials=count, variance=trials.sharpe_variance)
+    # The ledger has no returns, so how alike trials are shows in their ratios alone; in a few of them nothing does.
+    spread = trials.sharpe_variance if trials.measured >= FEW_TRIALS else None
+    judged = verdict(returns, periods_per_year=year, trials=count, variance=spread)
     return judged.deflated, count
 
 

@@ -35,7 +35,7 @@ from quant.live.examined import check_history
 from quant.live.lock_file import read, write
 from quant.oms.limits import Limits
 from quant.promotion.gates.evidence import PULLED, Say, collect
-from quant.promotion.gates.rules import FIRM, TO_LIVE, TO_PAPER
+from quant.promotion.gates.rules import FIRM, SPREAD, TO_LIVE, TO_PAPER
 from quant.promotion.gates.sessions import paper_evidence
 from quant.promotion.gates.subject import Subject, subject
 from quant.promotion.gates.values import Thresholds, Verdict
@@ -84,6 +84,8 @@ class Promotion:
         lines = [head]
         for g in self.gates:
             lines.append(f"  {g.outcome:<8} {g.name:<{wide}}  {g.sentence}")
+            if g.name == "deflated-sharpe" and g.value is not None:
+                lines.append(f"  {'':<8} {'':<{wide}}  {SPREAD}")
             if g.override:
                 lines.append(f"  {'':<8} {'':<{wide}}  overridden: {g.override}")
         return "\n".join([*lines, f"  verdict  {self._verdict()}"])
@@ -91,7 +93,13 @@ class Promotion:
     def _verdict(self) -> str:
         if self.held:
             return f"NOT PROMOTED, nothing was written: {', '.join(self.held)}"
-        return "promoted" if self.lock is None else f"promoted: {self.lock.name}"
+        return "promoted" if self.lock is None else f"promoted: {_from_here(self.lock)}"
+
+
+def _from_here(path: Path) -> Path:
+    """Return a path as one would type it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 # ---------------------------------------------------------------- to paper

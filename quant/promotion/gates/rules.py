@@ -11,6 +11,11 @@ from quant.promotion.gates.values import Evidence, Outcome, PaperEvidence, Rehea
 
 NONE: Final = "none"
 PART_S: Final = 3600.0  # a session that did not run for longer than that is a part of one
+# Said with the deflated Sharpe ratio: from the same trials a sweep's verdict may have another.
+SPREAD: Final = (
+    "luck is judged by how far apart the Sharpe ratios of the trials are; a sweep's verdict judges by how alike their "
+    "returns are"
+)
 # No reason opens these: without them nothing could trade, or nobody could stop it.
 FIRM: Final = frozenset({"contract", "limits", "halt"})
 

@@ -138,7 +138,8 @@ def _evidence(
     ticks = [steps[b.symbol].tick(float(b.close[-1])) if b.symbol in steps else 0.0 for b in job.bars]
     return Evidence(
         symbols,
-        late=past.late | untimely,
+        late=past.late,
+        untimely=frozenset(untimely),
         missing=laid.apart,
         slow=tuple(_slow(past, job.bars)),
         told=[note for note in past.notes if not note[1].startswith(NO_CAUSE) and BEGINS not in note[1]],
@@ -324,7 +325,7 @@ class _Told:
             return evidence.data[at]
         if at in evidence.missing:
             return evidence.missing[at]
-        return self._untimely(at) if at in evidence.late else UNEXPLAINED
+        return self._untimely(at) if at in evidence.late | evidence.untimely else UNEXPLAINED
 
     def _untimely(self, at: tuple[int, int]) -> str:
         """Return why a bar could not be traded on."""
