@@ -52,7 +52,8 @@ class Store:
 
     account: "" = the only one of the login. data: the data folder; else as q.bars finds it. session: an open or fresh
     one in place of host, port and client_id; it stays open at the end. clock: IB's time, UTC ns; measured by default.
-    gap_wait_s: how long a bar that lacks something is waited for, and holds back those of other feeds.
+    gap_wait_s: how long at least a bar that lacks something is waited for, and longer until two requests for it have
+    ended; it holds back those of other feeds.
     """
 
     def __init__(
