@@ -255,8 +255,8 @@ class Joined:
     def check(self, *, foreign: bool = False, doubled_by_tws: bool = False, forged: bool = False) -> None:
         """foreign: others traded our instruments too. doubled_by_tws: the fault itself makes two of one order.
 
-        forged: numbers were changed on the way, which the protocol cannot show: then a wrong position, or a fill that no
-        execution shows, must be told of, and the gate shut.
+        forged: numbers were changed on the way, which the protocol cannot show: then a wrong position, or a fill that
+        no execution shows, must be told of, and the gate shut.
         """
         trader = self.trader
         wrong = [*self.wrong, *trader.wrong]
