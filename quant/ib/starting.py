@@ -36,7 +36,7 @@ def while_starting(attempt: Callable[[], T]) -> T:
                 waits = f"waiting up to {WAIT_S:g} s, as it may just be starting"
                 _log.warning("%s:%d: %s; %s", e.host, e.port, e.reason, waits)
             told = True
-        time.sleep(AGAIN_S)
+        time.sleep(AGAIN_S)  # nothing tells when another process begins to listen
 
 
 def _is_here(host: str) -> bool:

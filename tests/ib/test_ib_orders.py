@@ -249,7 +249,7 @@ class Line:
     def isConnected(self) -> bool:  # noqa: N802  # ibapi's name
         return True
 
-    def sendMsg(self, message: bytes) -> int:  # noqa: N802
+    def sendMsg(self, message: bytes) -> int:  # noqa: N802  # ibapi's name
         self.sent += message
         return len(message)
 

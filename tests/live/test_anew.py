@@ -44,7 +44,7 @@ class Wants(q.Strategy):
     guard: float | None = None
 
     @classmethod
-    def signals(cls, bars: q.Bars, p: Any) -> q.Signals:  # type: ignore[override]
+    def signals(cls, bars: q.Bars, p: Any) -> q.Signals:  # type: ignore[override]  # a class method may stand in
         found = np.full(len(bars), np.nan)
         for row, target in cls.wishes.items():
             found[row : row + 1] = target

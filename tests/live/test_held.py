@@ -41,7 +41,7 @@ class Wants(q.Strategy):
     wishes: dict[int, float] = {}
 
     @classmethod
-    def signals(cls, bars: q.Bars, p: Any) -> np.ndarray[Any, Any]:  # type: ignore[override]
+    def signals(cls, bars: q.Bars, p: Any) -> np.ndarray[Any, Any]:  # type: ignore[override]  # a class method may stand in
         found = np.full(len(bars), np.nan)
         for row, target in cls.wishes.items():
             found[row : row + 1] = target

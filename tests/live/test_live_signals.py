@@ -43,7 +43,7 @@ class Given(q.Strategy):
     follow = False
 
     @classmethod
-    def signals(cls, bars: q.Bars, p: Any) -> q.Signals:  # type: ignore[override]
+    def signals(cls, bars: q.Bars, p: Any) -> q.Signals:  # type: ignore[override]  # a class method may stand in
         n, s = len(bars), bars.symbol
         stop, limit = (None if s not in given else given[s][:n] for given in (cls.stops, cls.limits))
         return q.Signals(cls.wishes[s][:n], stop, limit, cls.follow)

@@ -30,7 +30,7 @@ def bars() -> q.Bars:
     return replace(made, instrument=replace(made.instrument, con_id=756733, tick=0.01), **columns)
 
 
-class Trails(bt.Strategy):  # type: ignore[misc]
+class Trails(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     """Flat: in, long and short by turns; then out by an order that trails. `ways` are taken one after the other."""
 
     params = dict(ways=())

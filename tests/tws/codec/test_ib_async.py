@@ -242,7 +242,7 @@ def sent(method: str, *args: Any) -> Any:
     """Return the request that the codec reads from ib_async's own encoder."""
 
     class Capturing(ib_async.client.Client):  # type: ignore[misc]
-        def sendMsg(self, msg: str) -> None:  # noqa: N802
+        def sendMsg(self, msg: str) -> None:  # noqa: N802  # ib_async's name
             messages.append(msg.encode())
 
         def isConnected(self) -> bool:  # noqa: N802

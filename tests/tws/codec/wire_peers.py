@@ -115,7 +115,7 @@ class Line:
     def isConnected(self) -> bool:  # noqa: N802  # ibapi's name
         return True
 
-    def sendMsg(self, data: bytes) -> int:  # noqa: N802
+    def sendMsg(self, data: bytes) -> int:  # noqa: N802  # ibapi's name
         self.sent.append(data)
         return len(data)
 
