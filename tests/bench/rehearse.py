@@ -14,10 +14,9 @@ BARS_PER_S = 300.0  # of issue 7; a real session brings one a minute
 
 
 def run(full: bool) -> list[dict[str, Any]]:
-    """Bars a second of the live path, each strategy. full: a month of bars instead of a week, and a year for two."""
+    """Bars a second of the live path, each strategy. full: a month and a year of bars instead of a week."""
     q.synthetic("SPY", "1m", "2024-03-01", "2024-03-01")  # calendars are made once
-    found = [figure(name, MONTH if full else WEEK) for name in STRATEGIES]
-    return found + [figure(name, YEAR) for name in ("rsi", "macd") if full]
+    return [figure(name, days) for days in ((MONTH, YEAR) if full else (WEEK,)) for name in STRATEGIES]
 
 
 def figure(name: str, days: tuple[str, str]) -> dict[str, Any]:

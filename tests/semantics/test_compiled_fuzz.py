@@ -1,6 +1,6 @@
 """Random runs: the compiled engine equals backtrader in all that a run reports, and a sweep's row in every figure.
 
-1,000 runs in CI; `--full` makes 100,000. A failing run names its seed.
+2,000 runs in CI; `--full` makes 100,000. A failing run names its seed.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def everything(record: Record) -> dict[str, list[bytes]]:
 
 @pytest.mark.parametrize("part", range(4))
 def test_compiled_reports_what_plain_reports(part: int, full: bool) -> None:
-    count = 25_000 if full else 250
+    count = 25_000 if full else 500
     for seed in range(part * count, (part + 1) * count):
         job = random_job(seed)
         wanted, got = everything(ENGINES["plain"](job)), everything(ENGINES["compiled"](job))
@@ -90,7 +90,7 @@ def test_compiled_reports_what_plain_reports(part: int, full: bool) -> None:
 
 @pytest.mark.parametrize("part", range(4))
 def test_a_sweeps_row_has_the_figures_of_the_run(part: int, full: bool) -> None:
-    count = 25_000 if full else 250
+    count = 25_000 if full else 500
     for seed in range(part * count, (part + 1) * count):
         job = random_job(seed)
         run = make_run(job, ENGINES["fast"](job), [], engine="fast", look_ahead_ok=None)
