@@ -56,4 +56,5 @@ class MacdStochastic(q.Strategy):
 
 def last_row(holds: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return, for each bar, the last row up to it in which `holds` is true, -1 before the first."""
-    return np.maximum.accumulate(np.where(holds, np.arange(len(holds)), -1))
+    rows = np.arange(len(holds))
+    return rows if holds.all() else np.maximum.accumulate(np.where(holds, rows, -1))

@@ -222,8 +222,8 @@ def _talib(function: Any, options: tuple[float, ...], *inputs: Floats) -> tuple[
 
 
 def _check_unstable() -> None:
-    changed = [name for name in UNSTABLE if get_unstable_period(name) != 0]
-    if changed:
+    if any(map(get_unstable_period, UNSTABLE)):
+        changed = [name for name in UNSTABLE if get_unstable_period(name) != 0]
         reason = (
             "this process set TA-Lib's unstable period of these, which moves where values start; set it to 0"
         )

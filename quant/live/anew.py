@@ -85,9 +85,9 @@ class Anew:
 
     def covers(self, con_id: int) -> bool:
         """Return whether an entry that is put now is compared with one at IB."""
-        return con_id in self.noted and bool(self._resting(con_id))
+        return con_id in self.noted and bool(self.resting(con_id))
 
-    def _resting(self, con_id: int) -> list[Group]:
+    def resting(self, con_id: int) -> list[Group]:
         """Return the entries for the open, with their exits, that are at IB as an earlier process sent them."""
         found = []
         for one in self._tracker.alive():
@@ -110,7 +110,7 @@ class Anew:
         noted, self.noted = self.noted, set()
         for con_id in noted:
             compared = compare(
-                self._resting(con_id),
+                self.resting(con_id),
                 [g for g in groups if g[0].anew and con_id_of(g[0].order.data) == con_id],
             )
             self._stay(con_id, compared, found)

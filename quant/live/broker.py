@@ -26,6 +26,7 @@ from quant.oms.journal import Journal
 from quant.oms.setup import Alarm, Link, Surroundings
 
 EXITS: Final = ("stop", "disaster", "limit")  # q.Strategy's words for orders that guard a position
+_RESTS: Final = (bt.Order.Submitted, bt.Order.Accepted)
 
 
 class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no types
@@ -33,7 +34,9 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
 
     desk, journal: after `begin_run`. capital: in the instruments' currency. now: UTC ns.
     withhold: why no order is to go out at all, "" = they go. recheck: with it, entries for the next open are held
-    until shortly before, and looked at again by it; else they go out at once, and IB holds them.
+    until shortly before, and looked at again by it; else they go out at once, and IB holds them. afresh: a plain
+    bt.Strategy decides on the newest bar as if the entries were not there that an earlier process left for the open, so
+    that it can want them or not; a q.Strategy decides so anyway.
 
     Orders go out by `flush`, which the store calls as soon as the strategy is done with a bar (cerebro asks it for
     notifications then); `next` does it too.
@@ -41,11 +44,14 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
 
     def __init__(
         self, desk: OrderDesk, journal: Journal, wire: Wire, *, capital: float, now: Callable[[], int],
-        withhold: str = "", recheck: Recheck | None = None,
+        withhold: str = "", recheck: Recheck | None = None, afresh: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self._desk = desk
+        self._desk, self._now = desk, now
         self._withhold = withhold
+        self._afresh = afresh
+        self._unseen: dict[int, bt.Order] = {}  # by number: what a plain strategy is not to see
+        self._alarms: list[Alarm] = []
         self.startingcash = self.startingvalue = float(capital)
         self.account = Account(capital)
         self.positions = _Positions(self)
@@ -73,6 +79,9 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
                 self._scale(data)
             self.getposition(data)
         self._earlier = reopen(self._desk, self._tracker, self.account, feeds, self.getcommissioninfo)
+        if self._afresh:
+            left = [group for con_id in feeds for group in self._dispatch.anew.resting(con_id)]
+            self._unseen = {one.order.ref: one.order for group in left for one in group}
         self._dispatch.begin()
 
     def charge(self, scheme: Callable[[int], bt.CommInfoBase], feeds: Iterable[Any]) -> None:
@@ -100,10 +109,33 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         if self._dispatch.taken_over:
             take_over(self.cerebro, self.account, self._dispatch.feeds)
             self._dispatch.taken_over = False
+        if self._afresh:
+            self._look_anew()
+
+    def _look_anew(self) -> None:
+        """Take note, once, that a plain strategy decides: in the step that has the newest bars of all its feeds.
+
+        Where these end at different moments it is not known in which step it decides on which instrument.
+        """
+        feeds = self.cerebro.datas
+        if not all(len(data) and is_live(data) for data in feeds):
+            return
+        self._afresh = False
+        if len({end_of(data) for data in feeds}) == 1:
+            for data in feeds:
+                self.decides(data)
+            return
+        for order in (order for order in self._unseen.values() if order.parent is None):
+            told = f"{instrument_of(order.data).symbol} has at IB for the open {order.size:+g}: it stays, whatever is "
+            told += "decided now, as the newest bars of the strategy's feeds end at different moments"
+            self._alarms.append(Alarm(self._now(), told, con_id=con_id_of(order.data)))
 
     def get_notification(self) -> bt.Order | None:
         """Return the next change of an order, None at the end."""
-        return self._tracker.next_notice()
+        notice = self._tracker.next_notice()
+        while notice is not None and notice.ref in self._unseen and notice.status in _RESTS:
+            notice = self._tracker.next_notice()
+        return notice
 
     # ---------------------------------------------------------------- money
     def getcash(self) -> float:
@@ -233,7 +265,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
 
     def get_orders_open(self, safe: bool = False) -> list[bt.Order]:
         """Return the orders that may still fill, oldest first. safe: as clones."""
-        return [one.order.clone() if safe else one.order for one in self._tracker.alive()]
+        seen = [one.order for one in self._tracker.alive() if one.order.ref not in self._unseen]
+        return [order.clone() if safe else order for order in seen]
 
     @property
     def held(self) -> list[Held]:
@@ -252,7 +285,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         return bool(self._dispatch.leaving(con_id_of(data)))
 
     def decides(self, data: Any) -> None:
-        """Take note that a q.Strategy is about to decide on a feed's newest bar: all that it wants of it now follows.
+        """Take note that a strategy is about to decide on a feed's newest bar: all that it wants of it now follows.
 
         Where an earlier process has decided on that bar, the orders that it left for the open are compared with it.
         """
@@ -283,7 +316,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
 
     def alarms(self) -> list[Alarm]:
         """Return what a person should see, since the last call; the store tells it by notify_store."""
-        return self._dispatch.alarms()
+        own, self._alarms = self._alarms, []
+        return own + self._dispatch.alarms()
 
     def exits(self, data: Any) -> list[bt.Order]:
         """Return the open exits of a q.Strategy's position, stop first."""

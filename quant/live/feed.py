@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import backtrader as bt
-import numpy as np
 
-from quant.backtest.feed import numbers
 from quant.core.bars import Bars
 from quant.core.barsize import BarSize
 from quant.core.instrument import Instrument
-from quant.core.zones import to_local
 from quant.errors import NotConnected
 from quant.ib.lookup import Found
 from quant.ib.states import State
 from quant.live.incoming import Incoming
-from quant.live.moments import newest_until
+from quant.live.moments import newest_until, number
 from quant.live.pieces import Gap
 from quant.live.wanted import Wanted
 
@@ -206,11 +203,8 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         lines = self.lines
         lines.open[0], lines.high[0], lines.low[0], lines.close[0] = row.open, row.high, row.low, row.close
         lines.volume[0], lines.openinterest[0] = row.volume, 0.0
-        lines.datetime[0] = self._number(end)
+        lines.datetime[0] = number(self, end)
         self.is_newest = self._laststatus == self.LIVE
         self._given += 1
         self._due = False
         return True
-
-    def _number(self, end: int) -> float:
-        return float(numbers(to_local(np.array([end]), self.instrument.timezone))[0])

@@ -13,6 +13,7 @@ from quant.live.pieces import Row
 
 _TIMES: Final = ("begin", "end", "session", "minutes_to_close", "in_session")
 _ROOM: Final = 1024
+_AHEAD: Final = 64  # bars whose times are worked out at once: of one they take nearly as long
 
 
 class GrowingBars:
@@ -27,22 +28,23 @@ class GrowingBars:
         self._columns = {name: _roomy(getattr(bars, name)) for name in ("start", *COLUMNS)}
         found = bars.times if len(bars) else self._times(bars.start)
         self._times_of = {name: _roomy(getattr(found, name)) for name in _TIMES}
+        self._ahead = self._times(bars.start[:0])
 
     def __len__(self) -> int:
         return self._n
 
     def append(self, row: Row) -> int:
         """Add a bar and return its END. Bars come in order."""
-        found = self._times(np.array([row.start], dtype=np.int64))
+        found, at = self._times_at(row.start)
         if self._n == len(self._columns["start"]):
             self._columns = {name: _roomy(values) for name, values in self._columns.items()}
             self._times_of = {name: _roomy(values) for name, values in self._times_of.items()}
         for name, values in self._columns.items():
             values[self._n] = getattr(row, name)
         for name, values in self._times_of.items():
-            values[self._n] = getattr(found, name)[0]
+            values[self._n] = getattr(found, name)[at]
         self._n += 1
-        return int(found.end[0])
+        return int(found.end[at])
 
     def end(self, row: int) -> int:
         """Return the END of a bar."""
@@ -61,6 +63,17 @@ class GrowingBars:
         )  # fmt: skip
         bars.__dict__["times"] = Times(**{name: values[:n] for name, values in self._times_of.items()})
         return bars
+
+    def _times_at(self, start: int) -> tuple[Times, int]:
+        """Return the times of a bar among others', and its row there."""
+        size, ahead = self._like.bar, self._ahead
+        if not size.intraday:
+            return self._times(np.array([start], dtype=np.int64)), 0
+        at = int(ahead.begin.searchsorted(start))
+        if at == len(ahead.begin) or ahead.begin[at] != start:
+            ahead = self._ahead = self._times(start + size.ns * np.arange(_AHEAD, dtype=np.int64))
+            at = 0
+        return ahead, at
 
     def _times(self, start: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Times:
         return times(start, self._like.bar, self._like.instrument.timezone, self._calendar)

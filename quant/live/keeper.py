@@ -27,6 +27,7 @@ from quant.live.broker import LiveBroker
 from quant.live.control import Order
 from quant.live.courier import Courier
 from quant.live.deployment import Deployment
+from quant.live.exchange_halt import ExchangeHalt
 from quant.live.messages import Messages, Seen
 from quant.live.moments import last_close
 from quant.live.store import Store
@@ -110,6 +111,10 @@ class Keeper:
         self._stalled = ""  # why they did not yet
         self._stalled_at = math.inf  # when that was first told
         self._marks = _read_marks(control.get(parts.folder / control.STATUS))
+        self._halts = {
+            feed.con_id: ExchangeHalt(parts.store.session, feed.found.facts.spec)
+            for feed in parts.store.feeds
+        }
         self._complete = 0  # passes in a row in which --once had nothing left to do
         cerebro.addstore(self)
         cerebro.addstorecb(self._heard)
@@ -141,6 +146,7 @@ class Keeper:
         self._surroundings()
         self._commands()
         self._look_at_stall()
+        self._look_for_halts()
         self._changes()
         self._messages()
         if self._once:
@@ -302,6 +308,14 @@ class Keeper:
             self.tell(f"STOP: {self._stalled}")
             self._stalled = ""
 
+    def _look_for_halts(self) -> None:
+        """Let IB say whether the exchange has halted what no bar comes of."""
+        store = self._parts.store
+        if store.session.state is State.READY:
+            silent = {f.con_id for f in store.feeds if view.silent_since(f, store.clock()) is not None}
+            for con_id, halt in self._halts.items():
+                halt.look(con_id in silent)
+
     def tell(self, text: str, *, loud: bool = True) -> None:
         """Put a line into the log, and where a person sees it."""
         line = f"{view.moment(self._parts.store.clock())}  {text}"
@@ -337,7 +351,7 @@ class Keeper:
             parts.tape.alive()
         seen = view.picture(
             parts.deployment, parts.store.session, parts.desk, parts.broker, parts.store.feeds, self._wants(),
-            parts.store.clock(), self.notes,
+            {con_id: halt.told for con_id, halt in self._halts.items()}, parts.store.clock(), self.notes,
         )  # fmt: skip
         seen["mode"] = parts.mode
         seen["why"] = [*self._clock_trouble(), *seen["why"]]

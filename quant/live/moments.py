@@ -6,6 +6,7 @@ one. Its datetime line shows END on the exchange's clock, as quant.backtest.feed
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -67,7 +68,7 @@ def is_live(data: Any) -> bool:
 
 def is_loading(data: Any) -> bool:
     """Return whether a feed is about to deliver a bar: backtrader has made room for it, and it is not there yet."""
-    return bool(np.isnan(data.datetime[0]))
+    return math.isnan(data.datetime[0])
 
 
 def end_of(data: Any) -> int:
@@ -101,14 +102,14 @@ def calendar_at(instrument: Instrument, now: int) -> Calendar | None:
     """Return the sessions around a moment, None where the calendar is not known."""
     if instrument.calendar is None:
         return None
-    year = _year(now // DAY)
-    return calendar(instrument.calendar, year, year)
+    return _sessions(instrument.calendar, now // DAY)
 
 
 @lru_cache(maxsize=64)  # asked several times a bar
-def _year(day: int) -> int:
-    """Return the year of a day since 1970."""
-    return int(np.datetime64(day, "D").astype("datetime64[Y]").astype(np.int64)) + 1970
+def _sessions(name: str, day: int) -> Calendar:
+    """Return the sessions of a calendar around a day since 1970."""
+    year = int(np.datetime64(day, "D").astype("datetime64[Y]").astype(np.int64)) + 1970
+    return calendar(name, year, year)
 
 
 def is_open(instrument: Instrument, now: int) -> bool:

@@ -162,6 +162,7 @@ class _Run:
         self._broker = LiveBroker(
             self._desk, journal, wire, capital=deployment.capital, now=store.clock,
             withhold=WITHHELD if job.shadow else "", recheck=None if job.once else store.recheck,
+            afresh=job.once and not issubclass(job.strategy, Strategy),
         )  # fmt: skip
         self._tape = Tape(folder, self._began, store.clock)
         simulated = is_made_up([feed.found for feed in store.feeds])

@@ -101,6 +101,7 @@ _KINDS: Final[Mapping[str, type[Line]]] = {
     "bar": BarLine, "decision": DecisionLine, "refused": RefusedLine, "note": NoteLine, "life": LifeLine,
 }  # fmt: skip
 _NAMES: Final = {cls: name for name, cls in _KINDS.items()}
+_TEXT: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 # ---------------------------------------------------------------- reading
@@ -206,12 +207,12 @@ class Tape:
         if self.failed:
             return
         values: dict[str, Any] = {"kind": _NAMES[type(line)]}
-        values |= {f.name: getattr(line, f.name) for f in fields(line)}
+        values |= {name: getattr(line, name) for name in line.__slots__}
         try:
             if day != self._open or self._file is None:
                 self.close()
                 self._file, self._open = _opened(_path(self._folder, day)), day
-            self._file.write(json.dumps(values, separators=(",", ":")) + "\n")
+            self._file.write(_TEXT(values) + "\n")
             self._file.flush()
         except OSError as e:  # a full disk has a brake of its own; trading does not depend on this
             self.failed = e.strerror or str(e)

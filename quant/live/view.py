@@ -12,6 +12,7 @@ from quant.ib.session import Session
 from quant.ib.states import State
 from quant.live.broker import LiveBroker
 from quant.live.deployment import Deployment
+from quant.live.exchange_halt import HALTS, NOT_HALTED
 from quant.live.feed import LiveFeed
 from quant.live.held import words
 from quant.live.moments import is_open, next_open, trades_since
@@ -27,9 +28,12 @@ SILENT_S: Final = 15.0  # a status that is older: the runner hangs, or is gone
 # ---------------------------------------------------------------- a picture
 def picture(
     deployment: Deployment, session: Session, desk: OrderDesk, broker: LiveBroker, feeds: Sequence[LiveFeed],
-    wants: Mapping[int, float], now: int, notes: Iterable[str],
+    wants: Mapping[int, float], halts: Mapping[int, int | None], now: int, notes: Iterable[str],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what there is to see now, for JSON. wants: last target by contract id, of a q.Strategy. now: UTC ns."""
+    """Return what there is to see now, for JSON. wants: last target by contract id, of a q.Strategy. now: UTC ns.
+
+    halts: what IB says about a halt of the exchange's, by contract id.
+    """
     shown = [_feed(feed, desk, broker, wants, now) for feed in feeds]
     return {
         "name": deployment.name, "mode": "paper" if deployment.paper else "live", "account": deployment.account,
@@ -38,7 +42,7 @@ def picture(
         "reducing": desk.reducing, "settled": desk.settled, "capital": deployment.capital,
         "equity": broker.getvalue(), "cash": broker.getcash(), "feeds": shown,
         "orders": [order_of(desk, s) for s in (*_open(desk), *_ended(desk))],
-        "why": [*map(words, broker.held), *idle(deployment.name, session, desk, feeds, wants, now)],
+        "why": [*map(words, broker.held), *idle(deployment.name, session, desk, feeds, wants, halts, now)],
         "notes": list(notes),
     }  # fmt: skip
 
@@ -91,6 +95,7 @@ def idle(
     desk: OrderDesk,
     feeds: Sequence[LiveFeed],
     wants: Mapping[int, float],
+    halts: Mapping[int, int | None],
     now: int,
 ) -> list[str]:
     """Return why nothing happens now, what weighs most first."""
@@ -107,14 +112,16 @@ def idle(
     if not desk.settled or desk.gate is Gate.RECONCILING:
         found.append("journal and IB's books are being compared; nothing is sent until they agree twice")
     for feed in feeds:
-        found += _waits(feed, wants, now)
+        found += _waits(feed, wants, halts, now)
     waiting = [s.ref for s in _open(desk) if s.state.value in ("decided", "unknown")]
     if waiting:
         found.append(f"not settled at IB: {', '.join(waiting)}")
     return found
 
 
-def _waits(feed: LiveFeed, wants: Mapping[int, float], now: int) -> list[str]:
+def _waits(
+    feed: LiveFeed, wants: Mapping[int, float], halts: Mapping[int, int | None], now: int
+) -> list[str]:
     symbol, status = feed.instrument.symbol, feed.status
     if status == feed.NOTSUBSCRIBED:
         return [f"{symbol}: IB gives no bars: {feed.incoming.refused}"]
@@ -125,26 +132,32 @@ def _waits(feed: LiveFeed, wants: Mapping[int, float], now: int) -> list[str]:
         return [f"{symbol}: IB sends delayed data only; subscribe to live data at IB"]
     if status != feed.LIVE:
         return [f"{symbol}: history comes; no order before the newest closed bar"]
-    if silent := _silent(feed, now):
-        return [silent]
+    if (since := silent_since(feed, now)) is not None:
+        told = f"{symbol}: no bar since {moment(since)}: {_halt(halts.get(feed.con_id))}"
+        return [f"{told}. Decided at the next bar's close; orders at IB stay"]
     wanted = wants.get(feed.con_id)
     if wanted is None:
         return [f"{symbol}: the strategy has not wanted anything yet"]
     return [f"{symbol}: it wants {wanted:g} and waits for that to change; decided at each bar's close"]
 
 
-def _silent(feed: LiveFeed, now: int) -> str:
-    """Return since when an instrument does not trade, "" while its bars come."""
+def silent_since(feed: LiveFeed, now: int) -> int | None:
+    """Return since when a live feed lacks bars that the time of day would bring, UTC ns; None while they come."""
     since = trades_since(feed.instrument, now)
-    if since is None or not feed.bar.intraday or feed.incoming.delayed or not len(feed.bars):
-        return ""
+    known = feed.live and feed.bar.intraday and not feed.incoming.delayed and len(feed.bars) > 0
+    if since is None or not known:
+        return None
     last = max(int(feed.bars[len(feed.bars) - 1 :].end[0]), since)
-    if now < last + SILENT_BARS * feed.bar.ns:
-        return ""
-    told = (
-        f"no bar since {moment(last)}: nobody trades it, as in a halt of the exchange's, or IB sends nothing"
-    )
-    return f"{feed.instrument.symbol}: {told}. Decided at the next bar's close; orders at IB stay"
+    return None if now < last + SILENT_BARS * feed.bar.ns else last
+
+
+def _halt(told: int | None) -> str:
+    """Return why no bar comes, by what IB says about a halt."""
+    if told in HALTS:
+        return f"trading in it is halted, says IB ({HALTS[told]})"
+    if told == NOT_HALTED:
+        return "nobody trades it; it is not halted, says IB"
+    return "nobody trades it, as in a halt of the exchange's, or IB sends nothing"
 
 
 def moment(ns: int) -> str:

@@ -110,9 +110,12 @@ def from_plain(kind: type[T], plain: Mapping[str, Any]) -> T:
     return kind(**{name: ways[name][1](told) for name, told in plain.items()})
 
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def text(plain: Mapping[str, Any] | list[Any]) -> str:
     """Return one JSON text for equal values, in ASCII."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(plain)
 
 
 def report_text(report: Report) -> str:

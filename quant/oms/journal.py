@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -260,10 +261,8 @@ class Journal:
             nonlocal number
             number += 1
             line = body if isinstance(body, str) else text(body)
-            row = {"number": number, "at": at, "body": line, **columns}
-            row["seal"] = journal_file.seal(table, number, at, line)
-            names, marks = ", ".join(row), ", ".join("?" * len(row))
-            self._db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))  # noqa: S608  # our own names
+            sealed = journal_file.seal(table, number, at, line)
+            self._db.execute(_insert(table, tuple(columns)), (number, at, line, sealed, *columns.values()))
             return number
 
         try:
@@ -322,6 +321,12 @@ class Journal:
             raise ParameterError(
                 "order_id", order_id, "is that of another order; next_order_id gives a new one"
             )
+
+
+@lru_cache(maxsize=64)
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    names = ("number", "at", "body", "seal", *columns)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608  # our own names
 
 
 def _order_id(report: Report, clients: set[int]) -> int:

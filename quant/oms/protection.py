@@ -62,8 +62,10 @@ class Protection:
                 continue
             children = tuple(i for i in reversed(later) if i.ticket.parent == intent.ref)
             placed = tuple(i for i in reversed(later) if record.reasons[i.ref].text.startswith(IN_PLACE))
-            strangers = set(later) - set(children) - set(placed)
-            theirs = any(self._counts(i.ref) for i in strangers)  # the strategy saw to it since
+            known = {i.ref for i in (*children, *placed)}
+            theirs = any(
+                self._counts(i.ref) for i in later if i.ref not in known
+            )  # the strategy saw to it since
             over = record.standings[intent.ref].is_final and filled * held > 0
             return Exits(intent, children, placed) if over and children and not theirs else None
         return None

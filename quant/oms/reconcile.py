@@ -47,14 +47,22 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
     differ = disagreement(books.account, first, second, policy)
     if differ:
         return Outcome((differ,), (), odd, steady=False)
-    found = _gather([*_strangers(books, second), *_foreign_orders(books, second)])
+    own = _Own(books)
+    found = _gather([*_strangers(books, own, second), *_foreign_orders(books, own, second)])
     unsure: set[int] = set()
+    refs, perms = _open_names(first)
     for order in books.orders:
+        if (
+            order.standing.is_final
+            and order.intent.ticket.ref not in refs
+            and not perms.intersection(order.standing.perm_ids)
+        ):
+            continue  # over, and the broker does not have it open: most of a long run's, of which nothing is told
         told = _gather(compare_order(order, books, first, second, policy))
         if told.waiting or any(isinstance(a, Cancel) for a in told.actions):
             unsure.add(order.intent.ticket.con_id)
         found.add(told)
-    for con_id in books.con_ids:
+    for con_id in own.con_ids:
         found.add(_gather(compare_position(con_id, con_id in unsure, books, second, policy)))
     return Outcome(tuple(found.waiting), tuple(found.notices), (*odd, *dict.fromkeys(found.actions)))
 
@@ -130,6 +138,21 @@ def _gather(items: Iterable[Item]) -> _Found:
     return found
 
 
+class _Own:
+    """The names of all our orders, and their instruments, sorted: looked up once for all that ask for them."""
+
+    def __init__(self, books: Books) -> None:
+        self.con_ids = books.con_ids
+        self.refs = {order.intent.ticket.ref for order in books.orders}
+        self.perms = {perm for order in books.orders for perm in order.standing.perm_ids}
+
+
+def _open_names(snapshot: Snapshot) -> tuple[set[str], set[int]]:
+    """Return by which names the broker has orders open: refs, and permIds of those without one."""
+    echoes = [echo for echo in snapshot.echoes if open_echo(echo)]
+    return {echo.ref for echo in echoes}, {echo.perm_id for echo in echoes if echo.ref == ""}
+
+
 def odd_text(ref: str, oddity: Oddity) -> str:
     """Return how an oddity is told; a halt for it bears the same words."""
     return f"order {ref}: {oddity}"
@@ -139,6 +162,8 @@ def odd_halts(books: Books) -> tuple[Action, ...]:
     """Return what is to be done about oddities of our orders for which nobody was halted yet."""
     actions: list[Action] = []
     for order in books.orders:
+        if not order.standing.oddities:
+            continue
         for oddity in sorted(order.standing.oddities & HALTING):
             text = odd_text(order.ref, oddity)
             if text in books.halted_for:
@@ -149,16 +174,15 @@ def odd_halts(books: Books) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def _strangers(books: Books, snapshot: Snapshot) -> Iterator[Item]:
+def _strangers(books: Books, own: _Own, snapshot: Snapshot) -> Iterator[Item]:
     """Find orders under our deployment's name that the journal does not have: it is not the journal that made them."""
-    known = {order.ref for order in books.orders}
     prefix = f"{PREFIX}{books.deployment}:"
     named: tuple[Echo | Execution | Completed, ...] = (
         *snapshot.echoes,
         *snapshot.executions,
         *snapshot.completed,
     )
-    for ref in sorted({item.ref for item in named if item.ref.startswith(prefix)} - known):
+    for ref in sorted({item.ref for item in named if item.ref.startswith(prefix)} - own.refs):
         text = f"the broker knows an order {ref} of this deployment, and the journal does not"
         yield Notice(Noticed.STRANGER, text, ref)
         mend = "put back the journal that made it, or give the deployment another name"
@@ -166,13 +190,10 @@ def _strangers(books: Books, snapshot: Snapshot) -> Iterator[Item]:
             yield HaltAll(f"{text}; {mend}")
 
 
-def _foreign_orders(books: Books, snapshot: Snapshot) -> Iterator[Item]:
-    own = set(books.con_ids)
-    refs = {order.ref for order in books.orders}
-    perms = {perm for order in books.orders for perm in order.standing.perm_ids}
+def _foreign_orders(books: Books, own: _Own, snapshot: Snapshot) -> Iterator[Item]:
     for echo in snapshot.echoes:
-        foreign = echo.ref not in refs and (echo.perm_id == 0 or echo.perm_id not in perms)
-        if not (foreign and _ours(echo, books.account) and echo.con_id in own):
+        foreign = echo.ref not in own.refs and (echo.perm_id == 0 or echo.perm_id not in own.perms)
+        if not (foreign and _ours(echo, books.account) and echo.con_id in own.con_ids):
             continue
         by = f"client {echo.client_id}" + (f", {echo.ref}" if echo.ref else ", no reference")
         text = f"{echo.symbol}: an order for {echo.quantity} that is not ours ({by}) works at the broker"

@@ -14,7 +14,7 @@ from quant.oms.outcome import Books, Order, Trail, trail
 from quant.oms.reason import Reason, reason_of
 from quant.oms.setup import Change, Setup
 from quant.oms.standings import Standings
-from quant.oms.state import OrderStanding
+from quant.oms.state import OrderStanding, same
 
 FLAT = "all is closed"  # who ends the intent to close, where it is done
 AGREED = "agreed"  # how the record of a snapshot begins with which the books agreed
@@ -34,6 +34,10 @@ class Record:
             self._marks[mark.ref].append(mark)
         self._trails = {i.ref: trail(i, self._marks[i.ref]) for i in ledger.intents}
         self._intents = list(ledger.intents)
+        self._stale = dict.fromkeys(
+            i.ref for i in ledger.intents
+        )  # what `_orders` does not have, or otherwise
+        self._orders: dict[str, Order] = {}
         self._holdings = list(ledger.holdings)
         self.halted = "" if ledger.halted is None else ledger.halted.reason
         self.reducing = "" if ledger.reducing is None else ledger.reducing.reason
@@ -102,10 +106,11 @@ class Record:
 
     def books(self, queued: frozenset[str], starting: bool) -> Books:
         """Return what reconciliation compares with the broker's books."""
-        orders = tuple(
-            Order(i, self.standings[i.ref], self._trails[i.ref], self._since.get(i.ref, 0))
-            for i in self._intents
-        )
+        for ref in self._stale:  # of most orders nothing is new
+            intent, standing = self.standings.intent(ref), self.standings[ref]
+            self._orders[ref] = Order(intent, standing, self._trails[ref], self._since.get(ref, 0))
+        self._stale.clear()
+        orders = tuple(self._orders.values())
         return Books(
             deployment=self._journal.deployment, account=self._journal.account, client_id=self._setup.client_id,
             instruments=self._setup.instruments, orders=orders, holdings=tuple(self._holdings), queued=queued,
@@ -125,6 +130,7 @@ class Record:
         for intent in intents:
             self.reasons[intent.ref] = reason_of(intent)
             self._intents.append(intent)
+            self._stale[intent.ref] = None
             self._trails[intent.ref] = trail(intent, ())
             self._told[intent.ref] = self.standings.add_intent(intent)
             self._open[intent.ref] = self._told[intent.ref]
@@ -135,6 +141,7 @@ class Record:
         """Write what was done with an order or concluded about it."""
         mark = self._journal.mark(ref, what, now, why)
         self._marks[ref].append(mark)
+        self._stale[ref] = None
         self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
         self._changed(self.standings.add_mark(mark), now)
 
@@ -194,11 +201,12 @@ class Record:
 
     def _changed(self, after: OrderStanding, now: int) -> None:
         before = self._told[after.ref]
-        if repr(before) == repr(after):  # NaN equals itself here
+        if same(before, after):
             return
         self._positions[self.ticket(after.ref).con_id] += after.filled - before.filled
         self._told[after.ref] = after
         self._since[after.ref] = now
+        self._stale[after.ref] = None
         if after.is_final:
             self._open.pop(after.ref, None)
         else:

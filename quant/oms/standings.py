@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from quant.core.orders import Commission, Completed, Echo, Execution, Report, Status, Told
 from quant.oms.fills import exec_key
 from quant.oms.ledger import Intent, Ledger, Mark
-from quant.oms.state import OrderStanding, order_standing
+from quant.oms.state import OrderStanding, order_standing, same
 
 
 class Standings:
@@ -76,9 +76,7 @@ class Standings:
         ours = sorted(touched & self._intents.keys(), key=lambda ref: self._intents[ref].number)
         before = {ref: self._standings[ref] for ref in ours}
         after = {ref: self._renew(ref) for ref in before}
-        return tuple(
-            after[ref] for ref in after if repr(after[ref]) != repr(before[ref])
-        )  # NaN equals itself here
+        return tuple(standing for ref, standing in after.items() if not same(standing, before[ref]))
 
     def _renew(self, ref: str) -> OrderStanding:
         intent = self._intents[ref]

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final
 
 from quant.core.orders import Commission, Completed, Echo, Execution, Report, Status, Told
@@ -112,6 +113,16 @@ class OrderStanding:
     def is_final(self) -> bool:
         """True where nothing more is expected."""
         return self.state.is_final
+
+
+_SAID: Final = attrgetter(*(field.name for field in fields(OrderStanding)))
+
+
+def same(one: OrderStanding, other: OrderStanding) -> bool:
+    """Return whether two standings say the same; NaN equals itself here."""
+    return one is other or all(
+        a is b or repr(a) == repr(b) for a, b in zip(_SAID(one), _SAID(other), strict=True)
+    )
 
 
 @dataclass(slots=True)

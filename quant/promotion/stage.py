@@ -103,8 +103,8 @@ def _pieces(ticks: Ticks) -> Iterator[LiveBar]:
     if not len(ticks):
         return
     starts = ticks.time - ticks.time % FIVE
-    first = np.flatnonzero(np.append(True, np.diff(starts) != 0))
-    last = np.append(first[1:], len(starts)) - 1
+    first = np.concatenate(([0], np.flatnonzero(starts[1:] != starts[:-1]) + 1))
+    last = np.concatenate((first[1:] - 1, [len(starts) - 1]))
     volume = np.add.reduceat(ticks.size, first)
     paid = np.add.reduceat(ticks.price * ticks.size, first)
     columns = (

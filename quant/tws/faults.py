@@ -63,6 +63,9 @@ class Do(StrEnum):
         "account"  # the accounts told are `text`: another's, a live one "U...", an advisor's "F...,U..." (C3)
     )
     DELAYED = "delayed"  # market data are delayed: 10167, type 3 and delayed ticks (D7)
+    HALTED = (
+        "halted"  # tick 49 (halted) with `size` as its value, behind the quotes; what trades is as it was
+    )
     PARTIAL = "partial"  # a bar is told before it is whole: as the last of an answer, else before the whole one (D2)
     OLDER = "older"  # after a bar the one before it comes again (D4)
     REVISE = (
@@ -78,7 +81,7 @@ OF_BARS: Final = (Do.PARTIAL, Do.OLDER, Do.REVISE, Do.GAP, Do.ZERO)
 # Where a fault can happen, if not anywhere.
 _AT: Final[dict[Do, tuple[str, ...]]] = {
     Do.REFUSE: (*_ASKED, *BARS[1:]), Do.IGNORE: _ASKED, Do.LATE: (*_ASKED, *_TOLD), Do.ACCOUNT: ("ManagedAccounts",),
-    Do.DELAYED: ("MarketDataRequest",), Do.GAP: BARS[:1], Do.OLDER: BARS[1:],
+    Do.DELAYED: ("MarketDataRequest",), Do.HALTED: ("MarketDataRequest",), Do.GAP: BARS[:1], Do.OLDER: BARS[1:],
     **dict.fromkeys((Do.PARTIAL, Do.REVISE, Do.ZERO), BARS),
 }  # fmt: skip
 _ZEROES: Final = ("", "price", "volume")

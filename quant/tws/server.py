@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from ibapi.protobuf.NextValidId_pb2 import NextValidId
+from ibapi.protobuf.TickGeneric_pb2 import TickGeneric
+from ibapi.ticktype import TickTypeEnum
 
 from quant.core.barsize import SECOND
 from quant.core.clock import now as outside_now
@@ -252,6 +254,9 @@ class _Connection(asyncio.Protocol):
             self._server.restart(max(fault.size, 1))
         elif fault.do == Do.LATE:
             self._later([self._spoiler.passes(m) for m in self._session.take()], fault, now)
+        elif fault.do is Do.HALTED:
+            self.send()
+            self._tell([TickGeneric(reqId=number, tickType=TickTypeEnum.HALTED, value=fault.size)])
         elif fault.do not in (Do.IGNORE, Do.DELAYED):
             self._line.spoil(fault)
 

@@ -5,6 +5,7 @@ Messages of ibapi.protobuf in, such messages out; no wire, no time.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -59,11 +60,13 @@ class Spoiler:
     def passes(self, message: Any) -> Any:
         """Return a message as it goes out, delayed where its request's data are; remember its bar."""
         name = type(message).__name__
-        if name in ("HistoricalDataUpdate", "RealTimeBarTick"):
-            older, newest = self._bars.get(_key(message), (None, None))
-            if newest is not None and _time(newest) != _time(message):
+        time_of = _TIME_OF.get(name)
+        if time_of is not None:
+            key = name, message.reqId
+            older, newest = self._bars.get(key, (None, None))
+            if newest is not None and time_of(newest) != time_of(message):
                 older = newest
-            self._bars[_key(message)] = older, message
+            self._bars[key] = older, message
         if self.delayed and getattr(message, "reqId", None) in self.delayed:
             copy = type(message)()
             copy.CopyFrom(message)
@@ -113,6 +116,7 @@ def _key(message: Any) -> tuple[str, int]:
     return type(message).__name__, message.reqId
 
 
-def _time(message: Any) -> Any:
-    bar = getattr(message, "historicalDataBar", None)
-    return message.time if bar is None else bar.date
+_TIME_OF: Final = {
+    "HistoricalDataUpdate": attrgetter("historicalDataBar.date"),
+    "RealTimeBarTick": attrgetter("time"),
+}

@@ -5,59 +5,69 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import backtrader as bt
 import numpy as np
 import pytest
+from bar_exchange import stored_feed
 from live_run import Jumping, again, books, draft, ledger, play, position, standings, tws
+from one_night import LAST, alarms, at, overnight, trade
 from tws_market import TwsMarket, tws_market
 
 import quant as q
-from quant.core.barsize import DAY, MINUTE, SECOND, bar_size
+from quant.core.barsize import DAY, SECOND, bar_size
 from quant.core.instrument import Instrument
 from quant.core.orders import Kind
+from quant.live.anew import REPEATED
 from quant.live.auctions import OPENINGS, UNKNOWN, Auction, opening
 from quant.live.moments import newest_until
-from quant.live.signals import live_decisions
 from quant.oms.gate import Purpose
 from quant.oms.state import OrderState
-from quant.strategy import parameters
 from quant.tws.exchange.tape import Tape
 
-LAST = 25  # the last row of the first session
 DONE, ENDED, THERE = OrderState.FILLED, OrderState.CANCELLED, OrderState.WORKING
 
 
-@pytest.fixture(scope="session")
-def bars() -> q.Bars:
-    """Two made-up sessions of fifteen-minute bars, under SPY's contract."""
-    made = q.synthetic("SPY", "15m", "2024-05-15", "2024-05-16", seed=4, volatility=0.6)
-    return replace(made, instrument=replace(made.instrument, con_id=756733, tick=0.01))
+class Orders(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
+    """Sends what `wishes` says at a row, with a stop at so much of the close, unless it knows of an order."""
+
+    params = (("wishes", ()), ("guard", None))
+
+    def __init__(self) -> None:
+        self.mine: dict[int, bt.Order] = {}
+        self.waits: list[bool] = []
+
+    def notify_order(self, order: bt.Order) -> None:
+        self.mine[order.ref] = order
+
+    def next(self) -> None:
+        row = len(self) - 1
+        if row != LAST:
+            return
+        known = [*self.mine.values(), *self.broker.get_orders_open()]
+        self.waits.append(any(order.alive() for order in known))
+        for size in self.p.wishes if not self.waits[-1] else ():
+            if self.p.guard is None:
+                (self.buy if size > 0 else self.sell)(size=abs(size))
+            else:
+                stop = round(self.data.close[0] * self.p.guard, 2)
+                self.buy_bracket(size=size, exectype=bt.Order.Market, stopprice=stop, limitexec=None)
 
 
-class Wants(q.Strategy):
-    """Wants what `wishes` says at a row, with a stop so far below the close, or none."""
-
-    wishes: dict[int, float] = {}
-    guard: float | None = None
-
-    @classmethod
-    def signals(cls, bars: q.Bars, p: Any) -> q.Signals:  # type: ignore[override]  # a class method may stand in
-        found = np.full(len(bars), np.nan)
-        for row, target in cls.wishes.items():
-            found[row : row + 1] = target
-        return q.Signals(found, None if cls.guard is None else np.round(bars.close * cls.guard, 2))
-
-
-def trade(market: TwsMarket, wishes: dict[int, float], stop: float | None = None) -> Any:
-    cls = type("Wanting", (Wants,), {"wishes": wishes, "guard": stop})
-    found = parameters(cls, {})
-    decisions = live_decisions(
-        cls, found, market.feeds, began=0, now=lambda: market.now, start_rule="first-target", sizing="shares:10"
-    )  # fmt: skip
-    return market.run(cls, decisions=decisions, **found)
+@contextmanager
+def once(bars: q.Bars, folder: Path, *wishes: int, guard: float | None = None) -> Iterator[TwsMarket]:
+    """Give a market where a plain strategy has sent on the last row in a `--once`; another one follows, at night."""
+    with tws_market(bars) as market:
+        market.afresh = True
+        market.stop_after = LAST
+        market.start(folder).run(Orders, wishes=wishes, guard=guard)
+        answered(market)
+        market.again(folder)
+        market.live_from = LAST
+        night(market)
+        yield market
 
 
 @contextmanager
@@ -75,20 +85,17 @@ def restarted(
         yield market
 
 
+def answered(market: TwsMarket) -> None:
+    """Take the answers: of a cancel, of what waits for it, and that one's."""
+    for _ in range(4):
+        market.broker.poll()
+        market.broker.flush()
+        market.exchange.catch_up()
+
+
 def night(market: TwsMarket) -> None:
     """An hour, and ten minutes, before the second session's open: look, and take the answers."""
-    opens = int(market.bars[0].times.begin[LAST + 1])
-
-    def pass_by(step: int) -> None:
-        for minutes in (60, 10) if step == LAST + 1 else ():
-            market.now = opens - minutes * MINUTE
-            market.exchange.run_to(market.now)
-            for _ in range(4):  # a cancel, its answer, what waits for it, and that one's answer
-                market.broker.poll()
-                market.broker.flush()
-                market.exchange.catch_up()
-
-    market.before_bar.append(pass_by)
+    overnight(market, (60, answered), (10, answered))
 
 
 def orders(market: TwsMarket) -> list[tuple[int, OrderState]]:
@@ -112,10 +119,6 @@ def on_sending(market: TwsMarket, look: Callable[[TwsMarket], Any]) -> list[Any]
 
     market.exchange.place = placed
     return seen
-
-
-def alarms(market: TwsMarket) -> str:
-    return " ".join(alarm.text for alarm in market.broker.alarms())
 
 
 # ---------------------------------------------------------------- an entry that rests for the open
@@ -159,10 +162,7 @@ def test_what_took_its_place_is_looked_at_once_more_too(bars: q.Bars, tmp_path: 
     with restarted(bars, tmp_path, {LAST: 1.0}) as market:
         market.stop_after = LAST
         trade(market, {LAST: 2.0})
-        for _ in range(4):
-            market.broker.poll()
-            market.broker.flush()
-            market.exchange.catch_up()
+        answered(market)
         assert orders(market)[0] == (10, ENDED)
         market.again(tmp_path)
         market.live_from = LAST
@@ -257,6 +257,71 @@ def test_of_a_reversal_that_nobody_wants_any_more_the_exit_stays(bars: q.Bars, t
         assert orders(market) == [(10, DONE), (-10, DONE), (-10, ENDED)]
 
 
+# ---------------------------------------------------------------- a plain strategy, with --once
+def test_what_a_plain_strategy_wants_as_it_is_stays(bars: q.Bars, tmp_path: Path) -> None:
+    with once(bars, tmp_path, 10) as market:
+        found = market.run(Orders, wishes=(10,))
+        assert found.waits == [False]  # it decides as if nothing lay at IB
+        assert orders(market) == [(10, DONE)]
+        assert [order.info.why for order in market.broker.withheld] == [REPEATED]
+
+
+def test_what_a_plain_strategy_does_not_want_any_more_is_cancelled(bars: q.Bars, tmp_path: Path) -> None:
+    with once(bars, tmp_path, 10) as market:
+        market.run(Orders)
+        assert orders(market) == [(10, ENDED)]
+        assert "wants nothing, and SPY has at IB for the open +10: that is cancelled" in alarms(market)
+
+
+def test_a_plain_strategy_s_other_order_takes_the_place(bars: q.Bars, tmp_path: Path) -> None:
+    with once(bars, tmp_path, 10) as market:
+        seen = on_sending(market, lambda market: orders(market)[0])
+        market.run(Orders, wishes=(-10,))
+        assert orders(market) == [(10, ENDED), (-10, DONE)]
+        assert seen == [(10, ENDED)]
+
+
+def test_of_several_orders_of_a_plain_strategy_each_is_compared(bars: q.Bars, tmp_path: Path) -> None:
+    with once(bars, tmp_path, 10, 5) as market:
+        market.run(Orders, wishes=(5, 7))
+        assert orders(market) == [(10, ENDED), (5, DONE), (7, DONE)]
+
+
+def test_a_bracket_of_a_plain_strategy_stays_whole_or_goes_whole(bars: q.Bars, tmp_path: Path) -> None:
+    with once(bars, tmp_path, 10, guard=0.5) as market:
+        market.run(Orders, wishes=(10,), guard=0.5)
+        assert (orders(market), stops(market)) == ([(10, DONE)], [THERE])
+
+
+def test_a_plain_strategy_s_bracket_with_another_stop_is_another_one(bars: q.Bars, tmp_path: Path) -> None:
+    with once(bars, tmp_path, 10, guard=0.5) as market:
+        market.run(Orders, wishes=(10,), guard=0.6)
+        assert (orders(market), stops(market)) == ([(10, ENDED), (10, DONE)], [ENDED, THERE])
+
+
+def test_a_plain_strategy_that_goes_on_sees_its_order_and_no_silence_ends_it(
+    bars: q.Bars, tmp_path: Path
+) -> None:
+    with tws_market(bars) as market:  # not --once: what it has not forgotten it may leave unsaid
+        market.stop_after = LAST
+        market.start(tmp_path).run(Orders, wishes=(10,))
+        market.again(tmp_path)
+        market.live_from = LAST
+        night(market)
+        found = market.run(Orders, wishes=(10,))
+        assert (found.waits, orders(market)) == ([True], [(10, DONE)])
+
+
+def test_where_bars_end_at_different_moments_it_stays_and_that_is_said(bars: q.Bars, tmp_path: Path) -> None:
+    with once(bars, tmp_path, 10) as market:
+        other = stored_feed(market, bars[:LAST])  # its newest bar ended a quarter of an hour earlier
+        other.is_newest = True
+        market.feeds.append(other)
+        market.run(Orders, wishes=(-10,))
+        assert orders(market) == [(10, DONE)]
+        assert "SPY has at IB for the open +10: it stays, whatever is decided now" in alarms(market)
+
+
 # ---------------------------------------------------------------- --once, over the wire
 LEANS = '''"""Long at every other close; what the parameter says where a bar closed above 900."""
 import numpy as np
@@ -305,6 +370,45 @@ def test_a_second_once_looks_at_the_corrected_bar(
     assert ended.code == 0, told
     assert [int(p.quantity) for p in there.positions] == ([held] if held else []), told
     assert position(ledger(data, job)) == held
+
+
+class Leans(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
+    """Buys; what the parameter says where a bar closed above 900."""
+
+    params = (("instead", 0),)
+
+    def next(self) -> None:
+        if not self.position:
+            self.order_target_size(target=self.p.instead if self.data.close[0] > 900.0 else 10)
+
+
+@pytest.mark.parametrize(
+    ("instead", "left", "held"),
+    [(None, [(10, THERE)], 10), (0, [(10, ENDED)], 0), (-10, [(10, ENDED), (-10, THERE)], -10)],
+)
+def test_a_second_once_of_a_plain_strategy_looks_too(
+    data: Path, monkeypatch: pytest.MonkeyPatch, instead: int | None, left: list[Any], held: int
+) -> None:
+    outside = Jumping()
+    limits = {"orders_per_minute": 1000, "orders_per_day": 10_000, "shorts": True}
+    job = draft(data, bar="1d", history_start="2024-04-01", limits=limits)
+    job = replace(
+        job, strategy=Leans, once=True, deployment=replace(job.deployment, params={"instead": instead or 0})
+    )
+    with tws(start=at("2024-05-16 20:15"), outside=outside, speed=10.0) as port:
+        assert play(job, port, data, never)[0].code == 0
+        job = again(data, job)
+        assert sent(data, job) == [(10, THERE)]
+        if instead is not None:
+            revise(monkeypatch, "2024-05-16")
+        outside.more += 16 * 3600 * SECOND // 10
+        ended, told = play(job, port, data, never)
+        assert (ended.code, sent(data, job)) == (0, left), told
+        outside.more += 3 * 3600 * SECOND // 10
+        ended, told = play(job, port, data, never)
+        there = books(port)
+    assert ended.code == 0, told
+    assert [int(p.quantity) for p in there.positions] == ([held] if held else []), told
 
 
 def test_on_monday_morning_friday_s_bar_is_the_newest(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,10 +463,6 @@ def sent(data: Path, job: Any) -> list[tuple[int, OrderState]]:
 
 def never(picture: dict[str, Any]) -> bool:
     return False
-
-
-def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
 
 
 # ---------------------------------------------------------------- until when

@@ -14,12 +14,16 @@ from live_tws import Patient
 import quant as q
 from quant.core.barsize import MINUTE, SECOND, bar_size
 from quant.core.instrument import Instrument
+from quant.ib.session import Session
 from quant.live.moments import trades_since
 from quant.live.pieces import Gap
 from quant.live.wanted import duration
 from quant.tws.exchange.path import Ticks
 from quant.tws.exchange.request import Duration, step_refusal
 from quant.tws.exchange.tape import Tape, _cut
+from quant.tws.faults import Do, Fault
+
+QUOTES = "MarketDataRequest"
 
 
 def at(text: str) -> int:
@@ -66,6 +70,53 @@ def test_why_nothing_happens_says_that_nothing_trades(data: Path, monkeypatch: p
     assert halted[-1] <= end + MINUTE
     assert not [why for now, why in seen if now < begin and "no bar since" in why]
     assert not [line for line in told if "STOP" in line]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(Do.HALTED, QUOTES, size=2), "trading in it is halted, says IB (volatility halt)"),
+        (Fault(Do.HALTED, QUOTES, size=1), "trading in it is halted, says IB (general halt)"),
+        (Fault(Do.HALTED, QUOTES), "nobody trades it; it is not halted, says IB"),
+        (
+            Fault(Do.REFUSE, QUOTES, count=0, code=354, text="Requested market data is not subscribed."),
+            "nobody trades it, as in a halt of the exchange's, or IB sends nothing",
+        ),
+    ],
+)
+def test_ib_is_asked_about_a_halt_while_no_bar_comes(
+    data: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, words: str
+) -> None:
+    """Values of tick type 49 by IB's page on tick types."""
+    monkeypatch.setattr("quant.live.store.MEASURE_S", 0.1)
+    lines: list[str] = []
+    for name in ("subscribe", "unsubscribe"):
+        monkeypatch.setattr(Session, name, noted(name, lines))
+    end = START + 4 * MINUTE
+    halt(monkeypatch, START + 2 * MINUTE, end)
+    seen: list[str] = []
+
+    def over(picture: dict[str, Any]) -> bool:
+        seen.append(" ".join(picture["why"]))
+        return at(picture["time"].removesuffix(" UTC")) > end and "no bar since" not in seen[-1]
+
+    with tws(outside=Patient(), faults=(fault,)) as port:
+        ended, told = play(draft(data), port, data, over)
+    assert ended.code == 0, told
+    assert [why for why in seen if f"SPY: no bar since 2024-05-15 15:02:00 UTC: {words}" in why], seen
+    assert lines == ["subscribe", "unsubscribe"]  # a market data line is taken no longer than no bar comes
+
+
+def noted(name: str, lines: list[str]) -> Any:
+    """Return a method of Session's that notes its calls for quotes."""
+    plain = getattr(Session, name)
+
+    def call(self: Session, wanted: Any, *more: Any) -> Any:
+        if getattr(wanted, "request", wanted).what.startswith("market data"):
+            lines.append(name)
+        return plain(self, wanted, *more)
+
+    return call
 
 
 def test_a_gap_is_told_in_words() -> None:

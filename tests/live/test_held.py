@@ -2,87 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from live_run import Jumping, books, draft, ledger, play, position, standings, tws
+from one_night import LAST, alarms, at, overnight, trade
 from tws_market import TwsMarket, tws_market
 
 import quant as q
-from quant.core.barsize import MINUTE, SECOND
+from quant.core.barsize import MINUTE
 from quant.core.orders import TimeInForce
 from quant.live.around import market
 from quant.live.incoming import Incoming
-from quant.live.signals import live_decisions
 from quant.oms.state import OrderState
-from quant.strategy import parameters
-
-LAST = 25  # the last row of the first session
-Hook = Callable[[TwsMarket], None]
-
-
-@pytest.fixture(scope="session")
-def bars() -> q.Bars:
-    """Two made-up sessions of fifteen-minute bars, under SPY's contract."""
-    made = q.synthetic("SPY", "15m", "2024-05-15", "2024-05-16", seed=4, volatility=0.6)
-    return replace(made, instrument=replace(made.instrument, con_id=756733, tick=0.01))
-
-
-class Wants(q.Strategy):
-    """Wants what `wishes` says from a row on."""
-
-    wishes: dict[int, float] = {}
-
-    @classmethod
-    def signals(cls, bars: q.Bars, p: Any) -> np.ndarray[Any, Any]:  # type: ignore[override]  # a class method may stand in
-        found = np.full(len(bars), np.nan)
-        for row, target in cls.wishes.items():
-            found[row : row + 1] = target
-        return found
-
-
-def wanting(wishes: dict[int, float]) -> type[Wants]:
-    return type("Wanting", (Wants,), {"wishes": wishes})
-
-
-def overnight(market: TwsMarket, *steps: tuple[int, Hook]) -> None:
-    """At moments before the second session's open, by minutes, let something happen."""
-    opens = int(market.bars[0].times.begin[LAST + 1])
-
-    def night(step: int) -> None:
-        if step != LAST + 1:
-            return
-        for minutes, hook in steps:
-            market.now = opens - minutes * MINUTE
-            market.exchange.run_to(market.now)
-            for _ in range(3):  # a snapshot, if one is due, and its answer
-                market.broker.poll()
-                market.exchange.catch_up()
-            hook(market)
-
-    market.before_bar.append(night)
-
-
-def trade(market: TwsMarket, wishes: dict[int, float]) -> Any:
-    cls = wanting(wishes)
-    found = parameters(cls, {})
-    decisions = live_decisions(
-        cls,
-        found,
-        market.feeds,
-        began=0,
-        now=lambda: market.now,
-        start_rule="first-target",
-        sizing="shares:10",
-    )
-    return market.run(cls, decisions=decisions, **found)
 
 
 def nothing(market: TwsMarket) -> None:
@@ -95,10 +31,6 @@ def tifs(market: TwsMarket) -> list[str]:
 
 def states(market: TwsMarket) -> list[OrderState]:
     return [s.state for s in market.desk.orders]
-
-
-def alarms(market: TwsMarket) -> str:
-    return " ".join(alarm.text for alarm in market.broker.alarms())
 
 
 # ---------------------------------------------------------------- when
@@ -272,10 +204,6 @@ def test_a_runner_holds_a_daily_decision_over_night(
     else:
         assert seen == ["OPG"], told
         assert [s.state for s in standings(held)] == [OrderState.FILLED], told
-
-
-def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
 
 
 def _moved(row: Any) -> Any:

@@ -142,10 +142,14 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(data: Path) -
         assert left(folder) == []
 
     refused("--day", "2024-05-18", code=4, says="2024-05-18")  # a Saturday
+    (later := folder / "tape" / "2024-05-20.jsonl").touch()
+    refused("--day", "2024-05-20", code=4, says="pull its bars: leave --no-pull out")
+    later.unlink()
     refused("--day", "yesterday", code=3, says="must be a session date")
-    for day, code, says in (("yesterday", 3, "session date"), ("2024-05-14", 4, "it ran in 2024-05-15")):
+    no_tape = "no session was held, or it was not running yet, or any more; the newest days of the tape are 2024-05-15"
+    for day, code, says in (("yesterday", 3, "session date"), ("2024-05-14", 4, no_tape)):
         told = parity(NAME, "--day", day, "--port", "1")  # where no TWS is, which is asked last
-        assert (told.exit_code, says in told.output) == (code, True), told.output
+        assert (told.exit_code, says in " ".join(told.output.split())) == (code, True), told.output
     lock.write_text(good.replace("schema = 2", "schema = 99"))
     refused(code=3, says="reads 2")
     lock.write_text(good.replace("capital = 10000.0", "capital = 20000.0"))

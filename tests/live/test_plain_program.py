@@ -22,6 +22,12 @@ from quant.oms.journal import Journal
 PATIENT = 1200.0  # seconds of the flying clock
 
 
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else trades on this machine is no matter of these tests."""
+    monkeypatch.setattr("quant.oms.locks.lock_folder", lambda: tmp_path / "locks")
+
+
 class Trader(bt.Strategy):  # type: ignore[misc]
     """Buys on live bars until that is filled; the first ones come before IB's books were read twice."""
 

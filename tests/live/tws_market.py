@@ -92,6 +92,7 @@ class TwsMarket(Market):
         super().__init__(bars)
         self.exchange: Any = None
         self.recheck: Callable[[Any], str | None] | None = None  # with it, entries for the next open are held
+        self.afresh = False  # a plain strategy is not shown what an earlier process left for the open
 
     def start(self, folder: Path, limits: Limits = WIDE, capital: float = CAPITAL) -> TwsMarket:
         path = folder / "journal.db"
@@ -109,6 +110,7 @@ class TwsMarket(Market):
             capital=capital,
             now=lambda: self.now,
             recheck=self.recheck,
+            afresh=self.afresh,
         )
         self.broker.observe(Surroundings(clock_offset_s=0.0))
         self.broker.on_link(Link.UP)

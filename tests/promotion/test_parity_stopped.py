@@ -12,7 +12,7 @@ from parity_days import Past, lived_through, spy
 
 import quant as q
 from quant.core.barsize import MINUTE, SECOND
-from quant.errors import EmptyRange
+from quant.errors import EmptyRange, NotTraded
 from quant.live.tape import ALIVE, ENDED, BarLine, DecisionLine, LifeLine
 from quant.promotion.causes import UNEXPLAINED, moment
 from quant.promotion.parity import Parity
@@ -169,10 +169,40 @@ def test_fills_that_came_while_nothing_ran_are_told() -> None:
     assert any(text.endswith("are left out: 1") for text in found.findings)
 
 
-def test_day_on_which_nothing_ran_is_refused() -> None:
+def ran_only(begin: int, end: int) -> Past:
+    """A process that ran for so long, and got the bars of the session that had closed by then as history."""
     past = part()
-    lines = tuple(replace(x, live=False) if isinstance(x, BarLine) else x for x in past.lines)
-    run = replace(past.ledger.runs[0], at=int(past.bars[0].end[-1]) + 3600 * SECOND)
-    gone = replace(past.ledger, runs=(run,), intents=(), facts=(), marks=(), snapshots=())
-    with pytest.raises(EmptyRange, match="did not run"):
-        replace(past, lines=tuple(x for x in lines if isinstance(x, BarLine)), ledger=gone).parity()
+    bars = [x for x in past.lines if isinstance(x, BarLine) and x.end <= begin]
+    lines = [replace(x, live=False, at=begin) for x in bars]
+    ledger = replace(
+        past.ledger, runs=(replace(past.ledger.runs[0], at=begin),), intents=(), facts=(), marks=(), snapshots=()
+    )  # fmt: skip
+    return replace(past, lines=(*lines, LifeLine(ENDED, end)), ledger=ledger)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_day_on_which_nothing_ran_is_refused(hours: int) -> None:
+    own = part().bars[0]
+    at = int(own.start[0] if hours < 0 else own.end[-1]) + hours * 3600 * SECOND
+    session = f"between {moment(int(own.start[0]))} and {moment(int(own.end[-1]))}"
+    with pytest.raises(NotTraded) as e:
+        ran_only(at, at + MINUTE).parity()
+    assert str(e.value).endswith(f"has nothing of 2020-12-15: it did not run {session}")
+
+
+@pytest.mark.parametrize("row", [0, 50])
+def test_day_of_which_no_bar_closed_while_it_ran_is_refused_and_that_is_said(row: int) -> None:
+    at = int(part().bars[0].start[row])
+    begin, end = at + 10 * SECOND, at + 40 * SECOND
+    with pytest.raises(NotTraded) as e:
+        ran_only(begin, end).parity()
+    told = f"it ran from {moment(begin)} to {moment(end)}, and no bar closed in that time"
+    assert str(e.value).endswith(f"has nothing of 2020-12-15: {told}")
+
+
+def test_day_without_bars_is_refused_with_those_that_there_are() -> None:
+    """A Saturday: what the bars do not have is no matter of the deployment's running."""
+    with pytest.raises(
+        EmptyRange, match="no bars in 2020-12-19; the store holds SPY 2020-12-15 to 2020-12-15"
+    ):
+        part().parity("2020-12-19")

@@ -378,6 +378,13 @@ def test_d7_history_is_refused(code: int, text: str) -> None:
         app.wait("historicalDataEnd")
 
 
+def test_a_halt_is_told_with_the_quotes() -> None:
+    row = Fault(Do.HALTED, "MarketDataRequest", size=2)
+    with served(faults=[row]) as (_, port), connected(port) as app:
+        app.reqMktData(1, stock(), "", False, False, [])
+        assert app.wait("tickGeneric") == (1, 49, 2.0)
+
+
 def test_d7_market_data_are_delayed() -> None:
     row = Fault(Do.DELAYED, "MarketDataRequest")
     with served(faults=[row]) as (server, port), connected(port) as app:

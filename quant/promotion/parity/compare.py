@@ -71,13 +71,13 @@ def compare(
 ) -> Parity:
     """Return the parity of a day. bars: as they stand now, since the history's start. lines: of the tape.
 
-    steps: of prices, by symbol. Raises ParameterError, EmptyRange, StrategyError.
+    steps: of prices, by symbol. Raises ParameterError, EmptyRange, NotTraded, StrategyError.
     """
     cls = traded.strategy
     check_covered(cls)
     whole = day_of(bars, date)
     told = [[x for x in lines if isinstance(x, BarLine) and x.symbol == b.symbol] for b in bars]
-    lasted = ran(whole, bars, told, spans(ledger, lines))
+    lasted = ran(traded.name, whole, bars, told, spans(ledger, lines))
     day = lasted.day
     own, findings = _as_then(bars, lines, day)
     own = [

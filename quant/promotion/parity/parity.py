@@ -12,7 +12,15 @@ import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import bar_size
-from quant.errors import ConfigError, JournalMismatch, NoData, NotTraded, ParameterError, SeriesNotFound
+from quant.errors import (
+    ConfigError,
+    EmptyRange,
+    JournalMismatch,
+    NoData,
+    NotTraded,
+    ParameterError,
+    SeriesNotFound,
+)
 from quant.ib import requests
 from quant.ib.download.ask import plan_pull
 from quant.ib.download.held import find_held
@@ -31,6 +39,7 @@ from quant.live.wanted import Wanted
 from quant.oms.reading import read_ledger
 from quant.promotion.expected import Stepped
 from quant.promotion.parity.compare import Traded, check_covered, compare
+from quant.promotion.parity.day import day_of
 from quant.promotion.parity.value import Parity
 from quant.store import Store
 from quant.store import bars as stored_bars
@@ -78,7 +87,9 @@ def parity(data: Path, name: str, day: str | None = None, *, pull: Pull | None =
         raise NotTraded(name, day or "any day", "it has not seen a bar yet")
     day = days[-1] if day is None else _date(day)
     if day not in days and bar_size(found.bar).intraday:
-        raise NotTraded(name, day, f"it did not run in that session; it ran in {', '.join(days[-5:])}")
+        newest = ", ".join(days[-5:])
+        told = "its tape has no bar of that day: no session was held, or it was not running yet, or any more"
+        raise NotTraded(name, day, f"{told}; the newest days of the tape are {newest}")
     fresh = (from_store(data) if pull is None else pull)(found, day)
     near = [d for d in days if d <= day][-BACK:] + [d for d in days if d > day][:1]
     lines = [line for d in near for line in tape.read(folder, d)]
@@ -125,6 +136,11 @@ def from_store(data: Path) -> Pull:
             made.append(bars)
             if bars.instrument.tick is not None:
                 steps[one.symbol] = _Tick(bars.instrument.tick)
+        try:
+            day_of(made, day)
+        except EmptyRange as e:
+            mend = f"{e.held}. If a session was held that day, pull its bars: leave --no-pull out"
+            raise EmptyRange(e.what, e.wanted, mend) from None
         return Fresh(tuple(made), steps)
 
     return pull

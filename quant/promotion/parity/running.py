@@ -15,7 +15,7 @@ import numpy as np
 
 from quant.core.bars import Bars
 from quant.core.barsize import MINUTE
-from quant.errors import EmptyRange
+from quant.errors import NotTraded
 from quant.live.tape import ENDED, BarLine, LifeLine, Line
 from quant.oms.ledger import Ledger
 from quant.promotion.causes import Gap, moment
@@ -74,10 +74,13 @@ def spans(ledger: Ledger, lines: Sequence[Line]) -> list[Span]:
     return found
 
 
-def ran(day: Day, bars: Sequence[Bars], told: Sequence[Sequence[BarLine]], runs: Sequence[Span]) -> Ran:
-    """Return what of a session is compared. told: the tape's bars by feed. Raises EmptyRange where nothing ran in it.
+def ran(
+    name: str, day: Day, bars: Sequence[Bars], told: Sequence[Sequence[BarLine]], runs: Sequence[Span]
+) -> Ran:
+    """Return what of a session is compared. told: the tape's bars by feed.
 
-    Of days and longer bars a session is compared whole: one bar cannot be cut.
+    Of days and longer bars a session is compared whole: one bar cannot be cut. Raises NotTraded, which names the
+    deployment, where no bar of the session closed while it ran.
     """
     first = min(int(b.start[low]) for b, (low, high) in zip(bars, day.rows, strict=True) if low < high)
     session = first, day.end
@@ -85,7 +88,10 @@ def ran(day: Day, bars: Sequence[Bars], told: Sequence[Sequence[BarLine]], runs:
         return Ran(day, day, session, tuple(runs), ())
     live = sorted({line.end for lines in told for line in lines if line.live})
     ends = _ends(day, bars)
-    cut = _ended(_begun(day, bars, ends, live, runs), bars, ends, told, runs)
+    begun = _begun(day, bars, ends, live, runs)
+    cut = None if begun is None else _ended(begun, bars, ends, told, runs)
+    if cut is None:
+        raise NotTraded(name, day.date, _idle_all(session, runs))
     gaps = tuple(g for g in _gaps(runs, live) if any(cut.decides(e) and g.covers(e) for e in ends))
     return Ran(cut, day, session, tuple(runs), gaps)
 
@@ -110,8 +116,8 @@ def _ends(day: Day, bars: Sequence[Bars]) -> list[int]:
 
 def _begun(
     day: Day, bars: Sequence[Bars], ends: Sequence[int], live: Sequence[int], runs: Sequence[Span]
-) -> Day:
-    """Cut off what was before the first live bar, unless it ran as the session began.
+) -> Day | None:
+    """Cut off what was before the first live bar, unless it ran as the session began; None where nothing is left.
 
     What is decided on the last bar of the session before counts where that was live, or something ran.
     """
@@ -124,20 +130,20 @@ def _begun(
     if first is None:  # it ran and had none: then all since its start lacks
         first = next((e for e in ends if e > start), None)
     if first is None:
-        raise _not_run(day, bars)
+        return None
     begin = max((e for e in ends if e < first), default=day.begin)
     return replace(day, begin=begin, since=first, rows=_rows(day, bars, begin, day.end))
 
 
 def _ended(
     day: Day, bars: Sequence[Bars], ends: Sequence[int], told: Sequence[Sequence[BarLine]], runs: Sequence[Span]
-) -> Day:  # fmt: skip
-    """Cut off what was after the last run."""
+) -> Day | None:  # fmt: skip
+    """Cut off what was after the last run; None where nothing is left."""
     last = max((run.end for run in runs if run.begin < day.end), default=0)
     had = {line.end for lines in told for line in lines if line.live or line.at <= last}
     end = max((e for e in ends if e in had or e <= last - _GRACE), default=0)
     if end <= day.begin:
-        raise _not_run(day, bars)
+        return None
     for b in sorted(bars, key=lambda b: b.bar.ns):  # a longer bar that was not over yet belongs to nobody
         inside = (b.start < end) & (end < b.end)
         end = int(b.start[inside][0]) if inside.any() else end
@@ -152,9 +158,14 @@ def _rows(day: Day, bars: Sequence[Bars], begin: int, end: int) -> tuple[tuple[i
     return tuple((first, max(first, last)) for first, last in found)
 
 
-def _not_run(day: Day, bars: Sequence[Bars]) -> EmptyRange:
-    what = f"{bars[0].bar} bars of {', '.join(b.symbol for b in bars)} that closed while it ran"
-    return EmptyRange(what, day.date, "none: it did not run in that session")
+def _idle_all(session: tuple[int, int], runs: Sequence[Span]) -> str:
+    """Return why nothing of a session is compared."""
+    begin, end = session
+    inside = [run for run in runs if run.begin < end and begin < run.end]
+    if not inside:
+        return f"it did not run between {moment(begin)} and {moment(end)}"
+    when = ", ".join(f"from {moment(run.begin)} to {moment(run.end)}" for run in inside)
+    return f"it ran {when}, and no bar closed in that time"
 
 
 def _gaps(runs: Sequence[Span], live: Sequence[int]) -> Iterator[Gap]:

@@ -6,6 +6,7 @@ The same symbol, bar start and seed give the same ticks on every platform: whole
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -86,7 +87,7 @@ def _prices(n: int, bar: Shape, rule: TickRule, rng: np.random.Generator) -> Flo
     walk = np.cumsum(rng.integers(-128, 128, size=n, dtype=np.int64))
     bridge = walk - _straight(float(walk[0]), float(walk[-1]), n)
     # The range of a random walk is 1.6 times its spread, and these steps' is 74.
-    scale = (bar.high - bar.low) / (1.6 * 74.0 * float(np.sqrt(np.float64(n))))
+    scale = (bar.high - bar.low) / (1.6 * 74.0 * math.sqrt(n))
     line = _straight(bar.open, bar.close, n) + bridge * scale
     fixed = {0: bar.open, n - 1: bar.close}
     upper, lower = max(bar.open, bar.close), min(bar.open, bar.close)
@@ -97,20 +98,18 @@ def _prices(n: int, bar: Shape, rule: TickRule, rng: np.random.Generator) -> Flo
         fixed[highest if line[highest] > upper else next(free)] = bar.high
     if bar.low < lower:
         fixed[lowest if line[lowest] < lower else next(free)] = bar.low
-    line = _stretched(line, upper, bar.high)
-    line = -_stretched(-line, -lower, -bar.low)
-    rows = np.array(sorted(fixed))
-    knots = np.array([fixed[row] for row in rows.tolist()])
+    line = _stretched(line, float(line[highest]), upper, bar.high)
+    line = -_stretched(-line, -float(line[lowest]), -lower, -bar.low)  # which lies where it was
     prices = rule.inside(line, bar.low, bar.high)
-    if np.isnan(prices[0]):  # no legal price within the bar: adjusted prices in a narrow one
+    if math.isnan(prices[0]):  # no legal price within the bar: adjusted prices in a narrow one
         prices = np.full(n, bar.open)
-    prices[rows] = knots
+    for row, price in fixed.items():
+        prices[row] = price
     return prices
 
 
-def _stretched(line: Floats, edge: float, top: float) -> Floats:
+def _stretched(line: Floats, highest: float, edge: float, top: float) -> Floats:
     """Return `line` with all that lies above `edge` drawn out, or in, so that its highest point is `top`."""
-    highest = float(np.max(line))
     if highest <= edge:
         return line
     found: Floats = np.where(line > edge, edge + (line - edge) * ((top - edge) / (highest - edge)), line)
@@ -119,16 +118,23 @@ def _stretched(line: Floats, edge: float, top: float) -> Floats:
 
 def _straight(first: float, last: float, n: int) -> Floats:
     """Return the straight line from `first` at 0 to `last` at n - 1; np.linspace and np.interp may fuse operations."""
-    found: Floats = first + np.arange(n) / (n - 1) * (last - first)
+    found: Floats = first + _steps(n) * (last - first)
+    return found
+
+
+@lru_cache(maxsize=64)  # bars of one length have as many ticks
+def _steps(n: int) -> Floats:
+    found: Floats = np.arange(n) / (n - 1)
     return found
 
 
 def _sizes(n: int, volume: float, rng: np.random.Generator) -> Floats:
-    whole = float(np.floor(max(volume, 0.0)))
+    whole = float(math.floor(max(volume, 0.0)))
     weights = rng.integers(1, 256, size=n, dtype=np.int64)
     upto = np.cumsum(weights)
     held = np.floor(whole * (upto / upto[-1]))
-    sizes: Floats = np.diff(held, prepend=0.0)
+    sizes: Floats = held.copy()
+    sizes[1:] -= held[:-1]
     # Every partial sum is a multiple of the volume's last bit and no larger than it: exact in any order.
     sizes[-1] += max(volume, 0.0) - whole
     return sizes
