@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from quant.core.synthetic import synthetic
     from quant.core.version import version
     from quant.ib.download import PullReport, pull
-    from quant.research import stats
     from quant.research.check import Check, check
+    from quant.research.proof import stats
     from quant.research.result import Sweep
     from quant.research.saved import load_sweep, sweeps
     from quant.research.sweep import sweep
-    from quant.research.walk_forward import walk_forward
-    from quant.research.walk_forward_report import WalkForward
+    from quant.research.walk_forward.report import WalkForward
+    from quant.research.walk_forward.walk_forward import walk_forward
     from quant.store import bars
     from quant.strategy import Panel, Signals, Strategy
 
@@ -52,7 +52,7 @@ _WHERE = {
     "Signals": "quant.strategy",
     "Strategy": "quant.strategy",
     "Sweep": "quant.research.result",
-    "WalkForward": "quant.research.walk_forward_report",
+    "WalkForward": "quant.research.walk_forward.report",
     "backtest": "quant.backtest",
     "bars": "quant.store",
     "check": "quant.research.check",
@@ -69,13 +69,13 @@ _WHERE = {
     "sweeps": "quant.research.saved",
     "synthetic": "quant.core.synthetic",
     "version": "quant.core.version",
-    "walk_forward": "quant.research.walk_forward",
+    "walk_forward": "quant.research.walk_forward.walk_forward",
 }
 _MODULES = {
     "indicators": "quant.indicators",
     "live": "quant.live",
     "metrics": "quant.metrics",
-    "stats": "quant.research.stats",
+    "stats": "quant.research.proof.stats",
 }
 
 __all__ = [

@@ -22,7 +22,7 @@ SECTIONS = {
     "quant": "`import quant as q`",
     "quant.indicators": "`q.indicators`",
     "quant.metrics": "`q.metrics`",
-    "quant.research.stats": "`q.stats`",
+    "quant.research.proof.stats": "`q.stats`",
     "quant.live": "`q.live`",
 }
 HEAD = """# Reference

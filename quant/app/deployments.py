@@ -17,7 +17,7 @@ from quant.errors import ConfigError
 
 if TYPE_CHECKING:
     from quant.errors import QuantError
-    from quant.live.deployment import Deployment
+    from quant.live.run.deployment import Deployment
 
 COLUMNS = ("name", "mode", "account", "strategy", "symbols", "bar", "capital", "gates", "parity", "state")
 
@@ -30,7 +30,7 @@ def deployments(name: str | None, data: Path | None) -> Result:
 
     A shadow that has run is listed as NAME.shadow.
     """
-    from quant.live.lock_file import load
+    from quant.live.run.lock_file import load
 
     folder = config.load({"project.data": None if data is None else str(data)}).data
     names = names_of_all(folder) if name is None else [_one(name, folder)]
@@ -44,8 +44,8 @@ def deployments(name: str | None, data: Path | None) -> Result:
 
 def _one(name: str, data: Path) -> str:
     """Return the name of a deployment, or of the shadow of one that has run. Raises ConfigError."""
-    from quant.live import deployment as locks
-    from quant.live.shadow import SUFFIX
+    from quant.live.run import deployment as locks
+    from quant.live.run.shadow import SUFFIX
 
     if name in names_of_all(data):
         return name
@@ -57,15 +57,15 @@ def _one(name: str, data: Path) -> str:
 
 
 def _lock(name: str, data: Path) -> Path:
-    from quant.live import deployment as locks
-    from quant.live.shadow import SUFFIX
+    from quant.live.run import deployment as locks
+    from quant.live.run.shadow import SUFFIX
 
     return locks.lock_path(data, name.removesuffix(SUFFIX))
 
 
 def _document(name: str, found: Deployment, trouble: QuantError | None, data: Path) -> dict[str, Any]:
-    from quant.live.control import last_address
-    from quant.live.deployment import live_folder
+    from quant.live.run.control import last_address
+    from quant.live.run.deployment import live_folder
 
     folder = live_folder(data, name)
     mode = None if not found.account else "paper" if found.paper else "live"

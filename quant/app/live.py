@@ -19,9 +19,9 @@ from quant.app.output import Result
 from quant.errors import ConfigError, ParameterError, QuantError
 
 if TYPE_CHECKING:
-    from quant.live.deployment import Deployment
-    from quant.live.job import Address, Job
-    from quant.live.runner import Notify
+    from quant.live.run.deployment import Deployment
+    from quant.live.run.job import Address, Job
+    from quant.live.run.runner import Notify
 
 FIRST_CLIENT: Final = 100  # client ids of deployments, by their names; below are those that a person gives
 LOW: Final = 4  # characters of a bar in a name
@@ -135,10 +135,10 @@ def _locked(given: str, settings: config.Settings, mend: str, *, real: bool = Fa
 
     mend: what to do where there is no such file.
     """
-    from quant.live import deployment as locks
-    from quant.live.examined import check_history
-    from quant.live.job import Job
-    from quant.live.lock_file import read
+    from quant.live.run import deployment as locks
+    from quant.live.run.examined import check_history
+    from quant.live.run.job import Job
+    from quant.live.run.lock_file import read
 
     path = locks.named_lock(given, settings.data, mend)
     found = read(path)
@@ -173,10 +173,10 @@ def _begun(what: str, symbols: tuple[str, ...], settings: config.Settings, given
     """Return the job that the words describe: a draft, or a deployment that is as they say."""
     from quant.core.barsize import bar_size
     from quant.ib.download import describe
-    from quant.live import deployment as locks
-    from quant.live.examined import check_history
-    from quant.live.job import Job
-    from quant.live.lock_file import read
+    from quant.live.run import deployment as locks
+    from quant.live.run.examined import check_history
+    from quant.live.run.job import Job
+    from quant.live.run.lock_file import read
     from quant.strategy import parameters as all_parameters
     from quant.strategy import strategy
 
@@ -213,7 +213,7 @@ def _draft(
     from quant.core.costs import costs
     from quant.core.sizing import parse_sizing
     from quant.core.version import versions_here
-    from quant.live import deployment as locks
+    from quant.live.run import deployment as locks
     from quant.store.query import parse
 
     capital = settings["backtest.cash"] if given["capital"] is None else given["capital"]
@@ -282,8 +282,8 @@ def _as_asked(
 
 # ---------------------------------------------------------------- the run
 def _run(job: Job, settings: config.Settings) -> Result:
-    from quant.live.messages import Message
-    from quant.live.runner import run
+    from quant.live.run.messages import Message
+    from quant.live.run.runner import run
 
     name = job.deployment.name
     with _notified(settings) as notify, _screen() as (tell, show):
@@ -301,8 +301,8 @@ def _run(job: Job, settings: config.Settings) -> Result:
 @contextmanager
 def _notified(settings: config.Settings) -> Iterator[Notify]:
     """Give who is told of a run. Raises ParameterError for an address that cannot be, before anything begins."""
-    from quant.live.courier import Courier, by_apprise, by_get
-    from quant.live.runner import Notify
+    from quant.live.run.courier import Courier, by_apprise, by_get
+    from quant.live.run.runner import Notify
 
     send, ping = by_apprise(settings["notify.urls"]), by_get(settings["notify.ping"])
     courier = None if send is None and ping is None else Courier(send, ping)
@@ -315,9 +315,9 @@ def _notified(settings: config.Settings) -> Iterator[Notify]:
 
 def _address(settings: config.Settings, name: str) -> Address:
     """Return where TWS is, and the deployment's own client id: IB lets only that one cancel its orders."""
-    from quant.live import control
-    from quant.live.deployment import live_folder
-    from quant.live.job import Address
+    from quant.live.run import control
+    from quant.live.run.deployment import live_folder
+    from quant.live.run.job import Address
 
     where = address(settings)
     last = control.last_address(live_folder(settings.data, name))
@@ -353,7 +353,7 @@ def _screen() -> Iterator[tuple[Tell, Show]]:
     from rich.live import Live
     from rich.text import Text
 
-    from quant.live.view import lines
+    from quant.live.run.view import lines
 
     told: list[str] = []
     with Live(Text("connecting"), auto_refresh=False) as screen:

@@ -32,9 +32,9 @@ def _name(given: str, data: Path, *, shadow: bool = False) -> str:
     The file is not read, and one that runs needs none: whatever became of it, a runner can be stopped.
     shadow: NAME.shadow is taken too; it is the deployment's shadow, under that name.
     """
-    from quant.live import control
-    from quant.live import deployment as locks
-    from quant.live.shadow import SUFFIX
+    from quant.live.run import control
+    from quant.live.run import deployment as locks
+    from quant.live.run.shadow import SUFFIX
 
     plain = given.removesuffix(SUFFIX) if shadow else given
     if locks.NAME.fullmatch(plain) and control.is_running(locks.live_folder(data, given)):
@@ -45,7 +45,7 @@ def _name(given: str, data: Path, *, shadow: bool = False) -> str:
 # ---------------------------------------------------------------- looking
 def state_of(folder: Path) -> str:
     """Return in words whether a deployment runs."""
-    from quant.live import control, view
+    from quant.live.run import control, view
 
     seen = control.get(folder / control.STATUS)
     if not control.is_running(folder):
@@ -78,8 +78,8 @@ def status(name: str | None, watch: bool, data: Path | None) -> Result:
 
 def names_of_all(data: Path) -> list[str]:
     """Return the names of all deployments, and of those shadows that have run."""
-    from quant.live import deployment as locks
-    from quant.live.shadow import SUFFIX
+    from quant.live.run import deployment as locks
+    from quant.live.run.shadow import SUFFIX
 
     found = [[name, f"{name}{SUFFIX}"] for name in locks.deployments(data)]
     return [n for pair in found for n in pair if n == pair[0] or locks.live_folder(data, n).is_dir()]
@@ -87,8 +87,8 @@ def names_of_all(data: Path) -> list[str]:
 
 def _shown(names: list[str], data: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the last pictures, as documents and as lines."""
-    from quant.live import control, view
-    from quant.live.deployment import live_folder
+    from quant.live.run import control, view
+    from quant.live.run.deployment import live_folder
 
     documents: list[dict[str, Any]] = []
     lines: list[str] = []
@@ -130,8 +130,8 @@ def _steering(function: Callable[..., Any]) -> Callable[..., Any]:
 @_steering
 def stop(name: str, reason: str, data: Path | None) -> Result:
     """End a deployment's runner: entries are cancelled, protective orders stay at IB. One that hangs is ended."""
-    from quant.live import control
-    from quant.live.deployment import live_folder
+    from quant.live.run import control
+    from quant.live.run.deployment import live_folder
 
     folder = _data(data)
     known = _name(name, folder, shadow=True)
@@ -190,10 +190,10 @@ def flatten(name: str, reason: str, yes: bool, data: Path | None) -> Result:
 
 def _steer(name: str, what: str, reason: str, data: Path | None, everything: bool = False) -> Result:
     """Tell the runner; where there is none, or it hangs, do it in its place."""
-    from quant.live import control, takeover
-    from quant.live.deployment import live_folder, named_lock
-    from quant.live.job import Address
-    from quant.live.lock_file import read
+    from quant.live.run import control, takeover
+    from quant.live.run.deployment import live_folder, named_lock
+    from quant.live.run.job import Address
+    from quant.live.run.lock_file import read
 
     folder = _data(data)
     known = _name(name, folder)
@@ -222,7 +222,7 @@ def _steer(name: str, what: str, reason: str, data: Path | None, everything: boo
 
 def _told(folder: Path, what: str, reason: str) -> str | None:
     """Return the runner's answer to a command, None if it gives none in time."""
-    from quant.live import control
+    from quant.live.run import control
 
     order = control.Order(what, getpass.getuser(), reason)
     key = control.ask(folder, order, int(clock.now().timestamp() * 1e6) * 1000)
@@ -238,7 +238,7 @@ def _told(folder: Path, what: str, reason: str) -> str | None:
 
 def _end(folder: Path) -> None:
     """End a runner that hangs. Raises SafetyStop where that fails."""
-    from quant.live import control
+    from quant.live.run import control
 
     who = control.running(folder)
     pid = "unknown" if who is None else who.pid

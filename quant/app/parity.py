@@ -15,7 +15,7 @@ from quant.app.output import Result
 from quant.app.simulator import simulator
 
 if TYPE_CHECKING:
-    from quant.live.deployment import Deployment
+    from quant.live.run.deployment import Deployment
     from quant.promotion.parity.parity import Fresh, Pull
 
 
@@ -47,7 +47,7 @@ def parity(
         raise click.UsageError("--no-pull asks no TWS, so leave --sim out.")
     settings = config.load({**named, "project.data": None if data is None else str(data)})
 
-    from quant.live.deployment import live_folder
+    from quant.live.run.deployment import live_folder
     from quant.promotion.parity import parity as compare
     from quant.promotion.parity.record import put, save
     from quant.promotion.parity.words import lines

@@ -280,7 +280,7 @@ def client_of(address: str | None) -> Iterator[Client | None]:
     if address is None:
         yield None
         return
-    from quant.research.cluster import connect
+    from quant.research.workers.cluster import connect
 
     client = connect(address)
     try:

@@ -23,7 +23,7 @@ from quant.app.sweep import (
 from quant.errors import WriteFailed
 
 if TYPE_CHECKING:
-    from quant.research.walk_forward_report import WalkForward
+    from quant.research.walk_forward.report import WalkForward
 
 
 class Length(click.ParamType[int | str]):
@@ -87,7 +87,7 @@ def walkforward(
     cls, values = strategy_and_grid(strategy, settings, grid, params)
     feeds = bars_of(symbols, bar, start, end, what=what, rth=rth, source=source, data=settings.data)
 
-    from quant.research.walk_forward import walk_forward
+    from quant.research.walk_forward.walk_forward import walk_forward
 
     with told(settings, strategy):
         check_metric(chosen["metric"])

@@ -12,18 +12,18 @@ from typing import Any, Final
 import backtrader as bt
 
 from quant.errors import ParameterError
-from quant.live.account import Account
-from quant.live.anew import REPEATED
-from quant.live.around import prices
-from quant.live.dispatch import Dispatch, Wire
-from quant.live.held import Held, Recheck
 from quant.live.moments import con_id_of, end_of, instrument_of, is_live, length_of
-from quant.live.restart import Earlier, reopen, take_over
-from quant.live.tickets import check_kind
-from quant.live.tracked import Tracker
-from quant.oms.desk import OrderDesk
-from quant.oms.journal import Journal
-from quant.oms.setup import Alarm, Link, Surroundings
+from quant.live.orders.account import Account
+from quant.live.orders.anew import REPEATED
+from quant.live.orders.around import prices
+from quant.live.orders.dispatch import Dispatch, Wire
+from quant.live.orders.held import Held, Recheck
+from quant.live.orders.restart import Earlier, reopen, take_over
+from quant.live.orders.tickets import check_kind
+from quant.live.orders.tracked import Tracker
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.setup import Alarm, Link, Surroundings
+from quant.oms.journal.journal import Journal
 
 EXITS: Final = ("stop", "disaster", "limit")  # q.Strategy's words for orders that guard a position
 _RESTS: Final = (bt.Order.Submitted, bt.Order.Accepted)

@@ -12,10 +12,10 @@ from quant.core.instrument import Instrument
 from quant.errors import NotConnected
 from quant.ib.lookup import Found
 from quant.ib.states import State
-from quant.live.incoming import Incoming
+from quant.live.bars.incoming import Incoming
+from quant.live.bars.pieces import Gap
+from quant.live.bars.wanted import Wanted
 from quant.live.moments import newest_until, number
-from quant.live.pieces import Gap
-from quant.live.wanted import Wanted
 
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no types

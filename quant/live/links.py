@@ -7,7 +7,7 @@ from typing import Protocol
 from quant.ib.codec import Event
 from quant.ib.codes import Kind
 from quant.ib.states import State
-from quant.oms.setup import Alarm, Link
+from quant.oms.desk.setup import Alarm, Link
 
 
 class Broker(Protocol):

@@ -19,7 +19,7 @@ from quant.core.calendar import NO_BREAK, Calendar, calendar
 from quant.core.instrument import Instrument
 from quant.core.zones import from_local, to_local
 from quant.errors import ParameterError
-from quant.live.auctions import opening
+from quant.live.orders.auctions import opening
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # of a wall clock
 _UNITS: Final = {

@@ -10,12 +10,12 @@ from typing import Any, Final
 from quant.errors import ParameterError, SafetyStop
 from quant.ib.orders import Orders
 from quant.live.broker import LiveBroker
-from quant.live.control import JOURNAL
-from quant.live.deployment import PAPER, limits_of, live_folder, lock_path
-from quant.oms.desk import OrderDesk
-from quant.oms.journal import Journal
-from quant.oms.locks import instruments_held
-from quant.oms.setup import Setup
+from quant.live.run.control import JOURNAL
+from quant.live.run.deployment import PAPER, limits_of, live_folder, lock_path
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.setup import Setup
+from quant.oms.journal.journal import Journal
+from quant.oms.journal.locks import instruments_held
 
 PROGRAM: Final = "a program of one's own"  # in place of a strategy's hash: what it holds is not known
 

@@ -28,15 +28,15 @@ from quant.ib.orders import Orders
 from quant.ib.session import Session
 from quant.ib.starting import while_starting
 from quant.ib.states import State
+from quant.live.bars.incoming import Incoming
+from quant.live.bars.past import past_bars
+from quant.live.bars.wanted import Wanted
 from quant.live.clock import IbClock
 from quant.live.feed import LiveFeed
-from quant.live.incoming import Incoming
 from quant.live.links import Broker, link_of
 from quant.live.moments import root
-from quant.live.past import past_bars
 from quant.live.plain import open_broker
-from quant.live.wanted import Wanted
-from quant.oms.setup import Link
+from quant.oms.desk.setup import Link
 from quant.store import data_folder
 from quant.store.query import Moment
 

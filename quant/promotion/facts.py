@@ -12,7 +12,7 @@ import numpy as np
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.orders import Kind
-from quant.live.tickets import read_notes
+from quant.live.orders.tickets import read_notes
 from quant.oms.fills import Fill
 from quant.oms.ledger import Intent
 from quant.oms.reason import Reason

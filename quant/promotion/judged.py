@@ -9,12 +9,12 @@ from typing import Final
 
 from quant.core.barsize import DAY
 from quant.core.orders import Ticket
-from quant.oms.brakes import brakes
-from quant.oms.counter import Counter, groups_of
-from quant.oms.desk import OrderDesk
-from quant.oms.journal import Journal
+from quant.oms.desk.brakes import brakes
+from quant.oms.desk.counter import Counter, groups_of
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.setup import Answer, Broker, Setup, Surroundings, Why
+from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
-from quant.oms.setup import Answer, Broker, Setup, Surroundings, Why
 
 _SIZES: Final = re.compile(r"[\d.,%]+")
 

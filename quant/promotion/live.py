@@ -25,13 +25,13 @@ from quant.ib.session import Session
 from quant.ib.states import State
 from quant.live.broker import LiveBroker
 from quant.live.feed import LiveFeed
+from quant.live.run.tape import Tape, Taping
 from quant.live.signals import Late, live_decisions
 from quant.live.store import Store
-from quant.live.tape import Tape, Taping
+from quant.oms.desk.setup import Setup, Surroundings
 from quant.oms.gate import Gate
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
-from quant.oms.setup import Setup, Surroundings
 from quant.promotion.judged import JudgedDesk, Refused
 from quant.promotion.lockstep import Lockstep
 from quant.promotion.stage import ACCOUNT, Stage

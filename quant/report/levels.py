@@ -193,4 +193,6 @@ def table(columns: Sequence[Floats], blobs: list[str]) -> int:
 
 
 def _text(data: bytes) -> str:
-    return base64.b64encode(zlib.compress(data, 1)).decode("ascii")  # a higher level takes long and gains little
+    return base64.b64encode(zlib.compress(data, 1)).decode(
+        "ascii"
+    )  # a higher level takes long and gains little

@@ -191,7 +191,9 @@ def costs(content: Content) -> Listing:
         mine = np.ones(len(f["symbol"]), dtype=bool) if name is None else f["symbol"] == name
         held = np.ones(len(t["symbol"]), dtype=bool) if name is None else t["symbol"] == name
         commission = float(f["commission"][mine].sum())
-        slipped = float((f["slippage"] * f["value"] / np.where(f["price"] == 0, np.nan, f["price"]))[mine].sum())
+        slipped = float(
+            (f["slippage"] * f["value"] / np.where(f["price"] == 0, np.nan, f["price"]))[mine].sum()
+        )
         borrow = float(t["borrow"][held].sum())
         traded = float(f["value"][mine].sum())
         total = commission + slipped + borrow

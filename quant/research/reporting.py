@@ -14,8 +14,8 @@ from quant.report import SweepContent, sweep_page
 from quant.report.content import Floats
 from quant.report.sweep_content import Fact
 from quant.report.words import number
-from quant.research.stats import sharpe_ratios
-from quant.research.verdict import CONFIDENCE, T_STATISTIC, Verdict
+from quant.research.proof.stats import sharpe_ratios
+from quant.research.proof.verdict import CONFIDENCE, T_STATISTIC, Verdict
 from quant.store import atomic
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from quant.core.sessions import Floats
 from quant.errors import ParameterError
 from quant.metrics import NAMES
 from quant.research.grid import Combinations
+from quant.research.proof.verdict import Verdict, verdict
 from quant.research.task import Row, Task
-from quant.research.verdict import Verdict, verdict
 from quant.research.verify import Verification
 
 if TYPE_CHECKING:

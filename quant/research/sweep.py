@@ -35,14 +35,15 @@ from quant.errors import DataError, ParameterError
 from quant.kernel.compiling import sources
 from quant.metrics import NAMES
 from quant.research import chunks as files
-from quant.research import ledger, processes, threads
+from quant.research import ledger
 from quant.research.grid import Combinations, combinations
 from quant.research.progress import Progress, no_progress
 from quant.research.result import LOW_IS_GOOD, Sweep
 from quant.research.search import BATCH, Search, search_of
-from quant.research.shipping import pack
 from quant.research.task import Row, Task, evaluate, evaluator
 from quant.research.verify import SHARPE, Verification, best_of, verified
+from quant.research.workers import processes, threads
+from quant.research.workers.shipping import pack
 from quant.store.folder import data_folder, quote
 from quant.strategy import Strategy, look_ahead, plans
 from quant.strategy import strategy as find
@@ -505,7 +506,7 @@ def _work(
         return
     chunks = [plan.combos_of(plan.parts[n]) for n in todo]
     if client is not None:
-        from quant.research import cluster
+        from quant.research.workers import cluster
 
         yield from cluster.run(evaluate, plan.task, chunks, client=client, workers=workers)
         return

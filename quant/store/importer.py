@@ -148,7 +148,9 @@ def _moments(table: Table, chosen: Chosen, time_format: str | None) -> Moments:
         raise table.refused(e.reason, e.rows, e.mend) from None
 
 
-def _zone(table: Table, moments: Moments, size: BarSize, tz: str | None, instrument: Instrument) -> str | None:
+def _zone(
+    table: Table, moments: Moments, size: BarSize, tz: str | None, instrument: Instrument
+) -> str | None:
     """Return the zone of the times, the one given or the file's own; refuse to guess it."""
     if moments.zone is not None:
         check_zone(moments.zone)
@@ -227,7 +229,9 @@ class Rows:
         """Return which naive times the clock shows twice, as it goes back; both of each are right."""
         if self.utc or self.tz is None or not self.size.intraday:
             return np.zeros(len(self.time), dtype=bool)
-        twice: npt.NDArray[np.bool_] = from_local(self.time, self.tz) != from_local(self.time, self.tz, last=True)
+        twice: npt.NDArray[np.bool_] = from_local(self.time, self.tz) != from_local(
+            self.time, self.tz, last=True
+        )
         return twice
 
     def _take(self, rows: Ints) -> None:

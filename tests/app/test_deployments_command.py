@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from calling import Quant, document
 
-from quant.live.deployment import Deployment, GateResult, Traded, live_folder, lock_path
-from quant.live.lock_file import write
+from quant.live.run.deployment import Deployment, GateResult, Traded, live_folder, lock_path
+from quant.live.run.lock_file import write
 
 Make = Callable[..., Path]
 GATES = (

@@ -19,8 +19,8 @@ from simulation import free_port
 
 from quant.core.barsize import SECOND
 from quant.core.clock import monotonic
-from quant.live import control
-from quant.live.lock_file import read, write
+from quant.live.run import control
+from quant.live.run.lock_file import read, write
 from quant.tws.exchange.clock import Clock
 from quant.tws.program import simulated
 from quant.tws.server import Server, outside_ns, running
@@ -169,7 +169,7 @@ def test_a_runner_that_hangs_is_ended_and_its_orders_cancelled(
     ideas: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quant.app.live_control.ANSWER_S", 1.5)
-    monkeypatch.setattr("quant.live.view.SILENT_S", 1.0)
+    monkeypatch.setattr("quant.live.run.view.SILENT_S", 1.0)
     with tws() as port, started(port, "-p", "hangs=true") as process:
         seen = status(ideas, lambda seen: "feeds" in seen)
         wait_for((ideas / "hangs").exists, lambda: seen)  # on a busy machine a status is late before

@@ -15,9 +15,9 @@ from calling import Quant, document
 from click.testing import Result
 from simulation import NOON, simulated_tws
 
-from quant.live.deployment import live_folder, lock_path
-from quant.live.lock_file import read
-from quant.oms.journal import Journal
+from quant.live.run.deployment import live_folder, lock_path
+from quant.live.run.lock_file import read
+from quant.oms.journal.journal import Journal
 from quant.promotion.gates import promote
 from quant.promotion.gates.values import (
     Checked,

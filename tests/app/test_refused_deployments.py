@@ -12,10 +12,10 @@ from calling import Quant, document
 from click.testing import Result
 
 from quant.app import live_control
-from quant.live import control
-from quant.live.deployment import Deployment, Traded, code_of, live_folder, lock_path
-from quant.live.lock_file import read, write
-from quant.oms.journal import Journal
+from quant.live.run import control
+from quant.live.run.deployment import Deployment, Traded, code_of, live_folder, lock_path
+from quant.live.run.lock_file import read, write
+from quant.oms.journal.journal import Journal
 from quant.strategy import parameters, strategy
 
 NAME = "macd-spy-1m"

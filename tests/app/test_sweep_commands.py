@@ -368,7 +368,7 @@ WALK = (
 
 
 def test_walk_forward_equals_the_python_api(project: Path, quant: Quant) -> None:
-    from quant.research.walk_forward import walk_forward
+    from quant.research.walk_forward.walk_forward import walk_forward
 
     said = document(quant(*WALK, "--embargo", "5", "--anchored", "--no-save", "--json"))
     grid = {"fast": [5, 10], "slow": [20, 30]}

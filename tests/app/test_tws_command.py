@@ -90,7 +90,9 @@ def test_ctrl_c_is_its_ordinary_end(tmp_path: Path) -> None:
     process, port = started(tmp_path, "--clock", "x60", "--start", "2024-05-15 12:00-04:00")
     with process:
         assert process.stderr is not None
-        assert f"in the background: kill {process.pid}" in process.stderr.readline()  # Ctrl-C does not reach it there
+        assert (
+            f"in the background: kill {process.pid}" in process.stderr.readline()
+        )  # Ctrl-C does not reach it there
         assert time_told(port) >= 1715788800
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=PATIENCE_S)

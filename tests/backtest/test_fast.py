@@ -41,7 +41,18 @@ def overriding(name: str) -> type[q.Strategy]:
 
 
 @pytest.mark.parametrize(
-    "name", ["__init__", "next", "prenext", "nextstart", "start", "stop", "entry_size", "notify_order", "notify_trade"]
+    "name",
+    [
+        "__init__",
+        "next",
+        "prenext",
+        "nextstart",
+        "start",
+        "stop",
+        "entry_size",
+        "notify_order",
+        "notify_trade",
+    ],
 )
 def test_with_what_a_strategy_does_itself_every_bar_is_visited(name: str) -> None:
     assert name in str(not_covered(overriding(name), NO_COSTS, None))

@@ -50,7 +50,9 @@ class Browser:
         """Wait until a script returns something true."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(self.driver, READY_S, poll_frequency=0.02).until(lambda d: d.execute_script(script), script)
+        WebDriverWait(self.driver, READY_S, poll_frequency=0.02).until(
+            lambda d: d.execute_script(script), script
+        )
 
     def frame(self) -> None:
         """Wait until what was asked for is drawn."""
@@ -69,20 +71,29 @@ class Browser:
             "const b = e.getBoundingClientRect(); return [b.left, b.top]",
             selector,
         )
-        place = {"x": box[0] + x, "y": box[1] + y, "button": "left" if press else "none", "buttons": int(press)}
+        place = {
+            "x": box[0] + x,
+            "y": box[1] + y,
+            "button": "left" if press else "none",
+            "buttons": int(press),
+        }
         self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", **place})
 
     def press(self, selector: str, x: float, y: float, kind: str) -> None:
         """Press or release the button there; kind: mousePressed or mouseReleased."""
         self.move(selector, x, y, press=kind == "mouseReleased")
-        corner = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.left, b.top]"
+        corner = (
+            "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.left, b.top]"
+        )
         box = self.js(corner, selector)
         place = {"x": box[0] + x, "y": box[1] + y, "button": "left", "buttons": 1, "clickCount": 1}
         self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **place})
 
     def pdf(self) -> bytes:
         """Return the page as it prints."""
-        found = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})
+        found = self.driver.execute_cdp_cmd(
+            "Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True}
+        )
         return base64.b64decode(found["data"])
 
     def drain(self) -> tuple[list[str], list[str]]:
@@ -98,7 +109,9 @@ def _driver(request: pytest.FixtureRequest) -> Iterator[Any]:
     lacks = missing()
     if lacks:
         if request.config.getoption("--browser") == "require":
-            pytest.fail(f"--browser=require: {lacks}; apt-get install chromium chromium-driver", pytrace=False)
+            pytest.fail(
+                f"--browser=require: {lacks}; apt-get install chromium chromium-driver", pytrace=False
+            )
         pytest.skip(lacks)
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
@@ -107,7 +120,13 @@ def _driver(request: pytest.FixtureRequest) -> Iterator[Any]:
     options = Options()
     options.binary_location = next(path for path in map(shutil.which, BROWSERS) if path is not None)
     # Containers have a small /dev/shm and no user namespaces; the pages are our own.
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"):
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--hide-scrollbars",
+    ):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))

@@ -74,7 +74,9 @@ def test_dragging_looks_closer_and_a_double_click_shows_all(browser: Any, page: 
     lo, hi = browser.view()
     width = browser.js("return document.querySelector('#price .u-over').clientWidth")
     assert [lo, hi] == pytest.approx([all_[0] + at / width * 502 for at in (300, 500)], abs=1)
-    assert browser.js("return charts.map((c) => [c.plot.scales.x.min, c.plot.scales.x.max])") == [[lo, hi]] * 4
+    assert (
+        browser.js("return charts.map((c) => [c.plot.scales.x.min, c.plot.scales.x.max])") == [[lo, hi]] * 4
+    )
     assert browser.js(PICTURE, "#price") != before
     browser.js("document.querySelector('#price .u-over').dispatchEvent(new MouseEvent('dblclick'))")
     browser.frame()
@@ -125,7 +127,9 @@ def test_keys_zoom_move_and_go_from_fill_to_fill(browser: Any, page: Path) -> No
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_is_dark_or_light_as_the_system_and_as_the_button_says(browser: Any, page: Path, dark: bool) -> None:
+def test_it_is_dark_or_light_as_the_system_and_as_the_button_says(
+    browser: Any, page: Path, dark: bool
+) -> None:
     browser.open(page, dark=dark)
     shade = "return getComputedStyle(document.body).backgroundColor"
     colours = {False: "rgb(255, 255, 255)", True: "rgb(20, 23, 26)"}
@@ -190,7 +194,9 @@ def test_it_prints_light_on_several_pages_and_comes_back(browser: Any, page: Pat
     assert browser.js("return charts[0].plot.width") > 1_000
 
 
-def test_the_browser_decodes_every_bar_to_the_last_bit(browser: Any, long_page: Path, long_run: q.Run) -> None:
+def test_the_browser_decodes_every_bar_to_the_last_bit(
+    browser: Any, long_page: Path, long_run: q.Run
+) -> None:
     bars = long_run.bars[0]  # type: ignore[index]
     browser.open(long_page)
     got = browser.driver.execute_async_script("""
@@ -229,8 +235,12 @@ def test_a_symbol_is_chosen_from_the_list(browser: Any, write: Write) -> None:
     path = write("two", run_page(content(q.backtest("rsi", feeds, save=False))))
     browser.open(path)
     before = browser.js(PICTURE, "#price")
-    browser.js("const s = document.getElementById('symbol'); s.value = 'BBB'; s.dispatchEvent(new Event('change'))")
-    browser.wait("return charts[0].rows && document.querySelector('#price .readout').textContent.includes('BBB')")
+    browser.js(
+        "const s = document.getElementById('symbol'); s.value = 'BBB'; s.dispatchEvent(new Event('change'))"
+    )
+    browser.wait(
+        "return charts[0].rows && document.querySelector('#price .readout').textContent.includes('BBB')"
+    )
     browser.frame()
     assert browser.js(PICTURE, "#price") != before
     assert browser.js("return charts.length") == 4
@@ -265,14 +275,18 @@ def _odd(name: str, spy: q.Run) -> str:
     if name == "no trade":
         return run_page(content(q.backtest("macd", bars[:20], save=False)))
     if name == "no bars":
-        return run_page(replace(base, symbols=[], hold=np.full(len(base.equity), np.nan), notes=["Without prices"]))
+        return run_page(
+            replace(base, symbols=[], hold=np.full(len(base.equity), np.nan), notes=["Without prices"])
+        )
     if name == "all lost":
         return run_page(replace(base, equity=np.where(np.arange(len(base.equity)) < 50, base.equity, -1.0)))
     return compare_page([base, replace(base, returns=base.returns[:1], sessions=base.sessions[:1])])
 
 
 @pytest.mark.parametrize("name", ["one bar", "no trade", "no bars", "all lost", "compared with one return"])
-def test_odd_runs_are_drawn_without_a_word_on_the_console(browser: Any, write: Write, spy: q.Run, name: str) -> None:
+def test_odd_runs_are_drawn_without_a_word_on_the_console(
+    browser: Any, write: Write, spy: q.Run, name: str
+) -> None:
     browser.open(write(name, _odd(name, spy)))
     assert browser.js("return document.getElementById('trouble').hidden")
     assert browser.js("return charts.length") >= 2

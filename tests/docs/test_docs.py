@@ -36,7 +36,9 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copytree(template, folder)
     before = {m: sys.modules.pop(m) for m in list(sys.modules) if m.partition(".")[0] == "strategies"}
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # two pages may trade one instrument at a time
+    monkeypatch.setenv(
+        "XDG_STATE_HOME", str(tmp_path / "state")
+    )  # two pages may trade one instrument at a time
     monkeypatch.chdir(folder)
     yield folder
     for stale in [m for m in sys.modules if m.partition(".")[0] == "strategies"]:

@@ -24,12 +24,12 @@ from quant.backtest.feed import numbers, timeframe_of
 from quant.core.orders import Commission, Kind, Ticket, TimeInForce, Told
 from quant.core.zones import to_local
 from quant.live.broker import LiveBroker
-from quant.oms.desk import OrderDesk
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.setup import Link, Setup, Surroundings
 from quant.oms.gate import Gate
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
-from quant.oms.outcome import Policy
-from quant.oms.setup import Link, Setup, Surroundings
+from quant.oms.reconcile.outcome import Policy
 
 ACCOUNT = "DU1"
 CAPITAL = 100_000.0

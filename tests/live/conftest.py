@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import quant as q
-from quant.oms.outcome import Policy
+from quant.oms.reconcile.outcome import Policy
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         {n: m for n, m in sys.modules.items() if n.partition(".")[0] == "strategies"},
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("quant.oms.locks.lock_folder", lambda: tmp_path / "locks")
-    monkeypatch.setattr("quant.live.keeper.EACH_S", 0.1)
-    monkeypatch.setattr("quant.live.job.Policy", partial(Policy, gap_s=0.2))
+    monkeypatch.setattr("quant.oms.journal.locks.lock_folder", lambda: tmp_path / "locks")
+    monkeypatch.setattr("quant.live.run.keeper.EACH_S", 0.1)
+    monkeypatch.setattr("quant.live.run.job.Policy", partial(Policy, gap_s=0.2))
     (tmp_path / "quant.toml").write_text("")
     yield tmp_path / "data"
     sys.path[:] = path

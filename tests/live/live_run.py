@@ -16,14 +16,14 @@ from quant.core.orders import Snapshot
 from quant.ib.contracts import ContractSpec
 from quant.ib.orders import Orders
 from quant.ib.session import Session
-from quant.live import control
-from quant.live.deployment import Deployment, code_of, live_folder
-from quant.live.job import Address, Job
-from quant.live.lock_file import read
-from quant.live.runner import Ended, Notify, run
-from quant.oms.journal import Journal
+from quant.live.run import control
+from quant.live.run.deployment import Deployment, code_of, live_folder
+from quant.live.run.job import Address, Job
+from quant.live.run.lock_file import read
+from quant.live.run.runner import Ended, Notify, run
+from quant.oms.desk.standings import Standings
+from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Ledger
-from quant.oms.standings import Standings
 from quant.oms.state import OrderStanding
 from quant.strategy import parameters, strategy
 from quant.tws.exchange.clock import Clock

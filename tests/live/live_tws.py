@@ -32,7 +32,9 @@ def flying(
 ) -> Iterator[int]:  # fmt: skip
     """Give its port. clock: in place of one of that start and speed."""
     clock = flying_clock(start, speed) if clock is None else clock
-    with running(Server(simulated(account=account, rate_limited=False), clock, faults=Faults(faults))) as port:
+    with running(
+        Server(simulated(account=account, rate_limited=False), clock, faults=Faults(faults))
+    ) as port:
         yield port
 
 

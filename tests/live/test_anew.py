@@ -20,9 +20,9 @@ import quant as q
 from quant.core.barsize import DAY, SECOND, bar_size
 from quant.core.instrument import Instrument
 from quant.core.orders import Kind
-from quant.live.anew import REPEATED
-from quant.live.auctions import OPENINGS, UNKNOWN, Auction, opening
 from quant.live.moments import newest_until
+from quant.live.orders.anew import REPEATED
+from quant.live.orders.auctions import OPENINGS, UNKNOWN, Auction, opening
 from quant.oms.gate import Purpose
 from quant.oms.state import OrderState
 from quant.tws.exchange.tape import Tape
@@ -174,7 +174,7 @@ def test_what_took_its_place_is_looked_at_once_more_too(bars: q.Bars, tmp_path: 
 def test_it_stays_where_its_exchange_takes_no_cancels_any_more(
     bars: q.Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quant.live.anew.opening", lambda instrument: Auction(0, DAY, ""))
+    monkeypatch.setattr("quant.live.orders.anew.opening", lambda instrument: Auction(0, DAY, ""))
     with restarted(bars, tmp_path, {LAST: 1.0}) as market:
         night(market)
         trade(market, {LAST: -1.0})

@@ -19,8 +19,8 @@ from quant.core.barsize import DAY, MINUTE, SECOND, bar_size
 from quant.core.calendar import calendar
 from quant.core.grid import session_starts
 from quant.core.instrument import Instrument
-from quant.live.arriving import GRACE, Arriving
-from quant.live.pieces import Gap, Row, Seen
+from quant.live.bars.arriving import GRACE, Arriving
+from quant.live.bars.pieces import Gap, Row, Seen
 
 FIVE = 5 * SECOND
 SPY = Instrument("SPY", calendar="XNYS", timezone="America/New_York")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from quant.core.orders import Kind
 from quant.core.version import versions_here
 from quant.errors import ConfigError, ParameterError, QuantError
-from quant.live.deployment import (
+from quant.live.run.deployment import (
     Deployment,
     Examined,
     GateResult,
@@ -29,7 +29,7 @@ from quant.live.deployment import (
     limits_of,
     lock_path,
 )
-from quant.live.lock_file import load, read, write
+from quant.live.run.lock_file import load, read, write
 from quant.strategy import parameters, strategy
 
 SPY = Traded("SPY", 756733, "STK", "ARCA", "USD")

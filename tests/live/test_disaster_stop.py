@@ -23,7 +23,7 @@ from quant.app import live as commands
 from quant.core.clock import monotonic
 from quant.core.orders import Kind
 from quant.errors import ParameterError, SignalsError
-from quant.live.lock_file import read
+from quant.live.run.lock_file import read
 from quant.live.signals import live_decisions
 from quant.oms.state import OrderState
 from quant.promotion import live as live_path
@@ -242,7 +242,7 @@ def gone(picture: dict[str, Any], ref: str) -> bool:
 
 
 def test_a_lock_file_keeps_it_and_what_it_was_before_stays_the_same(data: Path) -> None:
-    from quant.live.lock_file import write
+    from quant.live.run.lock_file import write
 
     made = draft(data).deployment
     path = data / "deployments" / "flip-spy.lock.toml"
@@ -255,7 +255,7 @@ def test_a_lock_file_keeps_it_and_what_it_was_before_stays_the_same(data: Path) 
 
 
 def again_contracts() -> tuple[Any, ...]:
-    from quant.live.deployment import Traded
+    from quant.live.run.deployment import Traded
 
     return (Traded("SPY", 756733, "STK", "SMART", "USD"),)
 

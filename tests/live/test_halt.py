@@ -15,9 +15,9 @@ import quant as q
 from quant.core.barsize import MINUTE, SECOND, bar_size
 from quant.core.instrument import Instrument
 from quant.ib.session import Session
+from quant.live.bars.pieces import Gap
+from quant.live.bars.wanted import duration
 from quant.live.moments import trades_since
-from quant.live.pieces import Gap
-from quant.live.wanted import duration
 from quant.tws.exchange.path import Ticks
 from quant.tws.exchange.request import Duration, step_refusal
 from quant.tws.exchange.tape import Tape, _cut

@@ -16,8 +16,8 @@ from tws_market import TwsMarket, tws_market
 import quant as q
 from quant.core.barsize import MINUTE
 from quant.core.orders import TimeInForce
-from quant.live.around import market
-from quant.live.incoming import Incoming
+from quant.live.bars.incoming import Incoming
+from quant.live.orders.around import market
 from quant.oms.state import OrderState
 
 

@@ -11,7 +11,7 @@ from live_tws import TODAY, delivered, flying, flying_clock, served, watch
 from quant.core.barsize import MINUTE
 from quant.ib import pacing
 from quant.live import Store
-from quant.live.view import lines
+from quant.live.run.view import lines
 from quant.tws.faults import Do, Fault
 
 SPEED = 120.0  # the session waits for a second before it connects again: two minutes here

@@ -17,8 +17,8 @@ import quant as q
 from quant.backtest.feed import feed
 from quant.core.orders import Kind
 from quant.oms.book import book
-from quant.oms.outcome import Policy, Start
-from quant.oms.setup import Link
+from quant.oms.desk.setup import Link
+from quant.oms.reconcile.outcome import Policy, Start
 
 Event = tuple[Any, ...]
 

@@ -14,10 +14,10 @@ from quant.core.barsize import SECOND
 from quant.errors import CannotConnect, NotConnected, ParameterError, UnknownContract
 from quant.ib.session import Session
 from quant.live import Store
+from quant.live.bars.growing import GrowingBars
+from quant.live.bars.pieces import Row
 from quant.live.clock import IbClock
-from quant.live.growing import GrowingBars
-from quant.live.pieces import Row
-from quant.oms.setup import Alarm, Link
+from quant.oms.desk.setup import Alarm, Link
 from quant.tws.faults import Do, Fault
 
 

@@ -21,9 +21,9 @@ from quant.app import config
 from quant.core.barsize import SECOND
 from quant.core.clock import monotonic
 from quant.errors import ConfigError, ParameterError
-from quant.live.courier import WAITING, Courier, by_apprise, by_get
-from quant.live.messages import DAY_S, Message, Messages, Seen
-from quant.live.runner import Notify
+from quant.live.run.courier import WAITING, Courier, by_apprise, by_get
+from quant.live.run.messages import DAY_S, Message, Messages, Seen
+from quant.live.run.runner import Notify
 
 PATIENCE_S = 30.0  # only a failing test waits that long
 SECRET = "s3cr3t-token"  # noqa: S105  # of nothing

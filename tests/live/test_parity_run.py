@@ -17,12 +17,12 @@ from live_run import SPEED, Jumping, again, draft, filled, play, tws
 from quant.app.cli import cli
 from quant.core.barsize import SECOND
 from quant.ib import pacing
-from quant.live import tape
-from quant.live.control import JOURNAL
-from quant.live.deployment import live_folder
-from quant.live.shadow import WITHHELD
-from quant.live.tape import DecisionLine
-from quant.oms.journal import Journal
+from quant.live.run import tape
+from quant.live.run.control import JOURNAL
+from quant.live.run.deployment import live_folder
+from quant.live.run.shadow import WITHHELD
+from quant.live.run.tape import DecisionLine
+from quant.oms.journal.journal import Journal
 
 DAY = "2024-05-15"
 NAME = "flip-spy"

@@ -15,9 +15,9 @@ from quant.core.barsize import SECOND
 from quant.errors import InstrumentBusy, QuantError
 from quant.ib.download.run import run_pull
 from quant.live import Store
-from quant.live.control import JOURNAL
 from quant.live.plain import PROGRAM
-from quant.oms.journal import Journal
+from quant.live.run.control import JOURNAL
+from quant.oms.journal.journal import Journal
 
 PATIENT = 1200.0  # seconds of the flying clock
 
@@ -25,7 +25,7 @@ PATIENT = 1200.0  # seconds of the flying clock
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What else trades on this machine is no matter of these tests."""
-    monkeypatch.setattr("quant.oms.locks.lock_folder", lambda: tmp_path / "locks")
+    monkeypatch.setattr("quant.oms.journal.locks.lock_folder", lambda: tmp_path / "locks")
 
 
 class Trader(bt.Strategy):  # type: ignore[misc]
@@ -173,7 +173,7 @@ def test_ctrl_c_in_the_first_pull_ends_the_start(tmp_path: Path, monkeypatch: py
         return report
 
     with flying() as port:
-        monkeypatch.setattr("quant.live.past.run_pull", pull)
+        monkeypatch.setattr("quant.live.bars.past.run_pull", pull)
         store = Store(port=port, data=tmp_path)
         store.data("SPY", bar="1m", history_start=TODAY)
         with pytest.raises(KeyboardInterrupt):

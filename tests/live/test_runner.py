@@ -32,8 +32,8 @@ from live_run import (
 
 from quant.core.barsize import SECOND
 from quant.errors import CannotConnect, ConfigError, InstrumentBusy, JournalBusy, SafetyStop
-from quant.live import control
-from quant.live.deployment import GateResult, live_folder
+from quant.live.run import control
+from quant.live.run.deployment import GateResult, live_folder
 
 KILLED = """
 import os, sys
@@ -225,7 +225,7 @@ def test_two_deployments_of_one_instrument(data: Path) -> None:
 
 def test_a_disk_that_is_nearly_full_halts(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = draft(data)
-    monkeypatch.setattr("quant.live.keeper.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr("quant.live.run.keeper.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with tws() as port:
         ended, told = play(job, port, data, lambda p: bool(p["halted"]))
     assert "1,000 bytes are left" in ended.picture["halted"], told

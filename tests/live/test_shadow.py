@@ -13,9 +13,9 @@ from live_run import again, books, draft, filled, ledger, play, tws
 from quant.core.barsize import SECOND
 from quant.core.orders import Ticket
 from quant.errors import ParameterError
-from quant.live import tape
-from quant.live.deployment import live_folder
-from quant.live.shadow import WITHHELD, Silent
+from quant.live.run import tape
+from quant.live.run.deployment import live_folder
+from quant.live.run.shadow import WITHHELD, Silent
 from quant.tws.session import Session
 
 SENDS = {"PlaceOrderRequest", "CancelOrderRequest", "GlobalCancelRequest"}

@@ -19,7 +19,7 @@ def said(told: list[str]) -> list[str]:
 
 def test_books_that_come_late_at_the_start_are_no_alarm(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At this clock the two minutes after which they are missed are two seconds."""
-    monkeypatch.setattr("quant.live.keeper.STALL_S", 60.0)  # as the machine may have other work
+    monkeypatch.setattr("quant.live.run.keeper.STALL_S", 60.0)  # as the machine may have other work
     late = Fault(Do.LATE, on="PositionEnd", late_s=200.0)
     with tws(faults=(late,), outside=Patient()) as port:
         ended, told = play(draft(data), port, data, lambda picture: bool(picture["gate"] == "open"))
@@ -29,7 +29,7 @@ def test_books_that_come_late_at_the_start_are_no_alarm(data: Path, monkeypatch:
 
 
 def test_books_that_do_not_come_are_an_alarm(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quant.live.keeper.STALL_S", 0.5)
+    monkeypatch.setattr("quant.live.run.keeper.STALL_S", 0.5)
     never = Fault(Do.LATE, on="PositionEnd", count=0, late_s=1e6)
 
     def alarmed(picture: dict[str, Any]) -> bool:

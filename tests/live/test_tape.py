@@ -14,9 +14,8 @@ from quant.core.bars import Bars
 from quant.core.barsize import bar_size
 from quant.core.instrument import Instrument
 from quant.core.targets import LastTarget, SessionRules
-from quant.live import tape
-from quant.live.signals import Late
-from quant.live.tape import (
+from quant.live.run import tape
+from quant.live.run.tape import (
     ALIVE,
     DECIDED,
     ENDED,
@@ -30,6 +29,7 @@ from quant.live.tape import (
     Tape,
     Taping,
 )
+from quant.live.signals import Late
 
 MINUTE = 60 * 10**9
 DAY = "2024-05-15"

@@ -19,10 +19,10 @@ from quant.ib.lookup import find_contract
 from quant.ib.orders import Orders
 from quant.ib.session import Session
 from quant.live.broker import LiveBroker
-from quant.oms.desk import OrderDesk
-from quant.oms.journal import Journal
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.setup import Link, Setup, Surroundings
+from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
-from quant.oms.setup import Link, Setup, Surroundings
 from quant.tws.exchange.clock import Clock
 from quant.tws.program import simulated
 from quant.tws.server import Server, running

@@ -9,7 +9,7 @@ from typing import Final
 from joined import Joined, Killed
 
 from quant.oms import failpoints
-from quant.oms.outcome import Policy
+from quant.oms.reconcile.outcome import Policy
 from quant.tws.faults import Do, Fault
 from quant.tws.order_faults import OrderDo, OrderFault
 from tests.oms.trader import setup

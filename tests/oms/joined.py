@@ -16,11 +16,11 @@ from quant.core.barsize import SECOND
 from quant.ib.session import Session
 from quant.ib.states import State
 from quant.oms import failpoints
-from quant.oms.desk import OrderDesk
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.record import Record
+from quant.oms.desk.setup import Setup
 from quant.oms.gate import Gate
 from quant.oms.ledger import Source
-from quant.oms.record import Record
-from quant.oms.setup import Setup
 from quant.tws.exchange.hours import sessions_around
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.orders import DONE

@@ -12,7 +12,7 @@ from typing import Final
 from quant.core.orders import Ticket
 from quant.errors import JournalFailed
 from quant.oms import failpoints
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 from quant.oms.ledger import What
 from tests.oms.facts import ACCOUNT, execution
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from quant.core.orders import Ticket
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 
 OWNER = {"deployment": "bench", "account": "DU1234567", "strategy_hash": "none"}
 

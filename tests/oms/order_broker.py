@@ -67,7 +67,7 @@ class Booked:
 
 @dataclass
 class FakeBroker:
-    """Implements quant.oms.setup.Broker; `run_to` moves its market, `reports` gives what a session would hand on."""
+    """A quant.oms.desk.setup.Broker; `run_to` moves its market, `reports` gives what a session would hand on."""
 
     seed: int = 0
     faults: Faults = field(default_factory=Faults)

@@ -13,14 +13,14 @@ from order_broker import SECOND, FakeBroker, Faults
 
 from quant.core.orders import Kind, Ticket, TimeInForce
 from quant.oms import failpoints
-from quant.oms.desk import OrderDesk
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.record import Record
+from quant.oms.desk.setup import Alarm, Answer, Change, Link, Setup, Surroundings, Why
 from quant.oms.gate import Gate, Purpose
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Source
 from quant.oms.limits import Account, Limits, Market
-from quant.oms.outcome import Policy
-from quant.oms.record import Record
-from quant.oms.setup import Alarm, Answer, Change, Link, Setup, Surroundings, Why
+from quant.oms.reconcile.outcome import Policy
 
 SPY = 756733
 QQQ = 320227571

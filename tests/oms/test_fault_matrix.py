@@ -22,12 +22,12 @@ from memory_tws import MemorySocket
 from quant.core.barsize import SECOND
 from quant.core.orders import Execution, Snapshot, Status
 from quant.oms import state
-from quant.oms.desk import OrderDesk
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.outbox import Outbox, Sent
+from quant.oms.desk.recovery import Recovery
+from quant.oms.desk.setup import Link
 from quant.oms.gate import Gate
-from quant.oms.outbox import Outbox, Sent
-from quant.oms.outcome import Policy
-from quant.oms.recovery import Recovery
-from quant.oms.setup import Link
+from quant.oms.reconcile.outcome import Policy
 from quant.oms.state import OrderState
 from quant.tws.exchange.refusal import Refusal
 from quant.tws.faults import Do, Fault
@@ -396,7 +396,7 @@ def began_with_a_position(folder: Path, **more: Any) -> None:
 
 
 def test_a_gate_that_lets_all_pass_turns_it_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quant.oms.floor.passes", lambda gate, purpose: True)
+    monkeypatch.setattr("quant.oms.desk.floor.passes", lambda gate, purpose: True)
     red("C4 1102 alone, 1101 alone", tmp_path, "while reconciling", seeds=6)
 
 

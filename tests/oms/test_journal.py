@@ -29,9 +29,10 @@ from quant.errors import (
     JournalNotFound,
     ParameterError,
 )  # fmt: skip
-from quant.oms import failpoints, journal_file
-from quant.oms.encoding import digest, from_plain, report_of, report_text, text, to_plain
-from quant.oms.journal import Journal
+from quant.oms import failpoints
+from quant.oms.journal import file as journal_file
+from quant.oms.journal.encoding import digest, from_plain, report_of, report_text, text, to_plain
+from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Ledger, Source, Stop, What
 from tests.oms.facts import ACCOUNT, TICKET, commission, completed, corrected, echo, execution, status, told
 from tests.oms.journal_child import OWNER as CHILD
@@ -303,7 +304,7 @@ def test_death_around_a_commit_leaves_it_whole_or_out(path: Path, place: str, mo
 
 def test_a_journal_that_nobody_closed_is_closed_at_the_end_of_the_program(path: Path) -> None:
     code = (
-        "from quant.oms.journal import Journal; from tests.oms.journal_child import OWNER; import sys; "
+        "from quant.oms.journal.journal import Journal; from tests.oms.journal_child import OWNER; import sys; "
         "kept = Journal.open(sys.argv[1], **OWNER, create=True); kept.halt('x', 1); 1 / 0"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from quant.errors import InstrumentBusy, ParameterError
-from quant.oms.locks import instruments_held, lock_folder
+from quant.oms.journal.locks import instruments_held, lock_folder
 
 HOLDER = """
 import sys
 from pathlib import Path
-from quant.oms.locks import instruments_held
+from quant.oms.journal.locks import instruments_held
 with instruments_held("DU1", [1], "other", Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

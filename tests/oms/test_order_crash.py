@@ -13,7 +13,7 @@ from crash_play import AT_RANDOM, play
 
 from quant.core.orders import Commission
 from quant.oms import failpoints
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 from tests.oms.supervisor import supervise
 from tests.oms.trader import OWNER
 

@@ -14,13 +14,13 @@ from order_world import LIMITS, QQQ, SPY, Killed, World
 from quant.core.orders import Execution, Kind, Snapshot, Status, Ticket, TimeInForce
 from quant.errors import ParameterError
 from quant.oms import failpoints
-from quant.oms.desk import OrderDesk
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.outbox import Outbox, Sent
+from quant.oms.desk.recovery import Recovery
+from quant.oms.desk.setup import Link, Surroundings
 from quant.oms.gate import Gate
-from quant.oms.journal import Journal
-from quant.oms.outbox import Outbox, Sent
-from quant.oms.outcome import Policy, Start
-from quant.oms.recovery import Recovery
-from quant.oms.setup import Link, Surroundings
+from quant.oms.journal.journal import Journal
+from quant.oms.reconcile.outcome import Policy, Start
 
 
 @pytest.fixture
@@ -808,7 +808,7 @@ def test_one_snapshot_instead_of_two_believes_positions_that_are_not_loaded(
 
 
 def test_gate_that_lets_all_pass_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quant.oms.floor.passes", lambda gate, purpose: True)
+    monkeypatch.setattr("quant.oms.desk.floor.passes", lambda gate, purpose: True)
     world = World(tmp_path).start()
     with pytest.raises(AssertionError, match="while reconciling"):
         world.send(10)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant.core.orders import Report
+from quant.oms.desk.standings import Standings
 from quant.oms.ledger import Fact, Intent, Ledger, Mark, What
-from quant.oms.standings import Standings
 from quant.oms.state import REFUSALS, Oddity, OrderStanding, OrderState, order_standing
 from tests.oms.facts import (
     CLIENT_ID,

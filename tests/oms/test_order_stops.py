@@ -15,7 +15,7 @@ from quant.core.orders import Kind, Ticket, TimeInForce
 from quant.oms import failpoints
 from quant.oms.gate import Gate
 from quant.oms.ledger import Stop
-from quant.oms.outcome import Policy, Start
+from quant.oms.reconcile.outcome import Policy, Start
 
 
 def again(world: World) -> World:

@@ -23,10 +23,13 @@ from quant.core.orders import (
     TimeInForce,
     Told,
 )
+from quant.oms.desk.setup import Setup
+from quant.oms.desk.watch import Watch
 from quant.oms.gate import Purpose
 from quant.oms.ledger import Holding, Intent, Mark, Source, What
 from quant.oms.limits import SECOND
-from quant.oms.outcome import (
+from quant.oms.reason import Reason, read_reason
+from quant.oms.reconcile.outcome import (
     Action,
     Books,
     Cancel,
@@ -44,11 +47,8 @@ from quant.oms.outcome import (
     Start,
     trail,
 )
-from quant.oms.reason import Reason, read_reason
-from quant.oms.reconcile import doubts, reconcile
-from quant.oms.setup import Setup
+from quant.oms.reconcile.reconcile import doubts, reconcile
 from quant.oms.state import order_standing
-from quant.oms.watch import Watch
 
 SPY = 1
 T0 = 1_700_000_000 * SECOND

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quant.core.orders import Kind, Ticket, TimeInForce
 from quant.errors import ParameterError
-from quant.oms.brakes import Health, brakes
+from quant.oms.desk.brakes import Health, brakes
 from quant.oms.gate import Gate, Purpose
 from quant.oms.limits import SECOND, Account, Context, Limits, Market, WhatIf, Working
 from quant.oms.risk import check_ticket, purpose, refusals, rounded

@@ -30,12 +30,12 @@ from quant.ib.orders import Orders
 from quant.ib.session import Session
 from quant.ib.states import State
 from quant.oms import failpoints
-from quant.oms.desk import OrderDesk
+from quant.oms.desk.desk import OrderDesk
+from quant.oms.desk.setup import Alarm, Answer, Change, Link, Setup, Surroundings, Why
 from quant.oms.gate import Gate, Purpose
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 from quant.oms.limits import Account, Limits, Market
-from quant.oms.outcome import Policy
-from quant.oms.setup import Alarm, Answer, Change, Link, Setup, Surroundings, Why
+from quant.oms.reconcile.outcome import Policy
 
 ACCOUNT: Final = "DU1234567"
 CLIENT: Final = 7

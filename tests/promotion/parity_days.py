@@ -13,13 +13,13 @@ import numpy as np
 import quant as q
 from quant.backtest.job import make_job
 from quant.ib.session import Session
-from quant.live import tape
-from quant.live.deployment import Deployment
-from quant.live.deployment import Traded as Contract
-from quant.live.tape import Line
+from quant.live.run import tape
+from quant.live.run.deployment import Deployment
+from quant.live.run.deployment import Traded as Contract
+from quant.live.run.tape import Line
+from quant.oms.journal.reading import read_ledger
 from quant.oms.ledger import Ledger
 from quant.oms.limits import Limits
-from quant.oms.reading import read_ledger
 from quant.promotion import live as live_path
 from quant.promotion.lockstep import Lockstep
 from quant.promotion.parity import Parity

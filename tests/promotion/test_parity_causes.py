@@ -21,8 +21,8 @@ from parity_days import Past, lived_through, spy, times, with_close, without_bar
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
 from quant.core.synthetic import synthetic
-from quant.live.tape import DecisionLine
-from quant.oms.setup import Surroundings
+from quant.live.run.tape import DecisionLine
+from quant.oms.desk.setup import Surroundings
 from quant.promotion import causes
 from quant.promotion import live as live_path
 from quant.promotion.causes import UNEXPLAINED, moment

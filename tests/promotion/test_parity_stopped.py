@@ -13,7 +13,7 @@ from parity_days import Past, lived_through, spy
 import quant as q
 from quant.core.barsize import MINUTE, SECOND
 from quant.errors import EmptyRange, NotTraded
-from quant.live.tape import ALIVE, ENDED, BarLine, DecisionLine, LifeLine
+from quant.live.run.tape import ALIVE, ENDED, BarLine, DecisionLine, LifeLine
 from quant.promotion.causes import UNEXPLAINED, moment
 from quant.promotion.parity import Parity
 

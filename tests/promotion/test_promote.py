@@ -27,11 +27,11 @@ from quant.errors import (
     RunNotFound,
     StrategyError,
 )
-from quant.live import control
-from quant.live.deployment import Deployment, check_live, check_same, check_sealed, live_folder, lock_path
-from quant.live.examined import check_history
-from quant.live.lock_file import read, write
-from quant.oms.journal import Journal
+from quant.live.run import control
+from quant.live.run.deployment import Deployment, check_live, check_same, check_sealed, live_folder, lock_path
+from quant.live.run.examined import check_history
+from quant.live.run.lock_file import read, write
+from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Stop
 from quant.promotion.gates import Promotion, Thresholds, promote, to_live, to_paper
 from quant.promotion.gates.rules import FIRM

@@ -14,7 +14,7 @@ import pytest
 import quant as q
 from quant.core.synthetic import synthetic
 from quant.errors import ParameterError
-from quant.oms.journal import Journal
+from quant.oms.journal.journal import Journal
 from quant.promotion import Rehearsal, rehearse
 from quant.promotion import rehearsal as module
 from quant.promotion.causes import UNEXPLAINED

@@ -120,7 +120,15 @@ def test_a_sum_that_outgrows_32_bits_loses_digits_and_not_its_size() -> None:
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
-    [([1.0, 2.0], 0), ([0.1, 0.25], 2), ([1.00001], 5), ([0.0], 0), ([np.nan], 0), ([0.1 + 0.2], 9), ([1 / 3e5], 14)],
+    [
+        ([1.0, 2.0], 0),
+        ([0.1, 0.25], 2),
+        ([1.00001], 5),
+        ([0.0], 0),
+        ([np.nan], 0),
+        ([0.1 + 0.2], 9),
+        ([1 / 3e5], 14),
+    ],
 )
 def test_decimals_are_the_least_that_are_exact_else_nine_digits(values: list[float], wanted: int) -> None:
     assert decimals(np.array(values)) == wanted

@@ -110,7 +110,9 @@ def test_words_of_others_stay_words(run: q.Run) -> None:
 
 
 def test_json_is_strict_and_cannot_end_its_element() -> None:
-    made = document.as_json({EVIL: [float("nan"), np.float64("inf"), np.int64(3), None, True, np.array([1.5])]})
+    made = document.as_json(
+        {EVIL: [float("nan"), np.float64("inf"), np.int64(3), None, True, np.array([1.5])]}
+    )
     assert not set(made) & set("<>&\u2028")
     assert json.loads(made) == {EVIL: [None, None, 3, None, True, [1.5]]}
 
@@ -148,7 +150,11 @@ def test_the_charts_have_the_account_the_bars_and_the_strategys_lines(page: str,
 def test_each_fill_has_its_order_and_when_it_was_decided(page: str, run: q.Run) -> None:
     data, spec = data_of(page), data_of(page)["fills"]
     columns = dict(
-        zip(spec["columns"], floats(blobs_of(page)[spec["blob"]], len(spec["columns"]), spec["rows"]), strict=True)
+        zip(
+            spec["columns"],
+            floats(blobs_of(page)[spec["blob"]], len(spec["columns"]), spec["rows"]),
+            strict=True,
+        )
     )
     assert columns["price"] == run.fills["price"].tolist()
     assert columns["commission"] == run.fills["commission"].tolist()
@@ -297,7 +303,9 @@ def test_a_page_is_the_same_each_time(run: q.Run, page: str) -> None:
 
 
 # ---------------------------------------------------------------- several runs
-def test_a_comparison_has_figures_side_by_side_and_only_what_differs(run: q.Run, daily: q.Bars, turns: Any) -> None:
+def test_a_comparison_has_figures_side_by_side_and_only_what_differs(
+    run: q.Run, daily: q.Bars, turns: Any
+) -> None:
     other = q.backtest(turns, daily[50:], params={"days": 9}, costs="percent:0.1", save=False)
     made = [content(r, drawn=False) for r in (run, other)]
     page = compare_page(made)

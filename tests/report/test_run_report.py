@@ -110,7 +110,9 @@ def test_plots_that_fail_cost_the_lines_and_not_the_page(
     assert data_of(page)["symbols"][0]["panes"] == []
 
 
-def test_where_nothing_can_be_written_the_error_is_clear_and_the_run_whole(saved: q.Run, tmp_path: Path) -> None:
+def test_where_nothing_can_be_written_the_error_is_clear_and_the_run_whole(
+    saved: q.Run, tmp_path: Path
+) -> None:
     assert saved.folder is not None
     (tmp_path / "file").write_text("")
     before = others(saved.folder)
@@ -145,7 +147,9 @@ def test_backtest_with_report_says_where_it_is(data: Path) -> None:
     assert Path(told["report"]).is_file()
 
 
-def test_backtest_whose_report_fails_shows_and_keeps_the_run(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backtest_whose_report_fails_shows_and_keeps_the_run(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OSError(30, "Read-only file system")
 
@@ -183,7 +187,9 @@ def test_runs_export_writes_tables_that_read_back(data: Path, saved: q.Run, tmp_
         assert list(read.columns) == list(table.columns)
         for column in table.columns:
             if table[column].dtype.kind == "f":
-                pd.testing.assert_series_equal(read[column], table[column], check_dtype=False, check_exact=True)
+                pd.testing.assert_series_equal(
+                    read[column], table[column], check_dtype=False, check_exact=True
+                )
     trades = pd.read_csv(tmp_path / "out" / "trades.csv", parse_dates=["entry_time", "exit_time"])
     assert trades["entry_time"].tolist() == saved.trades["entry_time"].tolist()
     returns = pd.read_csv(tmp_path / "out" / "returns.csv", parse_dates=["session"])

@@ -42,7 +42,9 @@ def test_macd_is_long_where_its_line_is_above_its_signal() -> None:
     cls, bars, p = of("macd")
     lines = cls.plots(bars, p)["MACD"]
     known = ~np.isnan(lines["signal"])
-    np.testing.assert_array_equal((lines["line"] > lines["signal"])[known], cls.signals(bars, p)[known] == 1.0)
+    np.testing.assert_array_equal(
+        (lines["line"] > lines["signal"])[known], cls.signals(bars, p)[known] == 1.0
+    )
 
 
 def test_rsi_is_bought_below_the_level_that_is_drawn() -> None:
@@ -60,5 +62,6 @@ def test_the_opening_range_is_the_stop_of_its_trades() -> None:
     assert entry.any()
     long = np.asarray(signals.target)[entry] > 0
     np.testing.assert_array_equal(
-        stop[entry], np.where(long, np.asarray(sides["range low"])[entry], np.asarray(sides["range high"])[entry])
+        stop[entry],
+        np.where(long, np.asarray(sides["range low"])[entry], np.asarray(sides["range high"])[entry]),
     )

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from quant.errors import BarsError
-from quant.research import cluster, processes
-from quant.research.cluster import ClusterError
+from quant.research.workers import cluster, processes
+from quant.research.workers.cluster import ClusterError
 
 Combos = Sequence[Mapping[str, Any]]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from quant.errors import ConfigError, ParameterError
-from quant.research.overfitting import pbo, reality_check, spa
+from quant.research.proof.overfitting import pbo, reality_check, spa
 
 
 def noise(rows: int, columns: int, seed: int = 5) -> np.ndarray:
@@ -145,7 +145,7 @@ def test_failed_columns_are_dropped_and_counted() -> None:
 def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     r = noise(100, 11)
     whole = pbo(r, 10)
-    monkeypatch.setattr("quant.research.overfitting._AT_ONCE", 70)  # 6 splits at once
+    monkeypatch.setattr("quant.research.proof.overfitting._AT_ONCE", 70)  # 6 splits at once
     parts = pbo(r, 10)
     assert parts.logits.tolist() == whole.logits.tolist()
     assert parts.chosen.tolist() == whole.chosen.tolist()

@@ -20,7 +20,7 @@ import pytest
 
 import quant as q
 from quant.errors import StrategyError, StrategyNotFound
-from quant.research.shipping import answer, load, pack, result
+from quant.research.workers.shipping import answer, load, pack, result
 from quant.strategy import strategy
 
 ROOT = Path(__file__).parents[2]
@@ -181,7 +181,7 @@ def test_object_of_this_process_is_refused_with_the_mend() -> None:
 SCRIPT = """
     import backtrader as bt, numpy as np, quant as q
     from dataclasses import dataclass
-    from quant.research.processes import run
+    from quant.research.workers.processes import run
     from quant.research.task import Row
     import neighbour
 
@@ -263,7 +263,7 @@ def project(folder: Path, version: int) -> Path:
 
 def elsewhere(code: str, *shipments: Any, cwd: Path) -> str:
     """Run code in a fresh process that knows nothing but this package; `s` are the shipments."""
-    start = "import pickle, sys\nfrom quant.research.shipping import answer, load, result\n"
+    start = "import pickle, sys\nfrom quant.research.workers.shipping import answer, load, result\n"
     start += "s = pickle.load(sys.stdin.buffer)\n"
     command = [sys.executable, "-P", "-c", start + textwrap.dedent(code)]
     done = subprocess.run(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from quant.errors import ParameterError
-from quant.research.stability import neighbourhood
+from quant.research.proof.stability import neighbourhood
 
 
 def grid(**values: list[Any]) -> dict[str, list[Any]]:

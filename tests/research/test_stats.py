@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant.errors import ParameterError
-from quant.research import stats
+from quant.research.proof import stats
 
 # Bailey and Lopez de Prado (2012), the hedge fund of the example: monthly mean 3.6 %, deviation 7.9 %, 24 months.
 FUND = 0.458

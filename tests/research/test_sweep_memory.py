@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from quant.research import memory
+from quant.research.workers import memory
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or memory._glibc() is None, reason="other C libraries keep memory as they like"
@@ -19,7 +19,7 @@ CHILD = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from quant.research import memory
+from quant.research.workers import memory
 
 def fill(arrays):
     with ThreadPoolExecutor(2) as pool:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from quant.errors import BarsError, ParameterError, StrategyError
-from quant.research.processes import Piece, Pieces, WorkerError, run
+from quant.research.workers.processes import Piece, Pieces, WorkerError, run
 
 ROOT = Path(__file__).parents[2]
 Combos = Sequence[Mapping[str, Any]]
@@ -266,7 +266,7 @@ def test_closed_generator_ends_the_workers(task: Task) -> None:
 # A script without the guard: in each worker it waits for ever, once it has said so on stderr.
 SCRIPT = """
     import sys, threading
-    from quant.research.processes import run
+    from quant.research.workers.processes import run
 
     class Task:
         strategy = None

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from quant.errors import ParameterError
-from quant.research.stats import (
+from quant.research.proof.stats import (
     deflated_sharpe,
     expected_max_sharpe,
     min_track_record,
     moments,
     sharpe_ratios,
 )
-from quant.research.verdict import Verdict, verdict
+from quant.research.proof.verdict import Verdict, verdict
 
 SEEDS = 10
 DAYS = 2_500

@@ -22,11 +22,12 @@ from quant.backtest import compiled
 from quant.core.bars import Bars
 from quant.errors import ParameterError, ParityError
 from quant.metrics.returns import sharpe
-from quant.research import ledger, threads
-from quant.research.walk_forward import walk_forward
-from quant.research.walk_forward_kept import kept
-from quant.research.walk_forward_report import WalkForward, walk_forward_content
-from quant.research.windows import cut_windows
+from quant.research import ledger
+from quant.research.walk_forward.kept import kept
+from quant.research.walk_forward.report import WalkForward, walk_forward_content
+from quant.research.walk_forward.walk_forward import walk_forward
+from quant.research.walk_forward.windows import cut_windows
+from quant.research.workers import threads
 
 ROOT = Path(__file__).parents[2]
 GRID = {"fast": [4, 8], "slow": [15, 25]}
@@ -65,7 +66,7 @@ def walk(bars: Any, strategy: Any = Cross, grid: Any = None, **how: Any) -> Walk
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run what goes to processes in threads: the same rows without three seconds of starting Python."""
-    monkeypatch.setattr("quant.research.processes.run", threads.run)
+    monkeypatch.setattr("quant.research.workers.processes.run", threads.run)
 
 
 # ---------------------------------------------------------------- the slow program
@@ -344,7 +345,7 @@ def test_interrupted_it_goes_on(tmp_path: Path) -> None:
 def test_killed_it_goes_on(tmp_path: Path) -> None:
     script = f"""
         import os, quant as q
-        from quant.research.walk_forward import walk_forward
+        from quant.research.walk_forward.walk_forward import walk_forward
         def die(done, total):
             if done > total // 2:
                 os._exit(9)

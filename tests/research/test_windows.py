@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import quant as q
 from quant.errors import ParameterError
-from quant.research.windows import Window, cut_windows, length_text, sessions_of, span
+from quant.research.walk_forward.windows import Window, cut_windows, length_text, sessions_of, span
 
 
 def days(count: int, first: str = "2020-01-06") -> np.ndarray:

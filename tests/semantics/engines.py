@@ -65,4 +65,10 @@ def by_oracle(case: Case) -> dict[str, Any]:
         no_entry_last=rules.no_entry_last, flat_before_close=rules.flat_before_close,
     )  # fmt: skip
     fills = [(0, *f) for f in account.fills]
-    return {"fills": fills, "cash": cash, "value": value, "rejected": account.rejected, "ambiguous": ambiguous}
+    return {
+        "fills": fills,
+        "cash": cash,
+        "value": value,
+        "rejected": account.rejected,
+        "ambiguous": ambiguous,
+    }

@@ -171,16 +171,32 @@ def change(sizing, size, t, equity, close):
 
 
 # ---------------------------------------------------------------- the run
-def simulate(bars, target, stop, limit, *, follow_stop=False, sizing=("percent", 95.0), cash=100_000.0, costs=("none",),
-             slippage=0.0, start_rule="first-target", minutes_to_close=None, bar_minutes=1.0, no_entry_last=None,
-             flat_before_close=None, limit_first=False, per_order=(0.005, 1.0, 0.01)):
+def simulate(
+    bars,
+    target,
+    stop,
+    limit,
+    *,
+    follow_stop=False,
+    sizing=("percent", 95.0),
+    cash=100_000.0,
+    costs=("none",),
+    slippage=0.0,
+    start_rule="first-target",
+    minutes_to_close=None,
+    bar_minutes=1.0,
+    no_entry_last=None,
+    flat_before_close=None,
+    limit_first=False,
+    per_order=(0.005, 1.0, 0.01),
+):
     """bars: rows (open, high, low, close).  stop, limit: prices or None.  Returns account, cash and value per bar, ambiguous."""
     nan = math.nan
     account = Account(cash, costs, per_order)
     cash_per_bar, value_per_bar, ambiguous = [], [], 0
     last, seen_number = 0.0, start_rule == "first-target"
-    pending_change = pending_entry = 0          # market orders decided at the close before
-    stop_at = limit_at = nan                    # prices of the exits of the entry
+    pending_change = pending_entry = 0  # market orders decided at the close before
+    stop_at = limit_at = nan  # prices of the exits of the entry
     for i, bar in enumerate(bars):
         c = bar[3]
         # --- orders of the close before, at the open
@@ -204,7 +220,7 @@ def simulate(bars, target, stop, limit, *, follow_stop=False, sizing=("percent",
         t = target[i]
         left = minutes_to_close[i] if minutes_to_close is not None else math.inf
         t = session_target(t, left, bar_minutes, flat_before_close)
-        acts = False                            # rule: a target acts when it is a number and not the last target
+        acts = False  # rule: a target acts when it is a number and not the last target
         closed_to_entries = no_entry_last is not None and left <= no_entry_last
         if not math.isnan(t):
             if not seen_number:

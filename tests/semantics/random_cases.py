@@ -15,7 +15,9 @@ def random_bars(r, n):
     """Ticks, gaps, flat stretches, limit-up like bars, sometimes prices with all digits, sometimes wild moves."""
     tick = r.choice([0.01, 0.05, 0.25, 1.0, None, None])
     wild = r.choice([0.002, 0.01, 0.03, 0.15])
-    round_ = (lambda x: max(x, 1e-3)) if tick is None else (lambda x: max(round(round(x / tick) * tick, 2), tick))
+    round_ = (
+        (lambda x: max(x, 1e-3)) if tick is None else (lambda x: max(round(round(x / tick) * tick, 2), tick))
+    )
     price, bars, flat = r.choice([3.0, 17.0, 100.0, 450.0, 3000.0]), [], 0
     for _ in range(n):
         if flat:
@@ -51,7 +53,11 @@ def round_bars(r, n):
 def random_target(r, n, exits):
     kind = r.choice(["state", "impulse", "noise"])
     m = r.choice([1.0, 1.0, 1.0, 0.5, 0.3, 0.3333333333, 2.0])
-    levels = [0.0, m, -m] if exits else r.choice([[0.0, m], [0.0, m, -m], [0.0, 0.25, 0.5, 1.0, -0.5, -1.0, 1.7], None])
+    levels = (
+        [0.0, m, -m]
+        if exits
+        else r.choice([[0.0, m], [0.0, m, -m], [0.0, 0.25, 0.5, 1.0, -0.5, -1.0, 1.7], None])
+    )
     if r.random() < 0.3:
         levels = [x for x in levels or [0.0, 1.0] if x >= 0.0]
     pick = lambda: r.choice(levels) if levels else r.uniform(-1.2, 1.2)
@@ -101,19 +107,41 @@ def random_case(seed):
     stop, limit = random_exits(r, bars, target) if exits else (None, None)
     price = bars[0][3]
     cash = r.choice([100_000.0, 100_000.0, 1_000.0, price * r.uniform(0.5, 30), price * 100, 1e7])
-    kinds = [("shares", float(r.choice([1, 10, 137, 2.5]))), ("shares", float(int(cash / price * r.uniform(0.1, 1.6)) + 1)),
-             ("percent", r.choice([95.0, 95.0, 100.0, 30.0, 180.0, 99.99])), ("cash", cash * r.choice([0.3, 0.95, 1.0, 1.5]))]
+    kinds = [
+        ("shares", float(r.choice([1, 10, 137, 2.5]))),
+        ("shares", float(int(cash / price * r.uniform(0.1, 1.6)) + 1)),
+        ("percent", r.choice([95.0, 95.0, 100.0, 30.0, 180.0, 99.99])),
+        ("cash", cash * r.choice([0.3, 0.95, 1.0, 1.5])),
+    ]
     if stop is not None:
         kinds += [("risk", r.choice([0.5, 1.0, 5.0]))] * 2
-    settings = dict(sizing=r.choice(kinds), cash=cash, follow_stop=exits and r.random() < 0.5,
-                    costs=r.choice([("none",), ("percent", 0.05), ("percent", 1.3), ("per-order",), ("per-order",)]),
-                    slippage=r.choice([0.0, 0.0, 0.02, 0.5, 3.0]),
-                    start_rule=r.choice(["first-target", "first-target", "next-change"]),
-                    limit_first=exits and r.random() < 0.2)
+    settings = dict(
+        sizing=r.choice(kinds),
+        cash=cash,
+        follow_stop=exits and r.random() < 0.5,
+        costs=r.choice([("none",), ("percent", 0.05), ("percent", 1.3), ("per-order",), ("per-order",)]),
+        slippage=r.choice([0.0, 0.0, 0.02, 0.5, 3.0]),
+        start_rule=r.choice(["first-target", "first-target", "next-change"]),
+        limit_first=exits and r.random() < 0.2,
+    )
     if round_case and r.random() < 0.7:
-        settings.update(cash=r.choice([100.0, 1000.0, 2310.0]), slippage=0.0, costs=r.choice([("none",), ("none",), ("percent", 0.0)]))
-        settings.update(sizing=r.choice([("percent", 100.0), ("percent", 50.0), ("percent", 10.0), ("cash", settings["cash"]),
-                                         ("cash", 100.0), ("shares", 10.0)]))
+        settings.update(
+            cash=r.choice([100.0, 1000.0, 2310.0]),
+            slippage=0.0,
+            costs=r.choice([("none",), ("none",), ("percent", 0.0)]),
+        )
+        settings.update(
+            sizing=r.choice(
+                [
+                    ("percent", 100.0),
+                    ("percent", 50.0),
+                    ("percent", 10.0),
+                    ("cash", settings["cash"]),
+                    ("cash", 100.0),
+                    ("shares", 10.0),
+                ]
+            )
+        )
     if r.random() < 0.35:
         size = r.choice([1.0, 5.0, 15.0, 30.0, 60.0])
         session = r.choice([60.0, 120.0, 390.0])
@@ -121,10 +149,14 @@ def random_case(seed):
         for _ in range(n):
             left -= size
             if r.random() < 0.02:
-                left -= size * r.randint(1, 3)                # bars that were not traded
+                left -= size * r.randint(1, 3)  # bars that were not traded
             out.append(max(left, 0.0) if r.random() < 0.97 else left)
-            if left <= 0.0 and r.random() < 0.8:              # sometimes one bar more after the close
+            if left <= 0.0 and r.random() < 0.8:  # sometimes one bar more after the close
                 left = session
-        settings.update(minutes_to_close=out, bar_minutes=size, no_entry_last=r.choice([None, 0.0, 10.0, 30.0]),
-                        flat_before_close=r.choice([None, 1.0, 5.0, 7.0, 20.0]))
+        settings.update(
+            minutes_to_close=out,
+            bar_minutes=size,
+            no_entry_last=r.choice([None, 0.0, 10.0, 30.0]),
+            flat_before_close=r.choice([None, 1.0, 5.0, 7.0, 20.0]),
+        )
     return bars, target, stop, limit, settings

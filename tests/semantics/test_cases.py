@@ -10,7 +10,9 @@ from engines import ENGINES, by_oracle, job, outcome
 
 from quant.errors import ParameterError
 
-ORACLE = [c for c in CASES if len(c.feeds) == 1 and c.borrow is None and not str(c.slippage).startswith("ticks")]
+ORACLE = [
+    c for c in CASES if len(c.feeds) == 1 and c.borrow is None and not str(c.slippage).startswith("ticks")
+]
 
 
 def near(a: float, b: float) -> bool:
@@ -35,7 +37,11 @@ def test_engine_gives_what_the_table_says(engine: str, case: Case) -> None:
     got = outcome(ENGINES[engine](job(case)))
     assert_fills(got["fills"], case.fills)
     assert near(got["cash"][-1], case.cash)
-    assert (got["rejected"], got["ambiguous"], got["wrong_side"]) == (case.rejected, case.ambiguous, case.wrong_side)
+    assert (got["rejected"], got["ambiguous"], got["wrong_side"]) == (
+        case.rejected,
+        case.ambiguous,
+        case.wrong_side,
+    )
     if case.orders is not None:
         assert got["orders"] == case.orders
 

@@ -17,7 +17,7 @@ from quant.backtest.folder import folders, read_facts
 from quant.backtest.seal import edited
 from quant.core.bars import Bars
 from quant.errors import DataError, QuantError
-from quant.live.deployment import Traded, limits_of
+from quant.live.run.deployment import Traded, limits_of
 from quant.promotion.causes import UNEXPLAINED
 from quant.promotion.gates.subject import Subject
 from quant.promotion.gates.values import (
@@ -33,8 +33,8 @@ from quant.promotion.rehearsal import rehearse
 from quant.promotion.stage import AnyFault
 from quant.research import ledger
 from quant.research.check import check
-from quant.research.verdict import FEW_TRIALS, verdict
-from quant.research.walk_forward_kept import kept
+from quant.research.proof.verdict import FEW_TRIALS, verdict
+from quant.research.walk_forward.kept import kept
 from quant.store.quality import check as quality
 from quant.tws.faults import Do, Fault
 from quant.tws.order_faults import OrderDo, OrderFault

@@ -13,7 +13,7 @@ from quant.backtest.notes import tag
 from quant.core import clock
 from quant.core.version import versions_here
 from quant.errors import ConfigError, ParameterError
-from quant.live.deployment import (
+from quant.live.run.deployment import (
     LIVE,
     PAPER,
     PAPER_STAGE,
@@ -31,8 +31,8 @@ from quant.live.deployment import (
     lock_path,
     named_lock,
 )
-from quant.live.examined import check_history
-from quant.live.lock_file import read, write
+from quant.live.run.examined import check_history
+from quant.live.run.lock_file import read, write
 from quant.oms.limits import Limits
 from quant.promotion.gates.evidence import PULLED, Say, collect
 from quant.promotion.gates.rules import FIRM, SPREAD, TO_LIVE, TO_PAPER

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from quant.live.deployment import MUST_SAY
+from quant.live.run.deployment import MUST_SAY
 from quant.promotion.gates.values import Evidence, Outcome, PaperEvidence, Rehearsed, Thresholds, Verdict
 
 NONE: Final = "none"

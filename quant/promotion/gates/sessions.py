@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from quant.errors import DamagedData
-from quant.live import control
-from quant.live.deployment import PAPER_STAGE, Deployment, live_folder
-from quant.live.takeover import journal_of
+from quant.live.run import control
+from quant.live.run.deployment import PAPER_STAGE, Deployment, live_folder
+from quant.live.run.takeover import journal_of
 from quant.promotion.gates.values import PaperEvidence, Session
 
 RECORD: Final = "parity.jsonl"  # a line a session, in the deployment's folder

@@ -28,7 +28,7 @@ from quant.errors import (
     StrategyError,
     SweepNotFound,
 )
-from quant.live.deployment import deployments
+from quant.live.run.deployment import deployments
 from quant.research.saved import load_sweep
 from quant.strategy import lookup, parameters, strategy
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
-from quant.live.tape import BarLine
+from quant.live.run.tape import BarLine
 from quant.promotion.parity.day import Day
 from quant.promotion.parity.value import BarCount, BarRow
 

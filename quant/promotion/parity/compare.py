@@ -13,7 +13,7 @@ import backtrader as bt
 from quant.backtest.job import Job, make_job
 from quant.core.bars import Bars
 from quant.errors import ParameterError
-from quant.live.tape import BarLine, Line
+from quant.live.run.tape import BarLine, Line
 from quant.oms.ledger import Ledger
 from quant.promotion.causes import UNEXPLAINED, Evidence, Slow, moment
 from quant.promotion.difference import Difference, Pair, compared, differences_of, order_words

@@ -8,13 +8,13 @@ from typing import Final
 
 from quant.core.bars import Bars
 from quant.core.orders import Execution
-from quant.live.tape import LATE, REMEMBERED, BarLine, DecisionLine, Line, NoteLine, RefusedLine
+from quant.live.run.tape import LATE, REMEMBERED, BarLine, DecisionLine, Line, NoteLine, RefusedLine
 from quant.oms.book import Book, book
+from quant.oms.desk.standings import Standings
 from quant.oms.fills import Fill
+from quant.oms.journal.reading import as_of
 from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source, What
-from quant.oms.reading import as_of
 from quant.oms.reason import Reason, reason_of
-from quant.oms.standings import Standings
 from quant.oms.state import OrderStanding
 from quant.promotion.facts import OrderFact, fill_row, of_live
 from quant.promotion.parity.day import Day

@@ -27,16 +27,16 @@ from quant.ib.download.held import find_held
 from quant.ib.download.run import run_pull
 from quant.ib.lookup import find_contract
 from quant.ib.session import Session
-from quant.live import deployment as locks
-from quant.live import tape
-from quant.live.control import JOURNAL
-from quant.live.deployment import Deployment, live_folder
-from quant.live.job import spec_of
-from quant.live.lock_file import read
-from quant.live.past import past_bars
-from quant.live.shadow import SUFFIX
-from quant.live.wanted import Wanted
-from quant.oms.reading import read_ledger
+from quant.live.bars.past import past_bars
+from quant.live.bars.wanted import Wanted
+from quant.live.run import deployment as locks
+from quant.live.run import tape
+from quant.live.run.control import JOURNAL
+from quant.live.run.deployment import Deployment, live_folder
+from quant.live.run.job import spec_of
+from quant.live.run.lock_file import read
+from quant.live.run.shadow import SUFFIX
+from quant.oms.journal.reading import read_ledger
 from quant.promotion.expected import Stepped
 from quant.promotion.parity.compare import Traded, check_covered, compare
 from quant.promotion.parity.day import day_of

@@ -16,7 +16,7 @@ import numpy as np
 from quant.core.bars import Bars
 from quant.core.barsize import MINUTE
 from quant.errors import NotTraded
-from quant.live.tape import ENDED, BarLine, LifeLine, Line
+from quant.live.run.tape import ENDED, BarLine, LifeLine, Line
 from quant.oms.ledger import Ledger
 from quant.promotion.causes import Gap, moment
 from quant.promotion.parity.day import Day

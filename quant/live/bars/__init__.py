@@ -1,0 +1,1 @@
+"""Closed bars out of what IB sends: each once, in order, none made up."""

@@ -1,0 +1,214 @@
+"""The journal, and what follows from it in memory: each record is on the disk before anything here knows it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from quant.core.orders import Report, Snapshot, Ticket
+from quant.oms.desk.setup import Change, Setup
+from quant.oms.desk.standings import Standings
+from quant.oms.gate import Purpose
+from quant.oms.journal.journal import Journal
+from quant.oms.ledger import Intent, Mark, Source, Stop, What
+from quant.oms.reason import Reason, reason_of
+from quant.oms.reconcile.outcome import Books, Order, Trail, trail
+from quant.oms.state import OrderStanding, same
+
+FLAT = "all is closed"  # who ends the intent to close, where it is done
+AGREED = "agreed"  # how the record of a snapshot begins with which the books agreed
+
+
+class Record:
+    """Our orders, as the journal has them. Only this object writes to the journal."""
+
+    def __init__(self, journal: Journal, setup: Setup) -> None:
+        self._journal = journal
+        self._setup = setup
+        ledger = journal.load()
+        self.standings = Standings(ledger)
+        self.reasons: dict[str, Reason] = {i.ref: reason_of(i) for i in ledger.intents}
+        self._marks: dict[str, list[Mark]] = defaultdict(list)
+        for mark in ledger.marks:
+            self._marks[mark.ref].append(mark)
+        self._trails = {i.ref: trail(i, self._marks[i.ref]) for i in ledger.intents}
+        self._intents = list(ledger.intents)
+        self._stale = dict.fromkeys(
+            i.ref for i in ledger.intents
+        )  # what `_orders` does not have, or otherwise
+        self._orders: dict[str, Order] = {}
+        self._holdings = list(ledger.holdings)
+        self.halted = "" if ledger.halted is None else ledger.halted.reason
+        self.reducing = "" if ledger.reducing is None else ledger.reducing.reason
+        self.halted_for = {h.reason for h in ledger.halts if not h.who and h.stop in (Stop.HALT, Stop.REDUCE)}
+        self.halted_instruments = ledger.by_instrument(Stop.INSTRUMENT)
+        self.flattening = ledger.by_instrument(Stop.FLATTEN)
+        self.agreed_at = next((s.answered_at for s in ledger.snapshots if s.found.startswith(AGREED)), None)
+        self.changes: list[Change] = []  # until the desk takes them
+        self._told = {standing.ref: standing for standing in self.standings}  # as last told
+        self._open = {standing.ref: standing for standing in self.standings.open}
+        self._since: dict[str, int] = {}
+        self._positions: dict[int, Decimal] = defaultdict(Decimal)
+        for standing in self.standings:
+            self._positions[self.ticket(standing.ref).con_id] += standing.filled
+        for holding in ledger.holdings:
+            if holding.source is not Source.BASELINE:
+                self._positions[holding.con_id] += holding.quantity
+
+    # ---------------------------------------------------------------- reading
+    @property
+    def account(self) -> str:
+        """The account that the journal belongs to."""
+        return self._journal.account
+
+    def ticket(self, ref: str) -> Ticket:
+        """Return what was asked for; KeyError for an order not ours."""
+        return self.standings.intent(ref).ticket
+
+    def order_id(self, ref: str) -> int:
+        """Return the id under which it goes out, the same each time."""
+        return self.standings.intent(ref).order_id
+
+    def purpose(self, ref: str) -> Purpose:
+        """Return what it is for."""
+        return self.reasons[ref].purpose
+
+    def trail(self, ref: str) -> Trail:
+        """Return what was done with it."""
+        return self._trails[ref]
+
+    def marks(self, ref: str) -> tuple[Mark, ...]:
+        """Return what was done with it, mark by mark."""
+        return tuple(self._marks[ref])
+
+    def newest(self, con_id: int) -> Iterator[Intent]:
+        """Yield what was decided in an instrument, newest first."""
+        return (i for i in reversed(self._intents) if i.ticket.con_id == con_id)
+
+    def position(self, con_id: int) -> Decimal:
+        """Return what is ours of an instrument, without a baseline."""
+        return self._positions.get(con_id, Decimal(0))
+
+    @property
+    def positions(self) -> dict[int, Decimal]:
+        """What is ours, by instrument; without those of which nothing is held."""
+        return {con_id: quantity for con_id, quantity in self._positions.items() if quantity != 0}
+
+    @property
+    def open(self) -> tuple[OrderStanding, ...]:
+        """Orders that are not final."""
+        return tuple(self._open.values())
+
+    def intents(self) -> Iterator[Intent]:
+        """Yield all that was ever decided, oldest first."""
+        yield from self._intents
+
+    def books(self, queued: frozenset[str], starting: bool) -> Books:
+        """Return what reconciliation compares with the broker's books."""
+        for ref in self._stale:  # of most orders nothing is new
+            intent, standing = self.standings.intent(ref), self.standings[ref]
+            self._orders[ref] = Order(intent, standing, self._trails[ref], self._since.get(ref, 0))
+        self._stale.clear()
+        orders = tuple(self._orders.values())
+        return Books(
+            deployment=self._journal.deployment, account=self._journal.account, client_id=self._setup.client_id,
+            instruments=self._setup.instruments, orders=orders, holdings=tuple(self._holdings), queued=queued,
+            halted_for=frozenset(self.halted_for), agreed_at=self.agreed_at, starting=starting,
+            flattening=frozenset(self.flattening),
+        )  # fmt: skip
+
+    # ---------------------------------------------------------------- writing
+    def next_ref(self) -> str:
+        """Return a key that no order has or had."""
+        return self._journal.next_ref()
+
+    def commit(self, tickets: Sequence[Ticket], reason: Reason, floor: int, now: int) -> tuple[str, ...]:
+        """Write intents of one group, parents first, and return their refs. floor: the broker's next order id."""
+        ids = [self._journal.next_order_id(floor) for _ in tickets]
+        intents = self._journal.add_intents(list(zip(tickets, ids, strict=True)), now, str(reason))
+        for intent in intents:
+            self.reasons[intent.ref] = reason_of(intent)
+            self._intents.append(intent)
+            self._stale[intent.ref] = None
+            self._trails[intent.ref] = trail(intent, ())
+            self._told[intent.ref] = self.standings.add_intent(intent)
+            self._open[intent.ref] = self._told[intent.ref]
+            self.changes.append(Change(None, self._told[intent.ref]))
+        return tuple(intent.ref for intent in intents)
+
+    def mark(self, ref: str, what: What, now: int, why: str = "") -> None:
+        """Write what was done with an order or concluded about it."""
+        mark = self._journal.mark(ref, what, now, why)
+        self._marks[ref].append(mark)
+        self._stale[ref] = None
+        self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
+        self._changed(self.standings.add_mark(mark), now)
+
+    def add_reports(self, reports: Sequence[Report], now: int) -> tuple[Report, ...]:
+        """Write what the broker said and return what was new of it; what is known already changes nothing."""
+        new = tuple(fact.report for fact in self._journal.add_reports(reports, now))
+        for after in self.standings.add_reports(new):
+            self._changed(after, now)
+        return new
+
+    def add_snapshot(self, snapshot: Snapshot, found: str, now: int) -> None:
+        """Write that a snapshot was seen and what came of it."""
+        record = self._journal.add_snapshot(snapshot, found, now)
+        if self.agreed_at is None and found.startswith(AGREED):
+            self.agreed_at = record.answered_at
+
+    def hold(
+        self, source: Source, con_id: int, symbol: str, quantity: Decimal, price: float | None, now: int, why: str
+    ) -> None:  # fmt: skip
+        """Write down a holding that no order of ours made."""
+        holding = self._journal.add_holding(source, con_id, symbol, quantity, price, now, why)
+        self._holdings.append(holding)
+        if source is not Source.BASELINE:
+            self._positions[con_id] += quantity
+
+    def halt(self, reason: str, now: int, stop: Stop) -> None:
+        """Write a stop down; it outlasts this process."""
+        self._journal.halt(reason, now, stop)
+        self.halted_for.add(reason)
+        if stop is Stop.HALT:
+            self.halted = self.halted or reason
+        else:
+            self.reducing = self.reducing or reason
+
+    def clear(self, who: str, reason: str, now: int) -> None:
+        """Write that a person has looked; ends all stops."""
+        for stop in Stop:
+            self._journal.clear_halt(who, reason, now, stop)
+        self.halted = self.reducing = ""
+        self.halted_instruments.clear()
+        self.flattening.clear()
+
+    def halt_instrument(self, con_id: int, reason: str, now: int) -> None:
+        """Write down that nothing new is begun in an instrument; it outlasts this process."""
+        self._journal.halt(reason, now, Stop.INSTRUMENT, con_id=con_id)
+        self.halted_instruments[con_id] = reason
+
+    def flatten(self, con_id: int, reason: str, now: int) -> None:
+        """Write down that an instrument, or all of them (0), is to be closed; it outlasts this process."""
+        if con_id not in self.flattening:
+            self._journal.halt(reason, now, Stop.FLATTEN, con_id=con_id)
+            self.flattening[con_id] = reason
+
+    def flat(self, con_id: int, now: int) -> None:
+        """Write down that what was to be closed is."""
+        self._journal.clear_halt(FLAT, self.flattening.pop(con_id), now, Stop.FLATTEN, con_id=con_id)
+
+    def _changed(self, after: OrderStanding, now: int) -> None:
+        before = self._told[after.ref]
+        if same(before, after):
+            return
+        self._positions[self.ticket(after.ref).con_id] += after.filled - before.filled
+        self._told[after.ref] = after
+        self._since[after.ref] = now
+        self._stale[after.ref] = None
+        if after.is_final:
+            self._open.pop(after.ref, None)
+        else:
+            self._open[after.ref] = after  # at its old place, or at the end if it came to life again
+        self.changes.append(Change(before, after))

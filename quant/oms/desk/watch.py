@@ -1,0 +1,71 @@
+"""When the broker's books are read, and which snapshots may be compared. No clock: times come in."""
+
+from __future__ import annotations
+
+from quant.core.orders import Snapshot
+from quant.oms.desk.setup import Broker, Setup
+from quant.oms.limits import SECOND
+
+
+class Watch:
+    """The reading of the broker's books. settled: two snapshots agreed since the last doubt.
+
+    before: the first of the pair that is wanted while nothing is settled. unsettled: since when; heard: when a snapshot
+    last came, or the connection.
+    """
+
+    def __init__(self, broker: Broker, setup: Setup) -> None:
+        self._broker = broker
+        self._setup = setup
+        self.settled = False
+        self.before: Snapshot | None = None
+        self.unsettled = 0
+        self.heard = 0
+        self._since = 0  # a snapshot asked for before that proves nothing about what came after
+        self._asked: int | None = None
+        self._next = 0
+
+    def doubt(self, now: int) -> None:
+        """Begin anew: two snapshots asked for from now on are needed."""
+        if self.settled:
+            self.unsettled = now
+        self.settled = False
+        self.before = None
+        self._since = now
+        self._asked = None
+        self._next = now
+
+    def linked(self, now: int) -> None:
+        """Begin anew on another connection. One that breaks again and again is no excuse for a stall."""
+        if self.settled or now - self.heard >= self._setup.patience_s * SECOND:
+            self.unsettled = now
+        self.heard = now
+        self.doubt(now)
+
+    def settle(self, now: int) -> None:
+        """Take the books as agreed; the next look is the regular one."""
+        self.settled = True
+        self.before = None
+        self._next = now + round(self._setup.check_s * SECOND)
+
+    def look_at(self, moment: int) -> None:
+        """Ask for the next snapshot then."""
+        self._next = moment
+
+    def soon(self, now: int) -> None:
+        """Ask for the next snapshot now, whatever was planned."""
+        self._next = min(self._next, now)
+
+    def poll(self, now: int) -> Snapshot | None:
+        """Return a snapshot that has come, or ask for one that is due. Raises BrokerError."""
+        snapshot = self._broker.snapshot()
+        if snapshot is not None:
+            self._asked = None
+            self.heard = now
+            if snapshot.asked_at >= self._since:
+                return snapshot
+        late = self._asked is not None and now - self._asked >= self._setup.retry_s * SECOND
+        if now >= self._next and (self._asked is None or late):
+            self._broker.begin_snapshot()
+            self._asked = now
+        return None

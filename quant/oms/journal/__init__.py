@@ -1,0 +1,1 @@
+"""The journal of a deployment: one file, one writer, readers beside it."""

@@ -1,0 +1,1 @@
+"""What a search proves: statistics of Sharpe ratios, overfitting, neighbours, and the verdict on them."""
