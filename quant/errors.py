@@ -87,11 +87,15 @@ class WorkerError(QuantError):
 
 
 class ParityError(StrategyError):
-    """A sweep's row that backtrader does not give: a fault of ours, or a strategy that is not the same twice."""
+    """A sweep's row that backtrader does not give: a fault of ours, signals not the same twice, or a stale chunk."""
 
     def __init__(self, strategy: str, combination: str, difference: str) -> None:
         told = f"{combination}: run again by backtrader it differs: {difference}. Nothing of this sweep can be trusted"
-        super().__init__(strategy, f"{told}; `quant check` tells whether the signals are the same twice")
+        mend = (
+            "`quant check` tells whether the signals are the same twice. Where chunks were held already and signals "
+            "take data from elsewhere, remove the sweep's folder and call again"
+        )
+        super().__init__(strategy, f"{told}; {mend}")
         self.combination = combination
         self.difference = difference
 

@@ -74,6 +74,7 @@ KEYS: Final = (
     Key("promote", "trades", int, 30, "least number of closed trades of the backtest"),
     Key("promote", "deflated_sharpe", float, 0.95, "least probability of more than luck, all trials counted"),
     Key("promote", "rejected", float, 0.05, "share of rejected orders that must not be reached"),
+    Key("promote", "costs", float, 0.5, "least share of what IB's cheaper plan charges for the same fills"),
     Key("promote", "rehearsal_bars", int, 500, "how many of the last bars are rehearsed"),
     Key(
         "promote",
@@ -82,6 +83,7 @@ KEYS: Final = (
         20,
         "sessions of paper with parity, one after the other, before real money",
     ),
+    Key("promote", "missed_orders", float, 0.05, "share of a session's orders that paper may miss for it to count"),
     Key("ib", "host", str, "127.0.0.1", "the machine on which TWS or IB Gateway runs"),
     Key("ib", "port", int, None, "its socket port; none = the first of 7497, 4002, 7496, 4001", True),
     Key("ib", "client_id", int, 11, "the number under which TWS knows this program; each needs its own"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,8 @@ def _pull(stack: ExitStack, settings: config.Settings, sim: bool) -> Pull:
             host, port = "127.0.0.1", stack.enter_context(simulator(settings.data))
         session = stack.enter_context(connect(host, port, where.client_id))
         output.note(f"TWS at {host}:{session.port}, {', '.join(session.accounts)}")
-        return from_tws(session, settings.data)(found, day)
+        fresh = from_tws(session, settings.data)(found, day)
+        # The simulator's clock says nothing of bars that the data folder lacks.
+        return replace(fresh, at=None) if sim else fresh
 
     return pull

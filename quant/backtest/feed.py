@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import backtrader as bt
 import numpy as np
 
+from quant.backtest import periods
 from quant.core.bars import COLUMNS, Bars
 from quant.core.barsize import DAY, HOUR, MINUTE, SECOND, BarSize
 from quant.core.calendar import Ints, check_zone
@@ -30,9 +31,12 @@ _TIMEFRAMES: Final = {
 
 
 class BarsFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no types
-    """A feed of Bars; make it with `feed`. stamps: (n,) backtrader's date numbers, increasing."""
+    """A feed of Bars; make it with `feed`. stamps: (n,) backtrader's date numbers, increasing.
 
-    params = (("bars", None), ("stamps", None))
+    zone: the clock of the stamps where they are ENDs, else None.
+    """
+
+    params = (("bars", None), ("stamps", None), ("zone", None))
 
     def start(self) -> None:
         """Begin at the first bar."""
@@ -61,6 +65,27 @@ class BarsFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
                 line.array[last - first] = values[beyond]
         self._rows = iter(())
         self.home()
+
+    def clone(self, **kwargs: Any) -> Any:
+        """Return a feed of the same bars; cerebro asks for one to resample or replay a feed that it has already."""
+        return periods.Clone(dataname=self, **kwargs)
+
+    def copyas(self, _dataname: str, **kwargs: Any) -> Any:
+        """Return a feed of the same bars under another name."""
+        return periods.named(self.clone(**kwargs), _dataname)
+
+    def resample(self, **kwargs: Any) -> None:
+        """Make other bars of these, which end where the exchange's sessions do."""
+        self.addfilter(periods.Resampler, **kwargs)
+
+    def replay(self, **kwargs: Any) -> None:
+        """Build other bars up of these, which end where the exchange's sessions do."""
+        self.addfilter(periods.Replayer, **kwargs)
+
+    def _start_finish(self) -> None:
+        super()._start_finish()
+        if self.p.zone is not None:
+            periods.set_sessions(self, self.p.bars.instrument, self.p.zone)
 
     def _load(self) -> bool:
         if self._rows is None:
@@ -96,7 +121,8 @@ def feed(
         raise BarsError(bars.symbol, reason, back + 1, 'Use feed(bars, tz="UTC")')
     timeframe, compression = timeframe_of(bars.bar)
     options = {"timeframe": timeframe, "compression": compression, "name": bars.symbol, **options}
-    return BarsFeed(bars=bars, stamps=numbers(local), **options)
+    clock = zone if stamp == "end" else None
+    return BarsFeed(bars=bars, stamps=numbers(local), zone=clock, **options)
 
 
 def timeframe_of(size: BarSize) -> tuple[int, int]:

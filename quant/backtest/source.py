@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import sys
@@ -68,7 +69,8 @@ def _unloaded(module: str, root: Path) -> Path | None:
     return next((p for p in (place / "__init__.py", place.with_suffix(".py")) if p.is_file()), None)
 
 
-def imports(text: bytes, module: str) -> list[str]:
+@functools.lru_cache(maxsize=512)  # each is asked for several times in a sweep
+def imports(text: bytes, module: str) -> tuple[str, ...]:
     """Return the modules that the source of `module` imports, and what could be modules among the names it takes.
 
     Raises SyntaxError.
@@ -83,4 +85,4 @@ def imports(text: bytes, module: str) -> list[str]:
                 package = module.rsplit(".", node.level)[0]
                 base = f"{package}.{base}" if base else package
             names += [base, *(f"{base}.{a.name}" for a in node.names)]
-    return names
+    return tuple(names)

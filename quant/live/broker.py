@@ -258,6 +258,14 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
         self._dispatch.cancel(one)
         return True
 
+    def replace(self, old: Sequence[bt.Order], new: Sequence[bt.Order]) -> None:
+        """Cancel exits once the broker works all those that take their place; where it turns one down, they stay."""
+        behind, ahead = (
+            [one for one in map(self._tracker.get, orders) if one is not None] for orders in (old, new)
+        )
+        if behind:
+            self._dispatch.swaps.add(behind, ahead)
+
     def orderstatus(self, order: bt.Order) -> int:
         """Return where an order stands now, also of a clone."""
         one = self._tracker.get(order)
@@ -283,6 +291,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no type
     def leaving(self, data: Any) -> bool:
         """Return whether an order is on its way that makes the position of a feed's instrument smaller."""
         return bool(self._dispatch.leaving(con_id_of(data)))
+
+    def decided(self, data: Any, end: int) -> bool:
+        """Return whether an earlier process sent orders for a feed's instrument on the bar of that END."""
+        return (con_id_of(data), end) in self._earlier.decided
 
     def decides(self, data: Any) -> None:
         """Take note that a strategy is about to decide on a feed's newest bar: all that it wants of it now follows.

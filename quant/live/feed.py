@@ -6,6 +6,7 @@ from typing import Any
 
 import backtrader as bt
 
+from quant.backtest import periods
 from quant.core.bars import Bars
 from quant.core.barsize import BarSize
 from quant.core.instrument import Instrument
@@ -15,7 +16,44 @@ from quant.ib.states import State
 from quant.live.bars.incoming import Incoming
 from quant.live.bars.pieces import Gap
 from quant.live.bars.wanted import Wanted
-from quant.live.moments import newest_until, number
+from quant.live.moments import newest_until, number, root
+
+
+class Clone(periods.Clone):  # type: ignore[misc]  # backtrader has no types
+    """A live feed's bars once more, for backtrader to resample or replay."""
+
+    @property
+    def is_newest(self) -> bool:
+        """As the feed's own."""
+        return bool(self.data.is_newest)
+
+    @property
+    def live(self) -> bool:
+        """As the feed's own."""
+        return bool(self.data.live)
+
+    def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
+        """Move on; stock's clone counts a bar that waited for its turn twice, and loses the next one."""
+        bt.feed.AbstractDataBase.advance(self, size, datamaster, ticks=ticks)
+
+    def _check(self, forcedata: Any = None) -> None:
+        _check(self, forcedata)
+
+
+def _check(feed: Any, forcedata: Any) -> None:
+    """Let no clock end a bar that is resampled from these: the last of them comes after its END has passed.
+
+    Stock takes this machine's time for it, as UTC, and these bars are on the exchange's clock; for a replayed bar it
+    takes it even where another feed's bar is given. Only a feed on the same clock tells the time.
+    """
+    if forcedata is not None and not feed.replaying and _clock(feed) == _clock(forcedata):
+        bt.feed.AbstractDataBase._check(feed, forcedata)
+
+
+def _clock(feed: Any) -> str:
+    """Return the zone that a feed's times are in, "" of one that is not a store's."""
+    found = root(feed)
+    return found.instrument.timezone if isinstance(found, LiveFeed) else ""
 
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no types
@@ -175,6 +213,9 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
     def start(self) -> None:
         """Begin; the store is started with it."""
         super().start()
+        if any(not data.resampling or data.replaying for data in self._env.datas):
+            # Stock takes a step's time from the other feeds alone, and raises where this one has a bar and they have none.
+            self.resampling = 0
         self._laststatus = self.UNKNOWN  # stock begins in CONNECTED, so that nobody is ever told that
         self.p.store.start(data=self)
         self.tell_status()
@@ -184,13 +225,34 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         super().stop()
         self.p.store.stop()
 
-    def _check(self, forcedata: Any = None) -> None:
-        """Let no clock end a bar that is resampled from these: the last of them comes after its END has passed.
+    def qbuffer(self, savemem: int = 0, replaying: bool = False) -> None:
+        """Keep as much as is asked for, and room for a bar that is being made of others."""
+        super().qbuffer(savemem, replaying or bool(self._filters))
 
-        Stock takes this machine's time for it, as UTC, and these bars are on the exchange's clock.
-        """
-        if forcedata is not None:
-            super()._check(forcedata)
+    def clone(self, **kwargs: Any) -> Clone:
+        """Return a feed of the same bars; cerebro asks for one to resample or replay a feed that it has already."""
+        made: Any = Clone  # backtrader's metaclass takes the arguments
+        found: Clone = made(dataname=self, **kwargs)
+        return found
+
+    def copyas(self, _dataname: str, **kwargs: Any) -> Any:
+        """Return a feed of the same bars under another name."""
+        return periods.named(self.clone(**kwargs), _dataname)
+
+    def resample(self, **kwargs: Any) -> None:
+        """Make other bars of these, which end where the exchange's sessions do."""
+        self.addfilter(periods.Resampler, **kwargs)
+
+    def replay(self, **kwargs: Any) -> None:
+        """Build other bars up of these, which end where the exchange's sessions do."""
+        self.addfilter(periods.Replayer, **kwargs)
+
+    def _start_finish(self) -> None:
+        super()._start_finish()
+        periods.set_sessions(self, self.instrument, self.instrument.timezone)
+
+    def _check(self, forcedata: Any = None) -> None:
+        _check(self, forcedata)
 
     def _load(self) -> bool | None:
         if not self._due and not self.p.store.ask(self, self._qcheck):

@@ -2,15 +2,19 @@
 
 Everything that is decided from a target is quant.strategy's own `_step`; this says for which feeds it runs, and with
 which plan. A change of target on a bar that could not be traded (before the feed was live, or too long ago) is late:
-entries of it are never made, a position that it should have ended is closed at the next bar that can be traded.
+entries of it are never made, a position that it should have ended is closed at the next bar that can be traded. Where
+that bar wants such a position again, the model has closed and entered anew, and live has held on: the position stays as
+it is, and gets the exits that the model's new one has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import backtrader as bt
 import numpy as np
 
 from quant.core.bars import Bars
@@ -19,6 +23,7 @@ from quant.core.targets import LastTarget, SessionRules, StartRule, session_rule
 from quant.errors import ParameterError
 from quant.live.moments import instrument_of, is_live, newest_until, root
 from quant.strategy import Decisions, Plan, Strategy, plans
+from quant.strategy.base import disaster_price
 from quant.strategy.signals import check_sizes_stay
 
 
@@ -43,7 +48,10 @@ class LivePlans:
     ) -> None:
         self._strategy, self._params, self._began, self._now = strategy, dict(params), began, now
         self._row: dict[int, int] = {}  # by number of the feed: the first row that was not decided upon
-        self._acted: set[int] = set()  # feeds whose target has changed since `began`
+        self._changed: dict[
+            int, int
+        ] = {}  # by number of the feed: the row of its target's last change since `began`
+        self._missed: dict[int, int] = {}  # the same row, where it has just been found to be late
         self.late: list[Late] = []
         # By number of the feed: its count of bars when it decided last, and what it had decided before that.
         self.before: dict[int, tuple[int, LastTarget]] = {}
@@ -69,6 +77,7 @@ class LivePlans:
             self._catch_up(feed)
             self.before[feed.number] = len(feed.data), replace(feed.target)
             self._pursue(strategy, feed)
+            self._hold_on(strategy, feed)
         return due
 
     def _tradable(self, feed: Any) -> bool:
@@ -87,8 +96,14 @@ class LivePlans:
 
     @staticmethod
     def _take_exits(strategy: Strategy, feed: Any) -> None:
-        """Give a feed the exits of an earlier process that still work."""
-        feed.pair = strategy.broker.exits(feed.data)
+        """Give a feed the exits of an earlier process that still work.
+
+        Of two of a kind the later one was to take the place of the other, and the process was killed in between.
+        """
+        found = sorted(strategy.broker.exits(feed.data), key=lambda order: order.ref)
+        kept = {(order.size > 0, order.info["reason"] == "limit"): order for order in found}
+        feed.pair = list(kept.values())
+        strategy.broker.replace([order for order in found if order not in feed.pair], feed.pair)
         for order in feed.pair:
             stop, limit = feed.prices
             price = float(order.created.price)
@@ -103,7 +118,7 @@ class LivePlans:
         for row in range(self._row[feed.number], newest):
             target = self._decide(feed, feed.target, row)
             if target is not None:
-                self._acted.add(feed.number)
+                self._changed[feed.number] = self._missed[feed.number] = row
                 self.late.append(Late(feed.bars.symbol, int(feed.bars.end[row]), target))
         self._row[feed.number] = newest + 1
 
@@ -117,13 +132,84 @@ class LivePlans:
         """Close what the last target does not want any more: an exit that was missed, or that did not fill."""
         row = len(feed.data) - 1
         if self._decide(feed, replace(feed.target), row) is not None:
-            self._acted.add(feed.number)
+            self._changed[feed.number] = row
             return  # this bar decides itself
         held = strategy.getposition(feed.data).size
-        unwanted = held and held * feed.target.last <= 0.0 and feed.number in self._acted
+        unwanted = held and held * feed.target.last <= 0.0 and feed.number in self._changed
         if unwanted and not strategy.broker.leaving(feed.data):
             strategy._cancel_pair(feed)
             strategy._market(feed, -held, "close")
+
+    # ------------------------------------------------------------ a position that was to be closed, and is wanted again
+    def _hold_on(self, strategy: Strategy, feed: Any) -> None:
+        """Let a position with exits stay where the target wants it anew, and give it the exits of that change."""
+        newest, held = len(feed.data) - 1, strategy.getposition(feed.data).size
+        row, missed = self._changed.get(feed.number), self._missed.pop(feed.number, None)
+        target = replace(feed.target)
+        decided = self._decide(feed, target, newest) is not None
+        exits = feed.plan.exits or strategy._decisions.disaster_stop is not None
+        if row is None or not exits or held * target.last <= 0.0:
+            return
+        if decided:
+            feed.target = target  # nothing is left to trade: with exits a held position's size never changes
+        elif row != missed or strategy.broker.decided(feed.data, int(feed.bars.end[row])):
+            return  # the position is that change's
+        self._guard(strategy, feed, row)
+
+    @staticmethod
+    def _guard(strategy: Strategy, feed: Any, row: int) -> None:
+        """Give what is held the exits of an entry that was decided on a row; those before end once these work.
+
+        Without a stop there, nor one of the deployment's, the one before stays.
+        """
+        alive = [order for order in feed.pair if order.alive()]
+        if any(order.parent is not None and order.parent.alive() for order in alive):
+            return  # their entry still fills, and they are as large as all of it
+        held = strategy.getposition(feed.data).size
+        reason, stop = _stop_of(strategy, feed, row, held)
+        limit = _price_of(feed.plan.limit, feed, row)
+        if math.isnan(stop) and any(order.exectype == bt.Order.Stop for order in alive):
+            reason, stop = feed.stop_reason, feed.prices[0]
+        wanted = [(bt.Order.Stop, stop, -held), (bt.Order.Limit, limit, -held)]
+        here = [(o.exectype, float(o.created.price), o.executed.remsize) for o in alive]
+        if sorted(here) == sorted(leg for leg in wanted if not math.isnan(leg[1])):
+            return
+        feed.pair, feed.stop_reason = [], reason
+        strategy._protect(feed, stop, limit)
+        if all(order.alive() for order in feed.pair):
+            strategy.broker.replace(alive, feed.pair)
+        else:
+            feed.pair = alive
+
+    def to_guard(self, strategy: Strategy) -> Iterator[Any]:
+        """Yield the feeds whose position, if there is one, is to have a stop."""
+        for feed in strategy._feeds:
+            if feed.number not in self._row:
+                continue  # it has not decided yet
+            row, held = self._changed.get(feed.number), strategy.getposition(feed.data).size
+            if row is not None and held * feed.target.last > 0.0:
+                has = not math.isnan(_stop_of(strategy, feed, row, held)[1])
+            else:  # of no change of ours: taken over, or what is left of an earlier one
+                has = feed.plan.stop is not None or strategy._decisions.disaster_stop is not None
+            if has:
+                yield feed
+
+
+def _stop_of(strategy: Strategy, feed: Any, row: int, held: float) -> tuple[str, float]:
+    """Return the reason and price of the stop of a position that was entered on a row; NaN = it has none."""
+    own, percent = _price_of(feed.plan.stop, feed, row), strategy._decisions.disaster_stop
+    if percent is None or not math.isnan(own):
+        return "stop", own
+    return "disaster", disaster_price(float(feed.bars.close[row]), percent, held)
+
+
+def _price_of(prices: Any, feed: Any, row: int) -> float:
+    """Return an exit's price of a row; with follow_stop the last one since."""
+    if prices is None:
+        return math.nan
+    since = prices[row:] if feed.plan.follow_stop else prices[row : row + 1]
+    known = since[~np.isnan(since)]
+    return float(known[-1]) if len(known) else math.nan
 
 
 def _upto(bars: Bars, n: int) -> Bars:

@@ -29,7 +29,7 @@ from quant.ib.session import Session
 from quant.ib.starting import while_starting
 from quant.ib.states import State
 from quant.live.bars.incoming import Incoming
-from quant.live.bars.past import past_bars
+from quant.live.bars.past import ahead, over, past_bars
 from quant.live.bars.wanted import Wanted
 from quant.live.clock import IbClock
 from quant.live.feed import LiveFeed
@@ -175,11 +175,14 @@ class Store:
         wanted = [feed.wanted for feed in self.feeds]
         held = past_bars(self.session, found, wanted, self._folder, now)
         self._ib_clock.told(_ns(self.session.ask(requests.current_time())))  # that took a while
+        at = self.clock()
         for feed, one, bars in zip(self.feeds, found, held, strict=True):
             self.orders.know(one)
+            if told := ahead(bars, at):
+                self.put_notification("ahead", one.instrument.symbol, told)
             feed.begin(
                 Incoming(
-                    feed.wanted, one, bars, self.session, clock=self.clock, saw=self._ib_clock.saw,
+                    feed.wanted, one, over(bars, at), self.session, clock=self.clock, saw=self._ib_clock.saw,
                     gap_wait=self._gap_wait, tell=self.put_notification,
                 )
             )  # fmt: skip

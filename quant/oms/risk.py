@@ -80,6 +80,11 @@ def closes(quantity: Decimal, held: Decimal) -> bool:
     return quantity * held < 0 and abs(quantity) <= abs(held)
 
 
+def common(one: Decimal, other: Decimal) -> Decimal:
+    """Return what two counts of a position have in common: the smaller, 0 where they lie on different sides."""
+    return min(one, other, key=abs) if one * other > 0 else Decimal(0)
+
+
 def _leaves(purpose: Purpose) -> bool:
     return purpose in (Purpose.REDUCTION, Purpose.FLATTEN)
 

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from quant.core.barsize import MINUTE, SECOND
-from quant.promotion.facts import FillFact, OrderFact
+from quant.promotion.facts import Belated, FillFact, OrderFact
+from quant.promotion.said import About, Said, last_said
 
 UNEXPLAINED: Final = "unexplained"
 _CASH: Final = "the backtest's account has too little cash for it; the live account is larger, and pays"
@@ -21,8 +22,7 @@ _MIXED: Final = (
     "a fill of the slower feed is known at once live, and booked at its bar's END in the backtest: "
     "the equity that sizes follow from differs in between"
 )
-_SHOWN: Final = 160  # characters of what was told
-_RECENT: Final = 15 * MINUTE  # what was told longer ago is no cause by itself
+_RECENT: Final = 15 * MINUTE  # what was said longer ago is no cause by itself
 
 
 def moment(ns: int) -> str:
@@ -69,21 +69,21 @@ class Evidence:
 
     symbols: of the feeds. late: (feed, END) of changes of target that were not traded; untimely: of bars that could
     not be traded. missing: (feed, END) of stored
-    bars that came otherwise or never. slow: fills that were told late. told: what the live path said of its link and
-    its data, (UTC ns, words), in order. whole_from: END of the first step at which every feed has a bar. mixed: feeds
+    bars that came otherwise or never. slow: fills that were told late. said: what the live path said of its link,
+    its data and its gate, in order. whole_from: END of the first step at which every feed has a bar. mixed: feeds
     of bars of different lengths.
     market: prices and commissions are a market's, not those of the stored bars and the table. data: (feed, END) of
     decisions that follow from bars which live had otherwise. carried: refs of live orders of an earlier day.
     gaps: when nothing ran, between two runs. delayed: (feed, END) of bars that came as delayed data.
     ticks: price step of each feed, 0 = unknown. asked: refs of orders whose end live asked for. withheld: (feed, END)
-    of orders that live kept back, with the reason.
+    of orders that live kept back, with the reason. belated: by ref, live orders that TWS did not show at once.
     """
 
     symbols: Sequence[str]
     late: frozenset[tuple[int, int]] = frozenset()
     missing: Mapping[tuple[int, int], str] = field(default_factory=dict)
     slow: Sequence[Slow] = ()
-    told: Sequence[tuple[int, str]] = ()
+    said: Sequence[Said] = ()
     whole_from: int = 0
     mixed: bool = False
     market: bool = False
@@ -95,12 +95,20 @@ class Evidence:
     asked: frozenset[str] = frozenset()
     withheld: Mapping[tuple[int, int], str] = field(default_factory=dict)
     untimely: frozenset[tuple[int, int]] = frozenset()
+    belated: Mapping[str, Belated] = field(default_factory=dict)
 
-    def last_told(self, at: int) -> str:
-        """Return what was told last, not long before `at`; "" for nothing."""
-        near = [(t, words) for t, words in self.told if at - _RECENT <= t <= at]
-        # What comes at one moment begins with its cause.
-        return next((f"{words[:_SHOWN]}, {moment(t)}" for t, words in near if t == near[-1][0]), "")
+    def held_up(self, feed: int, at: int, *more: About) -> str:
+        """Return what was said last, not long before `at`, of the link or the feed's bars; "" for nothing.
+
+        more: of these things too.
+        """
+        return last_said(self.said, self.symbols[feed], (About.LINK, About.BARS, *more), at - _RECENT, at)
+
+    def of_bar(self, feed: int, end: int, length: int) -> str:
+        """Return what was said that can make a bar lack, or another one; "" for nothing. length: the bar's, ns."""
+        begin, until, symbol = end - length, end + MINUTE, self.symbols[feed]
+        around = last_said(self.said, symbol, (About.LINK, About.BARS), begin - _RECENT, until)
+        return around or last_said(self.said, symbol, (About.PIECE,), begin, until)
 
     def gap_at(self, end: int) -> str:
         """Return from when to when nothing ran around a bar's END; "" where something did."""
@@ -205,7 +213,7 @@ def _gap(case: Case) -> str:
 def _late(case: Case) -> str:
     if case.two is not None or case.at not in case.evidence.late | case.evidence.untimely:
         return ""
-    why = case.evidence.last_told(case.order.decided + MINUTE)
+    why = case.evidence.held_up(case.order.feed, case.order.decided + MINUTE)
     return f"its bar could not be traded in time{': ' * bool(why)}{why}"
 
 
@@ -264,6 +272,15 @@ def _unwanted(case: Case) -> str:
     return ""
 
 
+def _belated(case: Case) -> str:
+    """TWS had the order only after the bar had begun in which the backtest filled it."""
+    two, (old, new) = case.two, case.fills
+    known = None if two is None else case.evidence.belated.get(two.ref)
+    if known is None or case.what not in ("fill", "end") or not old or old[0].bar >= known.row:
+        return ""
+    return known.words if not new or new[-1].bar > old[-1].bar else ""
+
+
 def _sent_late(case: Case) -> str:
     two = case.two
     if two is None or two.sent < two.decided + SECOND or case.what not in ("fill", "end"):
@@ -272,7 +289,7 @@ def _sent_late(case: Case) -> str:
         return ""
     if two.kind == "market" and any(fill.time > two.sent + MINUTE for fill in two.fills):
         return ""  # it waited for the market: held over night, and sent in time for the open
-    why = case.evidence.last_told(two.sent)
+    why = case.evidence.held_up(two.feed, two.sent, About.GATE)
     return f"sent {(two.sent - two.decided) / SECOND:.0f} s after its bar's END{': ' * bool(why)}{why}"
 
 
@@ -334,17 +351,12 @@ def _sized(case: Case) -> str:
 
 
 def _untold(case: Case) -> str:
-    told = case.what == "commission" and bool(case.evidence.told)
-    return "TWS told another commission, or none" if told else ""
+    lacks = case.what == "commission" and any(math.isnan(fill.commission) for fill in case.fills[1])
+    return "TWS has not told its commission" if lacks else ""
 
 
 def _mixed(case: Case) -> str:
     return _MIXED if case.what == "order" and case.evidence.mixed else ""
-
-
-def _told(case: Case) -> str:
-    filled = [fill.time for fill in case.fills[1]]
-    return "" if case.what == "commission" else case.evidence.last_told(max([case.order.decided, *filled]))
 
 
 RULES: Final[dict[str, Callable[[Case], str]]] = {
@@ -366,6 +378,7 @@ RULES: Final[dict[str, Callable[[Case], str]]] = {
     "cancelled": _cancelled,
     "corrected": _corrected,
     "unwanted": _unwanted,
+    "belated": _belated,
     "sent late": _sent_late,
     "price step": _step,
     "later": _later,
@@ -376,5 +389,4 @@ RULES: Final[dict[str, Callable[[Case], str]]] = {
     "sized": _sized,
     "untold": _untold,
     "mixed": _mixed,
-    "told": _told,
 }

@@ -209,7 +209,7 @@ def bar_differences(
                 continue
             if run:
                 first, words = int(bars.end[run[0]]), apart[n, int(bars.end[run[0]])]
-                why = evidence.last_told(first + bars.bar.ns) or UNEXPLAINED
+                why = evidence.of_bar(n, first, bars.bar.ns) or UNEXPLAINED
                 found.append(Difference(first, bars.symbol, "bars", f"{len(run)} as stored", words, why))
             run = [row] if (n, end) in apart else []
     return found
@@ -224,6 +224,6 @@ def money(
         live = got.get(end, math.nan)
         if not abs(live - amount) < CENT:
             told = "" if math.isnan(live) else f"{live:.2f}"
-            why = evidence.slow_at(end) or evidence.last_told(end) or UNEXPLAINED
+            why = evidence.slow_at(end) or UNEXPLAINED
             return [Difference(end, "", what, f"{amount:.2f}", told, why)]
     return []

@@ -11,10 +11,10 @@ import numpy as np
 
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
-from quant.core.orders import Kind
+from quant.core.orders import Completed, Echo, Execution, Kind
 from quant.live.orders.tickets import read_notes
 from quant.oms.fills import Fill
-from quant.oms.ledger import Intent
+from quant.oms.ledger import Intent, Ledger, Mark, What
 from quant.oms.reason import Reason
 from quant.oms.state import Oddity, OrderStanding, OrderState
 
@@ -139,6 +139,57 @@ def fill_row(intent: Intent, fill: Fill, bars: Bars) -> int:
     row = int(np.searchsorted(bars.end, fill.time, side="right"))
     rested = intent.ticket.kind is not Kind.MARKET and fill.time >= intent.at + 10**9
     return row - 1 if rested and row and abs(int(bars.end[row - 1]) - fill.time) < 10**9 else row
+
+
+# ---------------------------------------------------------------- orders that TWS did not have at once
+@dataclass(frozen=True, slots=True)
+class Belated:
+    """An order that TWS did not show when it was sent. row: the first bar of its feed that begins after TWS had it.
+
+    words: what the journal has of that.
+    """
+
+    row: int
+    words: str
+
+
+def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
+    """Return, by ref, the orders that were sent again, or shown only after they had counted as unknown."""
+    bars = {b.instrument.con_id: b for b in feeds}
+    shown: dict[str, list[int]] = {}
+    for fact in ledger.facts:
+        if isinstance(fact.report, Echo | Execution | Completed):
+            shown.setdefault(fact.report.ref, []).append(fact.at)
+    marks: dict[str, list[Mark]] = {}
+    for mark in ledger.marks:
+        marks.setdefault(mark.ref, []).append(mark)
+    found = {}
+    for intent in ledger.intents:
+        known = _had(marks.get(intent.ref, ()), shown.get(intent.ref, ()))
+        if known is not None and intent.ticket.con_id in bars:
+            at, words = known
+            row = int(np.searchsorted(bars[intent.ticket.con_id].start, at))
+            found[intent.ref] = Belated(row, words)
+    return found
+
+
+def _had(marks: Sequence[Mark], shown: Sequence[int]) -> tuple[int, str] | None:
+    """Return when TWS had an order at the earliest, and how we know; None where it had it as it was sent first."""
+    sent = [m for m in marks if m.what is What.SENT]
+    # One that TWS has shown and that is sent once more, with a reason, was put right: a change of what is there.
+    again = [m for m in sent[1:] if not (m.why and any(at < m.at for at in shown))]
+    doubt = next((m for m in marks if m.what is What.UNKNOWN), None)
+    why = "TWS did not show it" if doubt is None else doubt.why
+    if again:
+        return again[-1].at, f"{why}; sent again at {_moment(again[-1].at)}"
+    late = [] if doubt is None else [at for at in shown if at >= doubt.at]
+    if not late or len(late) < len(shown):
+        return None
+    return min(late), f"{why}; TWS showed it at {_moment(min(late))} first"
+
+
+def _moment(ns: int) -> str:
+    return str(np.datetime64(ns, "ns").astype("datetime64[s]"))
 
 
 def _end_before(bars: Bars, moment: int) -> int:

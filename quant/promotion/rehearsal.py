@@ -23,15 +23,15 @@ from quant.oms.limits import Limits
 from quant.promotion.causes import UNEXPLAINED, Evidence, Slow, moment
 from quant.promotion.difference import Difference, bar_differences, bars_apart, differences, money
 from quant.promotion.expected import expected
-from quant.promotion.facts import OrderFact, of_backtest, of_live
+from quant.promotion.facts import OrderFact, belated, of_backtest, of_live
 from quant.promotion.invariants import broken
 from quant.promotion.judged import Refused
 from quant.promotion.live import CHECK_S, Traded, trade
+from quant.promotion.said import said
 from quant.promotion.stage import AnyFault, Stage, in_session, make_stage
 from quant.strategy import Strategy
 from quant.tws.faults import read as read_faults
 
-_NO_CAUSE: Final = ("gate: open", "state: closed", "state: ready", "notice: 202", "notice: 21")
 SHOWN: Final = 20  # differences in a text
 MINUTE_S: Final = 60.0  # between snapshots, as live
 
@@ -237,6 +237,7 @@ def _evidence(stage: Stage, live: Traded, orders: Sequence[OrderFact], faulty: b
     return Evidence(
         symbols, frozenset((symbols.index(one.symbol), one.end) for one in live.late),
         bars_apart(stage.bars, [feed.bars for feed in live.feeds]), slow,
-        [(at, text) for at, text in live.notes if faulty and not text.startswith(_NO_CAUSE)],
+        said(live.notes if faulty else (), symbols),
         max(int(bars.end[0]) for bars in stage.bars), len({bars.bar for bars in stage.bars}) > 1,
+        belated={} if live.ledger is None else belated(live.ledger, stage.bars),
     )  # fmt: skip

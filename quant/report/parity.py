@@ -33,7 +33,7 @@ def parity_page(parity: Row, record: Sequence[Row] = ()) -> str:
     values = {
         "title": f"Parity: {parity['deployment']}, {day}", "day": day, "zone": "UTC", "head": _head(parity),
         "badge": badge, "word": word, "sentence": sentence, "findings": parity["findings"],
-        "pnl_model": money(parity["pnl"]["model"]), "pnl_live": money(parity["pnl"]["live"]),
+        "pnl_model": money(_printed(parity, "model")), "pnl_live": money(_printed(parity, "live")),
         "split": _split(parity), "learnt": _learnt(parity["slippage"]),
         "differences": _rows(parity["differences"], lambda row: _difference(row, day), lambda row: False),
         "bar_counts": [(name.capitalize(), f"{parity['bars'][name]:,}") for name in BARS],
@@ -52,7 +52,7 @@ def parity_page(parity: Row, record: Sequence[Row] = ()) -> str:
 def verdict(parity: Row) -> tuple[str, str, str]:
     """Return what a day comes to: the badge's class, its word, and one or two sentences."""
     made, apart = len(parity["decisions"]), int(parity["diverged"])
-    less = parity["pnl"]["live"] - parity["pnl"]["model"]
+    less = _printed(parity, "difference")
     without = int(parity["record"].get("without_cause", 0))
     if apart:
         first = next(row for row in parity["decisions"] if not row["same"])
@@ -65,7 +65,7 @@ def verdict(parity: Row) -> tuple[str, str, str]:
         return "apart", "diverged", f"{told} {_money_words(less)}"
     all_ = "Neither made a decision." if not made else f"{_all(made)} the backtest's."
     if not _nothing(parity["unexplained"]):
-        rest = f"{money(parity['unexplained'])} of the difference is accounted for by no fill."
+        rest = f"{money(_printed(parity, 'unexplained'))} of the difference is accounted for by no fill."
         return "apart", "unexplained", f"{all_} {_money_words(less)} {rest}"
     if without:
         rest = f"{_count(without, 'difference')} {'has' if without == 1 else 'have'} no known cause."
@@ -95,20 +95,20 @@ def _money_words(less: float) -> str:
 
 def _most(parity: Row) -> str:
     """Return what weighs most in the split."""
-    parts = [part for part in parity["split"] if not _nothing(part["amount"])]
+    parts = parity["printed"]["parts"]
     if not parts:
         return ""
-    most = max(parts, key=lambda part: abs(part["amount"]))
-    return f"; what weighs most is {most['name']} ({_signed(most['amount'])})"
+    most = max(parts, key=lambda name: abs(parts[name]))
+    return f"; what weighs most is {most} ({_signed(parts[most])})"
 
 
 def _head(parity: Row) -> list[tuple[str, str]]:
-    less = parity["pnl"]["live"] - parity["pnl"]["model"]
+    live, model, less = (_printed(parity, name) for name in ("live", "model", "difference"))
     return [
         ("Deployment", parity["deployment"]), ("Strategy", parity["strategy"]),
         ("Symbols", ", ".join(parity["symbols"])), ("Session", str(parity["day"])),
-        ("Profit live", _signed(parity["pnl"]["live"])), ("Profit of the backtest", _signed(parity["pnl"]["model"])),
-        ("Live less backtest", _signed(less)), ("Unexplained", money(parity["unexplained"])),
+        ("Profit live", _signed(live)), ("Profit of the backtest", _signed(model)),
+        ("Live less backtest", _signed(less)), ("Unexplained", money(_printed(parity, "unexplained"))),
     ]  # fmt: skip
 
 
@@ -126,6 +126,11 @@ def _learnt(slippage: Row | None) -> str:
 
 
 # ---------------------------------------------------------------- money
+def _printed(parity: Row, name: str) -> float:
+    """Return an amount as it is printed everywhere, rounded so that all of them add up to the cent."""
+    return float(parity["printed"][name])
+
+
 def money(value: float) -> str:
     """Return an amount to the cent; a tiny one has no sign."""
     return number(0.0 if _nothing(value) else value)
@@ -141,7 +146,8 @@ def _nothing(value: float) -> bool:
 
 def _split(parity: Row) -> list[tuple[str, str, float, str, str]]:
     """Return name, words, length of the bar from -1 to 1, amount, and kind of each part, what is left last."""
-    amounts = [float(part["amount"]) for part in parity["split"]]
+    shown = parity["printed"]["parts"]
+    amounts = [float(shown.get(part["name"], 0.0)) for part in parity["split"]]
     most = max([abs(a) for a in amounts if math.isfinite(a)], default=0.0)
 
     def share(amount: float) -> float:
@@ -157,7 +163,7 @@ def _split(parity: Row) -> list[tuple[str, str, float, str, str]]:
         )
         for part, a in zip(parity["split"], amounts, strict=True)
     ]
-    rest = float(parity["unexplained"])
+    rest = _printed(parity, "unexplained")
     words = (
         "" if _nothing(rest) else "A fill of live is not accounted for: look at the journal before you go on."
     )

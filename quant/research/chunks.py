@@ -37,7 +37,7 @@ COST: Final = {"compiled": 8e-9, "fast": 15e-6, "plain": 80e-6}
 AIM_S: Final = 1.0  # of work in a chunk: long beside its file, short beside a person's patience
 LEAST_S: Final = 0.02  # below it the file (3 ms with fsync) would be felt
 AT_LEAST: Final = 8  # chunks where there is enough to do, so that up to eight workers have one
-MOST_BYTES: Final = 32_000_000  # of returns in a chunk
+MOST_BYTES: Final = 16_000_000  # of returns in a chunk
 
 _SEAL: Final = b"sha256:"
 _UNSEALED: Final = b"0" * 64
@@ -104,7 +104,7 @@ def write_chunk(folder: Path, name: str, combos: Sequence[Mapping[str, Any]], ro
     return path
 
 
-def _encode(name: str, combos: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> bytes:
+def _encode(name: str, combos: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> bytearray:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -130,7 +130,7 @@ def _encode(name: str, combos: Sequence[Mapping[str, Any]], rows: Sequence[Row])
     ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({"schema": str(SCHEMA), "name": name, "seal": _SEAL + _UNSEALED})
-    return _seal(sink.getvalue().to_pybytes())
+    return _sealed(sink.getvalue())
 
 
 def _lists(returns: Sequence[Floats | None]) -> Any:
@@ -144,19 +144,24 @@ def _lists(returns: Sequence[Floats | None]) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), mask=missing)
 
 
-def _seal(data: bytes) -> bytes:
-    """Put the sha256 of the file, with zeros in its place, into its metadata.
+def _sealed(buffer: Any) -> bytearray:
+    """Return the file with its sha256, with zeros in its place, put into its metadata.
 
     So it is Parquet as any other, and no bit can change unseen: page checksums alone leave the footer open.
     """
+    data = bytearray(buffer)  # large: it is copied once only
     start = data.rindex(_SEAL + _UNSEALED) + len(_SEAL)
-    return data[:start] + hashlib.sha256(data).hexdigest().encode() + data[start + len(_UNSEALED) :]
+    data[start : start + len(_UNSEALED)] = hashlib.sha256(data).hexdigest().encode()
+    return data
 
 
 def _is_sealed(data: bytes) -> bool:
     start = data.rfind(_SEAL) + len(_SEAL)  # the last one: only Parquet's own text comes after the metadata
     end = start + len(_UNSEALED)
-    digest = hashlib.sha256(data[:start] + _UNSEALED + data[end:])
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:start])
+    digest.update(_UNSEALED)
+    digest.update(view[end:])
     return data[start:end] == digest.hexdigest().encode()
 
 
@@ -184,6 +189,12 @@ def read_whole(path: Path, name: str) -> tuple[list[dict[str, Any]], list[Row]] 
     if table is None or isinstance(table, Damage):
         return table
     return [json.loads(text) for text in table["params"].to_pylist()], _rows(table)
+
+
+def read_returns(path: Path, name: str) -> list[Floats | None] | Damage | None:
+    """Return the returns of each row of the chunk `name`, None where it failed; else as `read_chunk`."""
+    table = _read(path, name)
+    return table if table is None or isinstance(table, Damage) else _arrays(table["returns"])
 
 
 def _read(path: Path, name: str) -> Any:

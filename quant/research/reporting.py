@@ -105,7 +105,7 @@ def _notes(sweep: Sweep, metric: str) -> list[str]:
         return [
             f"No line for luck in the chart, for what luck gives is known of the Sharpe ratio only, not of {metric}."
         ]
-    if len({len(s.returns) for s in sweep.sweeps.values()}) > 1:
+    if len({s.held.shape[0] for s in sweep.sweeps.values()}) > 1:
         return [
             "No line for luck in the chart, for the symbols' records differ in length and luck gives more to less."
         ]
@@ -117,12 +117,13 @@ def _halves(sweep: Sweep) -> Floats | None:
     parts = [*sweep.sweeps.values()] if sweep.sweeps else [sweep]
     found = []
     for part in parts:
-        middle = len(part.returns) // 2
+        middle = part.held.shape[0] // 2
         if middle < 2:
             return None
         year = math.sqrt(part.periods_per_year)
-        halves = (part.returns[:middle], part.returns[middle:])
-        found.append(np.column_stack([sharpe_ratios(half) * year for half in halves]))
+        for columns in part.held.parts():
+            halves = (columns[:middle], columns[middle:])
+            found.append(np.column_stack([sharpe_ratios(half) * year for half in halves]))
     return np.vstack(found)
 
 

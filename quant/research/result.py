@@ -21,7 +21,9 @@ from quant.core.sessions import Floats
 from quant.errors import ParameterError
 from quant.metrics import NAMES
 from quant.research.grid import Combinations
+from quant.research.proof.columns import Columns, Whole, in_memory
 from quant.research.proof.verdict import Verdict, verdict
+from quant.research.returns import Beside, stacked
 from quant.research.task import Row, Task
 from quant.research.verify import Verification
 
@@ -50,8 +52,8 @@ class Sweep:
     """A finished sweep.
 
     parameters: names that vary. table: a row a combination: these parameters, the metrics of q.backtest, `error` (None
-    where nothing failed) and, of a dict of bars, `symbol`. returns: (sessions, rows) float64, the simple return of each
-    session, NaN where one failed. settings: all that made it. dropped: combinations that `valid` refused. verified:
+    where nothing failed) and, of a dict of bars, `symbol`. held: the session returns, a part at a time; of many rows
+    they are left in the chunk files. settings: all that made it. dropped: combinations that `valid` refused. verified:
     what was run again in backtrader. seconds: of computing, without what was run again. folder: where it is kept,
     of a dict of bars None: each symbol has its own. data: the data folder that runs are saved in. task: what ran,
     None of a loaded one. sweeps: of a dict of bars, each symbol's own.
@@ -60,7 +62,7 @@ class Sweep:
     settings: dict[str, Any]
     parameters: tuple[str, ...]
     table: pd.DataFrame
-    returns: Floats
+    held: Columns
     combos: Sequence[Mapping[str, Any]] = field(default_factory=list)
     dropped: int = 0
     findings: tuple[Finding, ...] = ()
@@ -83,9 +85,9 @@ class Sweep:
         seconds: float,
         folder: Path | None,
         data: Path | None,
-        returns: Floats | None = None,
+        held: Columns,
     ) -> Sweep:
-        """Return the sweep that rows, in the order of the combinations, make. returns: of all, where they are one."""
+        """Return the sweep that rows, in the order of the combinations, make. held: the returns of all."""
         failed = sum(row.error is not None for row in rows)
         if failed:
             first = next(row.error for row in rows if row.error is not None)
@@ -94,13 +96,6 @@ class Sweep:
         for k, row in enumerate(rows):
             if row.figures is not None:
                 figures[k] = row.figures
-        if returns is None or failed == len(rows):
-            longest = max((len(row.returns) for row in rows if row.returns is not None), default=0)
-            table_of = np.full((len(rows), longest), math.nan)
-            for k, row in enumerate(rows):
-                if row.returns is not None:
-                    table_of[k, : len(row.returns)] = row.returns
-            returns = table_of.T  # laid out as sweep.py does, for sums depend on it in their last bits
         columns: dict[str, Any] = {n: [c[n] for c in combos.rows] for n in combos.names}
         for k, name in enumerate(NAMES):
             if name not in columns:
@@ -109,8 +104,8 @@ class Sweep:
         columns["error"] = pd.Series([row.error for row in rows], dtype=object)
         table = pd.DataFrame(columns)
         return cls(
-            dict(facts), combos.names, table, returns, combos.rows, combos.dropped, findings, verified, seconds,
-            folder, data, task,
+            dict(facts), combos.names, table, stacked(rows) if failed == len(rows) else held, combos.rows,
+            combos.dropped, findings, verified, seconds, folder, data, task,
         )  # fmt: skip
 
     @classmethod
@@ -120,10 +115,6 @@ class Sweep:
         table = pd.concat(tables, ignore_index=True)
         table.insert(0, "symbol", table.pop("symbol"))
         every = list(sweeps.values())
-        rows = max(s.returns.shape[0] for s in every)
-        returns = [
-            np.pad(s.returns, ((0, rows - len(s.returns)), (0, 0)), constant_values=math.nan) for s in every
-        ]
         checked = Verification(
             sum(s.verified.fast for s in every), sum(s.verified.plain for s in every),
             max(s.verified.plain_bars for s in every), sum(s.verified.orders for s in every),
@@ -135,11 +126,21 @@ class Sweep:
             "trials": sum(s.trials for s in every),
         }  # fmt: skip
         return cls(
-            settings, every[0].parameters, table, np.hstack(returns), [c for s in every for c in s.combos], dropped,
-            _together(sweeps), checked, sum(s.seconds for s in every), None, every[0].data, None, sweeps,
+            settings, every[0].parameters, table, Beside(tuple(s.held for s in every)),
+            [c for s in every for c in s.combos], dropped, _together(sweeps), checked,
+            sum(s.seconds for s in every), None, every[0].data, None, sweeps,
         )  # fmt: skip
 
     # ------------------------------------------------------------ asking
+    @cached_property
+    def returns(self) -> Floats:
+        """Return the simple return of each session, (sessions, rows) float64, NaN where a combination failed.
+
+        Of many rows it is read from the chunk files when it is first asked for, and held from then on.
+        Raises DamagedData where one of them is gone or damaged by then.
+        """
+        return in_memory(self.held)
+
     def best(self, metric: str = "sharpe", symbol: str | None = None) -> dict[str, Any]:
         """Return the parameters of the best row by a metric, all of them, ready for q.backtest(params=).
 
@@ -211,7 +212,8 @@ class Sweep:
         if (metric, trials) not in known:
             values = self._column(metric)
             # All failed, or one session: nothing can be judged, and the verdict says that of NaN.
-            returns = self.returns if len(self.returns) > 1 else np.full((2, len(self.table)), math.nan)
+            long_enough = self.held.shape[0] > 1
+            returns = self.held if long_enough else Whole(np.full((2, len(self.table)), math.nan))
             known[metric, trials] = verdict(
                 returns, periods_per_year=self.periods_per_year,
                 parameters={n: self.table[n].to_numpy() for n in self.parameters}, metric=metric,

@@ -24,7 +24,9 @@ from quant.core.finding import Finding
 from quant.errors import DamagedData, DataError, StrategyError, WriteFailed
 from quant.research import chunks as files
 from quant.research.grid import Combinations
+from quant.research.proof.columns import Columns
 from quant.research.result import FAILED, Sweep
+from quant.research.returns import IN_MEMORY, Filed, counted, lost_chunk, stacked
 from quant.research.task import Row
 from quant.research.verify import Verification
 from quant.store import bars as bars_of_store
@@ -77,7 +79,7 @@ def load_sweep(name: str | Path, data: str | Path | None = None) -> Sweep:
     if not facts.get("done"):
         raise UnfinishedSweep(folder.name, len(_chunk_files(folder)))
     try:
-        combos, rows = _rows(folder, facts["chunks"])
+        combos, rows, returns = _rows(folder, facts["chunks"])
         if len(rows) != facts["combinations"]:
             told = f"it tells of {facts['combinations']:,} combinations, its chunks hold {len(rows):,}"
             raise DamagedData(str(folder / files.FACTS), told, files.MEND)
@@ -88,27 +90,35 @@ def load_sweep(name: str | Path, data: str | Path | None = None) -> Sweep:
         at_home = folder.resolve().parent.name == "sweeps"
         home = folder.resolve().parents[1] if data is None and at_home else data_folder(data)
         return Sweep.of(
-            None, whole, rows, settings, findings, Verification(**facts["verified"]), facts["seconds"], folder, home
+            None, whole, rows, settings, findings, Verification(**facts["verified"]), facts["seconds"], folder, home,
+            returns,
         )  # fmt: skip
     except (KeyError, TypeError) as e:
         reason = f"it lacks what this version reads ({type(e).__name__}: {e})"
         raise DamagedData(str(folder / files.FACTS), reason, files.MEND) from e
 
 
-def _rows(folder: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[Row]]:
-    """Return the combinations and rows of all chunks. Raises DamagedData for one that is missing or damaged."""
+def _rows(folder: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[Row], Columns]:
+    """Return combinations, rows and returns of all chunks. Raises DamagedData for one that is missing or damaged."""
     combos: list[dict[str, Any]] = []
     rows: list[Row] = []
+    edges, size, dropped = [0], 0, 0
     for name in names:
         path = files.chunk_path(folder, name)
         found = files.read_whole(path, name)
         if found is None or isinstance(found, files.Damage):
-            reason = "it is missing" if found is None else found.reason
-            mend = "Make the same sweep again: only this chunk is computed anew"
-            raise DamagedData(str(path), reason, mend)
+            raise lost_chunk(path, found)
         combos += found[0]
         rows += found[1]
-    return combos, rows
+        edges.append(len(rows))
+        size += sum(r.returns.nbytes for r in found[1] if r.returns is not None)
+        if size > IN_MEMORY:
+            rows[dropped:] = [counted(r) for r in rows[dropped:]]
+            dropped = len(rows)
+    if not dropped:
+        return combos, rows, stacked(rows)
+    longest = max(len(r.returns) for r in rows if r.returns is not None)
+    return combos, rows, Filed(folder, tuple(names), tuple(edges), longest)
 
 
 def _chunk_files(folder: Path) -> list[Path]:

@@ -38,12 +38,14 @@ from quant.research import chunks as files
 from quant.research import ledger
 from quant.research.grid import Combinations, combinations
 from quant.research.progress import Progress, no_progress
+from quant.research.proof.columns import Columns, Whole
 from quant.research.result import LOW_IS_GOOD, Sweep
+from quant.research.returns import IN_MEMORY, Filed, counted
 from quant.research.search import BATCH, Search, search_of
+from quant.research.state import state_of
 from quant.research.task import Row, Task, evaluate, evaluator
 from quant.research.verify import SHARPE, Verification, best_of, verified
 from quant.research.workers import processes, threads
-from quant.research.workers.shipping import pack
 from quant.store.folder import data_folder, quote
 from quant.strategy import Strategy, look_ahead, plans
 from quant.strategy import strategy as find
@@ -78,6 +80,11 @@ class Plan:
     def count(self) -> int:
         """How many combinations are run."""
         return len(self.combos.rows) if self.search is None else self.search.samples
+
+    @property
+    def filed(self) -> bool:
+        """Whether the session returns are left in the chunk files: they are many."""
+        return self.folder is not None and 8 * self.count * count_sessions(self.task.job.bars) > IN_MEMORY
 
     def combos_of(self, part: range) -> Combos:
         """Return the combinations of a chunk."""
@@ -212,7 +219,7 @@ def _plan(
         reason = "the table has a column of that name; give the parameter of the strategy another one"
         raise ParameterError(parameter, grid[parameter], reason)
     name, why_not = _engine(job, engine)
-    facts = _facts(job, name)
+    facts, unknown = _facts(job, name)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
     facts |= {"grid": _values(combos) if search is None else dict(search.values)}
     facts |= {"combinations": len(combos.rows), "dropped": combos.dropped}
@@ -224,7 +231,8 @@ def _plan(
     folder = place
     if root is not None and place is None:
         folder = files.sweep_folder(root, cls.__name__, identity)
-    findings = (*noticed.before(job, first_day), *combos.findings, *(() if why_not is None else (why_not,)))
+    told = (why_not, None if root is None and place is None else unknown)
+    findings = (*noticed.before(job, first_day), *combos.findings, *(f for f in told if f is not None))
     task = Task(job, name)
     return Plan(task, combos, _parts(task, len(combos.rows)), key, facts, folder, root, findings, search)
 
@@ -271,28 +279,35 @@ def _engine(job: Job, wanted: str) -> tuple[str, Finding | None]:
     )
 
 
-def _facts(job: Job, engine: str) -> dict[str, Any]:
-    """Return all that decides a row but its combination. Code without a source file never equals any other."""
-    hashes = source.hashes(job.strategy) or {"unknown": uuid.uuid4().hex}
+def _facts(job: Job, engine: str) -> tuple[dict[str, Any], Finding | None]:
+    """Return all that decides a row but its combination, and a finding where not all of it can be known.
+
+    Code without a source file, or with a state that is unknown, never equals any other.
+    """
     cls = job.strategy
-    return {
-        "strategy": {"class": cls.__name__, "module": cls.__module__, "sources": hashes},
-        "cash": job.cash, "costs": costs_text(job), "own_costs": _own_costs(job),
+    hashes = source.hashes(cls) or {"unknown": uuid.uuid4().hex}
+    own = None if isinstance(job.costs, Costs) else state_of(job.costs)
+    states = [s for s in (state_of(cls), own) if s is not None]
+    code, costs = ([uuid.uuid4().hex if s.unknown is not None else s.digest for s in states] + [None])[:2]
+    reasons = [s.unknown for s in states if s.unknown is not None]
+    facts = {
+        "strategy": {"class": cls.__name__, "module": cls.__module__, "sources": hashes, "state": code},
+        "cash": job.cash, "costs": costs_text(job), "own_costs": costs,
         "sizing": None if job.sizing is None else str(job.sizing),
         "slippage": None if job.slippage is None else job.slippage.name, "borrow": job.borrow,
         "start_rule": job.start_rule, "session": dict(cls.session) if issubclass(cls, Strategy) else {},
         "engine": engine, "kernel": sources() if engine == "compiled" else None,
         "bars": bars_facts(job.bars), "versions": dict(versions_here()),
     }  # fmt: skip
+    return facts, _never_again(reasons[0]) if reasons else None
 
 
-def _own_costs(job: Job) -> str | None:
-    """Return a hash of costs that are code of the user's: it, what it refers to, and its modules' sources."""
-    if isinstance(job.costs, Costs):
-        return None
-    sent = pack(job.costs, job.strategy.__name__)
-    sources = sorted((name, s.text) for name, s in sent.sources.items())
-    return hashlib.sha256(sent.payload + repr(sources).encode()).hexdigest()
+def _never_again(reason: str) -> Finding:
+    message = (
+        f"the next call computes all chunks again: what decides the rows cannot be told whole ({reason}). What a "
+        "global of the module or an attribute of the class holds is known: put it there"
+    )
+    return Finding("chunks-not-reused", message, level="note")
 
 
 # ---------------------------------------------------------------- running
@@ -309,11 +324,10 @@ def run_plan(
     findings: list[Finding] = []
     if plan.folder is not None:
         files.save_sweep_facts(plan.folder, {**plan.facts, "created": started.isoformat(), "done": False})
-    returns = None
     if plan.search is None:
-        ordered, returns, resumed = _computed(plan, workers, client, findings, progress)
+        ordered, returns, resumed = _computed(plan, plan.filed, workers, client, findings, progress)
     else:
-        plan, ordered, resumed = _searched(plan, plan.search, workers, client, findings, progress)
+        plan, ordered, returns, resumed = _searched(plan, plan.search, workers, client, findings, progress)
     findings = [*plan.findings, *findings]
     if resumed:
         findings.append(Finding("resumed", "chunks that were held already", resumed, level="note"))
@@ -321,7 +335,9 @@ def run_plan(
     if plan.data is not None:
         findings += record_trials(plan, ordered, started)
     findings += [] if verify == 0 else _peeks(plan, ordered)
-    checked = Verification() if verify == 0 else verified(plan.task, plan.combos.rows, ordered, verify)
+    checked = Verification()
+    if verify != 0:
+        checked = verified(plan.task, plan.combos.rows, ordered, verify, returns)
     facts = plan.facts | {"trials": trials_of(plan)}
     made = Sweep.of(
         plan.task, plan.combos, ordered, facts, tuple(findings), checked, seconds, plan.folder, plan.data,
@@ -345,20 +361,26 @@ def run_plan(
 
 
 def _computed(
-    plan: Plan, workers: int | None, client: Client | None, findings: list[Finding], progress: Progress
-) -> tuple[list[Row], Floats, int]:
-    """Return the rows of all chunks, their returns (sessions, rows), and how many chunks were held.
+    plan: Plan,
+    filed: bool,
+    workers: int | None,
+    client: Client | None,
+    findings: list[Finding],
+    progress: Progress,
+) -> tuple[list[Row], Columns, int]:
+    """Return the rows of all chunks, which tell how many returns they have, these, and how many chunks were held.
 
-    The others are kept as they are completed.
+    The others are kept as they are completed. filed: returns stay in the chunk files, not in memory.
     """
+    sessions = count_sessions(plan.task.job.bars)
     # One array for the returns of all rows, filled as they come: with many combinations nothing else takes memory.
-    returns = np.full((len(plan.combos.rows), count_sessions(plan.task.job.bars)), math.nan)
+    returns = None if filed else np.full((len(plan.combos.rows), sessions), math.nan)
     rows: dict[int, list[Row]] = {}
     todo = []
     for number, part in enumerate(plan.parts):
         held = _held(plan, part)
         if isinstance(held, list):
-            rows[number] = _put_into(returns[part.start : part.stop], held)
+            rows[number] = _put_into(returns, part, held)
         else:
             todo.append(number)
         if isinstance(held, files.Damage):
@@ -372,10 +394,19 @@ def _computed(
         combos = plan.combos_of(part)
         if plan.folder is not None:
             files.write_chunk(plan.folder, files.chunk_name(plan.key, combos), combos, found)
-        rows[number] = _put_into(returns[part.start : part.stop], found)
+        rows[number] = _put_into(returns, part, found)
         done += len(found)
         progress(done, len(plan.combos.rows))
-    return [row for number in sorted(rows) for row in rows[number]], returns.T, resumed
+    ordered = [row for number in sorted(rows) for row in rows[number]]
+    return ordered, _filed(plan) if returns is None else Whole(returns.T), resumed
+
+
+def _filed(plan: Plan) -> Filed:
+    """Return the returns that lie in the chunk files of a plan that has run."""
+    assert plan.folder is not None  # noqa: S101  # for mypy: Plan.filed says so
+    names = tuple(files.chunk_name(plan.key, plan.combos_of(part)) for part in plan.parts)
+    edges = (0, *(part.stop for part in plan.parts))
+    return Filed(plan.folder, names, edges, count_sessions(plan.task.job.bars))
 
 
 def _peeks(plan: Plan, rows: Sequence[Row]) -> list[Finding]:
@@ -389,17 +420,13 @@ def _peeks(plan: Plan, rows: Sequence[Row]) -> list[Finding]:
     return [] if peek is None else [peek]
 
 
-def _put_into(returns: Floats, rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with their returns in the array given, a row for each."""
-    kept = []
-    for place, row in zip(returns, rows, strict=True):
-        if row.returns is None:
-            kept.append(row)
-            continue
-        own = place[: len(row.returns)]
-        own[:] = row.returns
-        kept.append(replace(row, returns=own))
-    return kept
+def _put_into(returns: Floats | None, part: range, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of a chunk without their returns, which go into those of all, (rows, sessions), if there are."""
+    if returns is not None:
+        for place, row in zip(returns[part.start : part.stop], rows, strict=True):
+            if row.returns is not None:
+                place[: len(row.returns)] = row.returns
+    return [counted(row) for row in rows]
 
 
 def _searched(
@@ -409,9 +436,10 @@ def _searched(
     client: Client | None,
     findings: list[Finding],
     progress: Progress,
-) -> tuple[Plan, list[Row], int]:
-    """Return the plan with the combinations that the search tried, their rows, and how many chunks were held."""
+) -> tuple[Plan, list[Row], Columns, int]:
+    """Return the plan with the combinations that the search tried, and of these what `_computed` does."""
     study, figure = search.start(), NAMES.index(search.metric)
+    returns: list[Floats] = []
     combos: list[dict[str, Any]] = []
     rows: list[Row] = []
     parts: list[range] = []
@@ -424,7 +452,8 @@ def _searched(
         part = replace(
             plan, combos=replace(plan.combos, rows=batch), parts=_parts(plan.task, len(batch)), search=None
         )
-        found, _, held = _computed(part, workers, client, findings, of_all)
+        found, own, held = _computed(part, plan.filed, workers, client, findings, of_all)
+        returns += [own.table.T] if isinstance(own, Whole) else []
         study.tell([math.nan if r.figures is None else float(r.figures[figure]) for r in found])
         parts += [range(len(rows) + p.start, len(rows) + p.stop) for p in part.parts]
         combos, rows, resumed = combos + batch, rows + found, resumed + held
@@ -439,7 +468,9 @@ def _searched(
         progress(len(rows), len(rows))
     tried = replace(plan.combos, rows=combos, dropped=study.dropped)
     facts = plan.facts | {"combinations": len(combos), "dropped": study.dropped}
-    return replace(plan, combos=tried, parts=parts, facts=facts, search=None), rows, resumed
+    tried_plan = replace(plan, combos=tried, parts=parts, facts=facts, search=None)
+    held_returns = _filed(tried_plan) if plan.filed else Whole(np.concatenate(returns).T)
+    return tried_plan, rows, held_returns, resumed
 
 
 def record_trials(plan: Plan, rows: Sequence[Row], created: datetime) -> list[Finding]:

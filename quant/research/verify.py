@@ -15,6 +15,7 @@ from quant.backtest.result import measured
 from quant.core import clock
 from quant.errors import ParityError, QuantError
 from quant.metrics import NAMES
+from quant.research.proof.columns import Columns
 from quant.research.task import Row, Task
 
 BUDGET_S: Final = 1.0  # of "auto", for what runs again in `fast`, and as much in stock backtrader
@@ -48,11 +49,16 @@ class Verification:
 
 
 def verified(
-    task: Task, combos: Sequence[Mapping[str, Any]], rows: Sequence[Row], wanted: str | int
+    task: Task,
+    combos: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
+    wanted: str | int,
+    returns: Columns,
 ) -> Verification:
     """Run the best and random combinations again and return what was compared.
 
-    wanted: how many, or "auto" = as many as BUDGET_S allows, at least the best. Raises ParityError at a difference.
+    returns: of the rows, which tell only how many they have. wanted: how many, or "auto" = as many as BUDGET_S allows,
+    at least the best. Raises ParityError at a difference.
     """
     whole = [k for k, row in enumerate(rows) if row.figures is not None]
     if not whole:
@@ -67,7 +73,7 @@ def verified(
         if wanted == "auto" and fast and spent + longest > BUDGET_S:
             break
         job = decide(task.job, combos[k])
-        orders += _compare_row(task, job, rows[k], combos[k])
+        orders += _compare_row(task, job, _with_returns(rows[k], returns, k), combos[k])
         longest = max(longest, clock.monotonic() - started - spent)
         fast += 1
     plain, bars = _plain(task, combos[order[0]])
@@ -89,6 +95,11 @@ def best_of(rows: Sequence[Row], whole: Sequence[int]) -> int:
 
 def _sharpe(row: Row) -> float:
     return float("nan") if row.figures is None else float(row.figures[SHARPE])
+
+
+def _with_returns(row: Row, returns: Columns, number: int) -> Row:
+    assert row.returns is not None  # noqa: S101  # `whole` rows only
+    return replace(row, returns=returns.column(number)[: len(row.returns)])
 
 
 def _compare_row(task: Task, job: Job, row: Row, combo: Mapping[str, Any]) -> int:

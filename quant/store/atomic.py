@@ -12,7 +12,7 @@ from typing import Final
 TEMPORARY: Final = ".tmp"
 
 
-def put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes | bytearray) -> None:
     """Write `data` to `path` so that at any moment the old or the new content is there, and make it last.
 
     Raises OSError; then the old content is there and the temporary file is not.

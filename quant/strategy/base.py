@@ -179,8 +179,7 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         if percent is None or not math.isnan(own):
             return own
         feed.stop_reason = "disaster"
-        close = float(feed.data.close[0])
-        return close - math.copysign(abs(close) * percent / 100.0, size)
+        return disaster_price(float(feed.data.close[0]), percent, size)
 
     def _follow(self, feed: _Feed) -> None:
         """follow_stop: send the exits of a held position anew where a price changed; NaN keeps the old one."""
@@ -196,8 +195,11 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         self._cancel_pair(feed)
         if not math.isnan(feed.stop()):
             feed.stop_reason = "stop"
-        group = None
-        # Their parent has filled, so stock would reject children: an OCO pair instead.
+        self._protect(feed, stop, limit)
+
+    def _protect(self, feed: _Feed, stop: float, limit: float) -> None:
+        """Send exits for all that is held. Its entry has filled, and stock would reject children: an OCO pair instead."""
+        position, group = self.getposition(feed.data).size, None
         for reason, kind, price in feed.legs(stop, limit, self._decisions.limit_first):
             order = self._market(
                 feed, -position, reason, exectype=kind, price=price, oco=group, pair=feed.prices
@@ -209,6 +211,11 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         for order in feed.pair:
             self.cancel(order)  # without effect on one that is filled or cancelled
         feed.pair = []
+
+
+def disaster_price(close: float, percent: float, size: float) -> float:
+    """Return the deployment's stop of a position of that sign whose entry was decided at that close."""
+    return close - math.copysign(abs(close) * percent / 100.0, size)
 
 
 def _same(a: float, b: float) -> bool:

@@ -162,7 +162,15 @@ def test_ctrl_c_leaves_protective_orders_and_flatten_ends_them_without_a_runner(
         done = quant("flatten", NAME, "--yes", "--reason", "enough")
         assert done.exit_code == 0, done.stdout + done.stderr
         assert "nothing is held, and no order works" in done.stdout
+        seen = status(ideas, lambda seen: seen["gate"] == "halted")
+        assert (seen["halted"], seen["feeds"][0]["position"]) == ("enough", 0)
+        assert {order["state"] for order in seen["orders"]} <= {"filled", "cancelled", "not sent"}
+        shown = quant("status", NAME).stdout
+        assert "not running; ended: interrupted; " in shown
+        assert ": flatten, without it" in shown
+        assert f"halted: enough. Once you have looked: quant halt {NAME} --clear --reason TEXT" in shown
         assert "cleared" in quant("halt", NAME, "--clear", "--reason", "seen").stdout
+        assert status(ideas, lambda seen: seen["gate"] == "closed")["why"] == ["nobody runs it"]
 
 
 def test_a_runner_that_hangs_is_ended_and_its_orders_cancelled(
@@ -177,7 +185,10 @@ def test_a_runner_that_hangs_is_ended_and_its_orders_cancelled(
         done = quant("halt", NAME)
         assert done.exit_code == 0, done.stdout + done.stderr
         assert f"ending process {seen['pid']}" in done.stderr
-        assert "no entry works any more" in done.stdout
+        assert "halted: no entry works any more" in done.stdout
+        assert "asked for halt" in status(ideas, lambda seen: seen["gate"] == "halted")["halted"]
+        reduced = quant("reduce-only", NAME)
+        assert "only reductions are sent: no entry works any more" in reduced.stdout
         process.wait(PATIENCE_S)
         everything = quant("halt", NAME, "--everything")
         assert everything.exit_code == 0, everything.stderr
@@ -244,6 +255,7 @@ def test_once_gives_one_document(ideas: Path, quant: Quant) -> None:
     assert (again.exit_code, "ended: halted" in again.stdout) == (6, True)
     alone = quant("reduce-only", NAME)
     assert (alone.exit_code, "reduce-only is in the journal" in alone.stderr) == (5, True)
+    assert "asked for reduce-only" in status(ideas, lambda seen: seen["reducing"] != "")["reducing"]
 
 
 # ---------------------------------------------------------------- what is refused

@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from calling import Quant, document
 from click.testing import Result
 from simulation import NOON, simulated_tws
 
+from quant.live.run import tape
 from quant.live.run.deployment import live_folder, lock_path
 from quant.live.run.lock_file import read
 from quant.oms.journal.journal import Journal
 from quant.promotion.gates import promote
 from quant.promotion.gates.values import (
+    Charged,
     Checked,
     Completeness,
     Evidence,
@@ -37,7 +40,8 @@ GOOD = Evidence(
     checks={n: Checked("ok", "seen") for n in ("look-ahead", "warm-up", "determinism", "engines")},
     warmup=10, ahead=500, whole=True, bars=(Completeness("SPY", 500, 0),),
     outside=OutOfSample("walk-forward", "w", 1.0, 60, "2018-01-02", "2018-12-31"), how_outside="", trades=50,
-    orders=100, rejected=0, deflated=0.99, trials=1, costs="ib-fixed", slippage="ticks:1", rehearsal=REHEARSED,
+    orders=100, rejected=0, deflated=0.99, trials=1, costs="ib-fixed",
+    charged=Charged(100.0, "ib-tiered", 80.0), slippage="ticks:1", rehearsal=REHEARSED,
     faults=REHEARSED, capital=1e5, limits={"max_notional": 1e5, "max_gross": 1e5, "daily_loss": 0.02},
     origins=(Origin("SPY", "sample", 756733),),
 )  # fmt: skip
@@ -208,19 +212,24 @@ def on_paper(project: Path, quant: Quant, asked: list[Thresholds]) -> Path:
     Journal.open(
         folder / "journal.sqlite", deployment=NAME, account=found.account, strategy_hash=found.digest, create=True,
     ).close()  # fmt: skip
-    rows = [
-        {"day": f"2024-05-{n}", "decisions_diverged": 0, "unexplained": 0.0, "ok": True} for n in (13, 14)
-    ]
-    (folder / "parity.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for day in (13, 14):
+        another_session(project, day)
     (project / "quant.local.toml").write_text("[promote]\nsessions = 3\n")
     return project
 
 
-def another_session(project: Path) -> None:
-    path = live_folder(project / "data", NAME) / "parity.jsonl"
-    path.write_text(
-        path.read_text() + '{"day":"2024-05-15","decisions_diverged":0,"unexplained":0,"ok":true}\n'
-    )
+def another_session(project: Path, number: int = 15) -> None:
+    day, folder = f"2024-05-{number}", live_folder(project / "data", NAME)
+    line = {
+        "day": day, "decisions": 2, "decisions_diverged": 0, "unexplained": 0.0, "ok": True, "orders": 2, "missed": 0,
+        "session_end": f"{day}T20:00:00", "compared_at": f"{day}T20:00:10",
+    }  # fmt: skip
+    with (folder / "parity.jsonl").open("a") as record:
+        record.write(f"{json.dumps(line)}\n")
+    close = int(datetime.fromisoformat(f"{day}T20:00:00Z").timestamp()) * 10**9
+    bar = tape.BarLine("SPY", close - 60 * 10**9, close, 1.0, 1.0, 1.0, 1.0, 1.0, close, live=True)
+    (folder / "tape").mkdir(exist_ok=True)
+    (folder / "tape" / f"{day}.jsonl").write_text(json.dumps({"kind": "bar", **asdict(bar)}) + "\n")
 
 
 def test_to_live_wants_sessions_limits_and_the_account(on_paper: Path, quant: Quant) -> None:

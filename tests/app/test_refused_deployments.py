@@ -16,6 +16,7 @@ from quant.live.run import control
 from quant.live.run.deployment import Deployment, Traded, code_of, live_folder, lock_path
 from quant.live.run.lock_file import read, write
 from quant.oms.journal.journal import Journal
+from quant.oms.journal.reading import read_ledger
 from quant.strategy import parameters, strategy
 
 NAME = "macd-spy-1m"
@@ -126,6 +127,22 @@ def test_a_runner_is_stopped_whatever_became_of_its_lock(
             for word in ("stop", "halt", "flatten"):
                 done = quant(word, NAME, *(["--yes"] if word == "flatten" else []))
                 assert (done.exit_code, done.stdout) == (0, f"{NAME}: it stops\n"), done.stderr
+
+
+def test_a_halt_is_journalled_whatever_the_lock_says_of_the_strategy(lock: Path, quant: Quant) -> None:
+    folder = live_folder(lock.parents[1], NAME)
+    digest = read(lock).digest
+    folder.mkdir(parents=True)
+    with Journal.open(
+        folder / control.JOURNAL, deployment=NAME, account="DU1234567", strategy_hash=digest, create=True
+    ):
+        control.announce(folder, control.Running(0, "127.0.0.1", 1, 1, "DU1234567"))
+    edit(lock, "fast = 12", "fast = 13")
+    done = quant("halt", NAME)
+    assert (done.exit_code, "halt is in the journal" in done.stderr) == (5, True), done.stderr
+    halted = read_ledger(folder / control.JOURNAL, NAME).halted
+    assert halted is not None
+    assert "asked for halt" in halted.reason
 
 
 def test_a_shadow_that_ran_is_listed(lock: Path, quant: Quant) -> None:

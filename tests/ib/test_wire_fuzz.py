@@ -9,8 +9,13 @@ from __future__ import annotations
 import logging
 import random
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from ibapi.common import PROTOBUF_MSG_ID
+from ibapi.decoder import Decoder as IbDecoder
+from ibapi.message import IN
+from ibapi.protobuf.RealTimeBarTick_pb2 import RealTimeBarTick
 from scripted_tws import NEWEST
 
 from quant.errors import ProtocolError
@@ -55,6 +60,20 @@ def valid(version: int, rng: random.Random) -> list[bytes]:
                 if events and all(e.name != "damaged" for e in events):
                     found.append(data[LENGTH.size :])
     return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_real_time_bars_are_read_as_ibapi_reads_them(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(200):
+        bar = filled(RealTimeBarTick, rng)
+        for name in rng.sample([f.name for f in bar.DESCRIPTOR.fields], rng.randint(0, 9)):
+            bar.ClearField(name)
+        recorder = Mock()
+        IbDecoder(recorder, NEWEST).processProtoBuf(bar.SerializeToString(), IN.REAL_TIME_BARS)
+        payload = (IN.REAL_TIME_BARS + PROTOBUF_MSG_ID).to_bytes(4, "big") + bar.SerializeToString()
+        wanted = Event("realtimeBar", recorder.realtimeBar.call_args.args)
+        assert repr(Decoder(NEWEST).decode(payload)) == repr([wanted])
 
 
 def damaged(payload: bytes, other: bytes, rng: random.Random) -> bytes:

@@ -155,9 +155,10 @@ def test_a_bar_that_has_ended_moves_the_time_on() -> None:
 
 
 # ---------------------------------------------------------------- bars that grow
-@pytest.mark.parametrize("held", [0, 1, 700])
-def test_grown_bars_are_the_bars(held: int) -> None:
-    whole = q.synthetic("SPY", "1m", "2024-11-27", "2024-12-03", seed=3)  # with a half day
+@pytest.mark.parametrize(("size", "held"), [("1m", 0), ("1m", 1), ("1m", 700), ("1h", 3), ("1d", 3)])
+def test_grown_bars_are_the_bars(size: str, held: int) -> None:
+    first = "2024-11-27" if size == "1m" else "2024-10-28"  # with a half day; before clocks go back
+    whole = q.synthetic("SPY", size, first, "2024-12-03", seed=3)
     growing = GrowingBars(whole[:held], whole.calendar)
     before = growing.upto(held)
     rows = zip(

@@ -50,6 +50,20 @@ def test_a_halt_and_its_end_are_told_once() -> None:
     assert titles(messages.look(seen(9.0))) == ["macd-spy: the halt was cleared"]
 
 
+def test_what_only_reduces_is_told_by_instrument_and_its_end() -> None:
+    messages = Messages("m", 60.0, fills=False)
+    spy, both = {"SPY": "the broker holds 0"}, {"SPY": "the broker holds 0", "the deployment": "lunch"}
+    told = [
+        messages.look(Seen(n, connected=True, trouble="", halted="", reducing=one))
+        for n, one in enumerate([{}, spy, spy, both, {}])
+    ]
+    assert [titles(t) for t in told[:4]] == [
+        [], ["m: only what reduces SPY is sent"], [], ["m: only what reduces the deployment is sent"],
+    ]  # fmt: skip
+    assert told[1][0].body == "the broker holds 0"
+    assert sorted(titles(told[4])) == ["m: SPY: cleared", "m: the deployment: cleared"]
+
+
 def test_only_a_connection_that_stays_away_is_told_and_then_its_return() -> None:
     messages = Messages("m", 60.0, fills=False)
     assert [m for t in (0.0, 30.0, 59.0) for m in messages.look(seen(t, connected=False))] == []

@@ -23,6 +23,7 @@ from quant.live.run.deployment import live_folder
 from quant.live.run.shadow import WITHHELD
 from quant.live.run.tape import DecisionLine
 from quant.oms.journal.journal import Journal
+from quant.promotion.gates.sessions import sessions
 
 DAY = "2024-05-15"
 NAME = "flip-spy"
@@ -84,6 +85,11 @@ def test_day_is_explained_to_the_cent_while_another_process_has_the_journal(data
     document = json.loads((folder / "parity" / f"{DAY}.json").read_text())
     assert document["record"] == json.loads((folder / "parity.jsonl").read_text())
     assert (document["record"]["day"], document["record"]["unexplained"]) == (DAY, 0.0)
+    # Asked while the session lasts: it says so, and is worth nothing yet on the way to real money.
+    assert document["record"]["session_end"] == f"{DAY}T20:00:00"
+    assert seen["compared"]["to"] <= document["record"]["compared_at"] < f"{DAY}T20:00:00"
+    assert (document["record"]["orders"], document["record"]["missed"]) == (len(seen["fills"]), 0)
+    assert [one.over for one in sessions(folder)] == [False]
     assert "<html" in (folder / "parity" / f"{DAY}.html").read_text(encoding="utf-8")
     assert _diverged(data, folder)
 

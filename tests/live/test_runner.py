@@ -32,7 +32,7 @@ from live_run import (
 
 from quant.core.barsize import SECOND
 from quant.errors import CannotConnect, ConfigError, InstrumentBusy, JournalBusy, SafetyStop
-from quant.live.run import control
+from quant.live.run import control, view
 from quant.live.run.deployment import GateResult, live_folder
 
 KILLED = """
@@ -148,6 +148,16 @@ def test_a_command_by_file_is_obeyed_and_answered(data: Path, command: str) -> N
     assert sum((p.quantity for p in there.positions), Decimal(0)) == position(held)
     if command == "flatten":
         assert position(held) == 0
+
+
+def test_a_halt_of_one_instrument_stands_under_why_with_what_ends_it() -> None:
+    symbols = {1: "SPY", 2: "AAPL"}
+    (told,) = view.stopped("flip", "", "", {2: "an order for 3 that is not ours works at the broker"}, symbols)
+    assert told.startswith("AAPL is halted, only what reduces is sent: an order for 3 that is not ours")
+    assert told.endswith("quant halt flip --clear --reason TEXT")
+    assert len(view.stopped("flip", "", "lunch", {1: "books differ", 2: "books differ"}, symbols)) == 3
+    (whole,) = view.stopped("flip", "too many rejects", "", {1: "books differ"}, symbols)
+    assert whole.startswith("halted: too many rejects.")
 
 
 # ---------------------------------------------------------------- what it refuses, and what ends it

@@ -217,6 +217,8 @@ class World:
         assert [repr(s) for s in again.standings] == [repr(o) for o in self.desk.orders]
         assert again.positions == self.desk.positions
         assert again.reasons == {o.ref: self.desk.reason(o.ref) for o in self.desk.orders}
+        here, there = (r.books(frozenset(), False).orders for r in (self.desk._floor.record, again))
+        assert [repr(replace(o, since=0)) for o in here] == [repr(o) for o in there]
 
     def check(self) -> None:
         self.check_doubles()

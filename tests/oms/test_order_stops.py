@@ -175,6 +175,7 @@ def test_flatten_that_is_done_does_not_close_a_later_position(tmp_path: Path) ->
     world.send(10)
     world.run(10)
     world.desk.flatten("Ada", world.now)
+    world.until(lambda: world.desk.closing is not None)
     world.send(20)  # filled with it: no second passes with nothing held
     world.run(10)
     assert world.journal.load().by_instrument(Stop.FLATTEN) == {}

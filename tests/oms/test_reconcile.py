@@ -466,6 +466,20 @@ def test_what_others_traded_halts_the_instrument() -> None:
     assert not compare(books(), executions=[before], positions=[held(3)]).agreed
 
 
+@pytest.mark.parametrize("aim", [Purpose.PROTECTION, Purpose.REDUCTION, Purpose.FLATTEN])
+def test_lost_order_that_would_open_a_position_at_the_broker_is_not_sent_again(aim: Purpose) -> None:
+    lost = order(STOP if aim is Purpose.PROTECTION else ticket(-10, 2), aim)
+    hand = replace(execution(ticket(), -10), ref="", exec_id="h.01", perm_id=5, client_id=0, order_id=-1)
+    ours = [bought(), lost]
+    facts = [execution(ticket(), 10)]
+    assert kinds(compare(books(*ours), executions=facts, positions=[held(10)])) == [Resend]
+    closed = compare(books(*ours), executions=[*facts, hand])
+    assert kinds(closed) == [Cancel, HaltInstrument]  # it is not needed any more
+    unloaded = compare(books(*ours), executions=facts)  # row O11: it may be needed, but not by these books
+    assert kinds(unloaded) == []
+    assert "the broker holds 0, ours are 10" in unloaded.waiting[0]
+
+
 def test_foreign_order_halts_its_instrument() -> None:
     hand = replace(echo(ticket()), ref="", client_id=0, order_id=-1, perm_id=5)
     assert kinds(compare(books(), echoes=[hand])) == [HaltInstrument]

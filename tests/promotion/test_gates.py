@@ -14,6 +14,7 @@ from quant.errors import ParameterError
 from quant.promotion.gates import rules
 from quant.promotion.gates.promote import _NAMES
 from quant.promotion.gates.values import (
+    Charged,
     Checked,
     Completeness,
     Evidence,
@@ -33,13 +34,24 @@ LIMITS = {"max_notional": 1e5, "max_gross": 1.5e5, "daily_loss": 0.02}
 GOOD = Evidence(
     checks=dict.fromkeys(("look-ahead", "warm-up", "determinism", "edges", "engines", "names"), OK),
     warmup=100, ahead=500, whole=True, bars=(Completeness("SPY", 1000, 0),), outside=OUTSIDE, how_outside="quant walk",
-    trades=40, orders=100, rejected=1, deflated=0.97, trials=12, costs="ib-fixed", slippage="percent:0.01",
+    trades=40, orders=100, rejected=1, deflated=0.97, trials=12, costs="ib-fixed",
+    charged=Charged(100.0, "ib-tiered", 80.0), slippage="percent:0.01",
     rehearsal=REHEARSED, faults=REHEARSED, capital=1e5, limits=LIMITS, origins=(Origin("SPY", "ib", 756733),),
 )  # fmt: skip
-DAYS = tuple(Session(f"2024-05-{day:02}", True) for day in range(1, 21))
+
+
+def day(number: int, ok: bool = True, **changes: Any) -> Session:
+    return replace(
+        Session(f"2024-05-{number:02}", ok, 0.0, decisions=9, orders=20, missed=1, over=True), **changes
+    )
+
+
+DAYS = tuple(map(day, range(1, 21)))
 PROVEN = PaperEvidence(
+    name="macd-spy-1m",
     gates=(("trades", "pass", ""), ("costs", "held", "small")),
     sessions=DAYS,
+    uncompared=(),
     halted="",
     ran=True,
     said=LIMITS,
@@ -77,7 +89,14 @@ def test_thresholds_are_settings_with_the_same_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"rehearsal_bars": 0}, {"trades": -1}, {"missing": math.nan}, {"out_of_sample": math.inf}]
+    "given",
+    [
+        {"rehearsal_bars": 0},
+        {"sessions": 0},
+        {"trades": -1},
+        {"missing": math.nan},
+        {"out_of_sample": math.inf},
+    ],
 )
 def test_thresholds_that_cannot_be(given: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match=next(iter(given))):
@@ -121,6 +140,13 @@ HELD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "no costs": ({"costs": "none"}, {"costs": "held"}, 'costs were "none"'),
     "costs of nothing": ({"costs": "percent:0"}, {"costs": "held"}, "percent:0"),
     "costs of little": ({"costs": "percent:0.01"}, {}, ""),
+    "costs of half": ({"costs": "percent:0.01", "charged": Charged(40.0, "ib-tiered", 80.0)}, {}, ""),
+    "costs of less": (
+        {"costs": "percent:0.01", "charged": Charged(1039.2, "ib-tiered", 2080.0)}, {"costs": "held"},
+        "costs percent:0.01 made 1,039.20 in all, 50% of the 2,080.00 that ib-tiered charges for the same fills, at",
+    ),
+    "costs of an unknown kind": ({"costs": "percent:0.01", "charged": Charged(1.0, unknown=("ES",))}, {}, ""),
+    "costs without a fill": ({"charged": Charged(0.0, "ib-tiered", 0.0)}, {}, ""),
     "no slippage": ({"slippage": None}, {"costs": "held"}, "no slippage was stated"),
     "slippage said to be none": ({"slippage": "percent:0"}, {}, ""),
     "rehearsal differs": (
@@ -138,6 +164,26 @@ HELD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "no limits": ({"limits": {}}, {"limits": "held"}, "max_notional, max_gross, daily_loss"),
     "imported": ({"origins": (Origin("SPY", "import", None),)}, {"contract": "held"}, "--contract SPY=CON_ID"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "costs ib-fixed, slippage percent:0.01"),
+        (
+            {"costs": "percent:0.05"},
+            "costs percent:0.05, 125% of what ib-tiered charges, slippage percent:0.01",
+        ),
+        ({"slippage": "percent:0"}, "costs ib-fixed, slippage percent:0 (none)"),
+        ({"slippage": "ticks:0.0"}, "costs ib-fixed, slippage ticks:0.0 (none)"),
+        (
+            {"costs": "percent:0.01", "charged": Charged(1.0, unknown=("ES",))},
+            "costs percent:0.01 (no plan of IB's is known here for ES to compare them with), slippage percent:0.01",
+        ),
+    ],
+)
+def test_costs_that_pass_are_told(changes: dict[str, Any], told: str) -> None:
+    assert verdicts(**changes)["costs"].sentence == told
 
 
 @pytest.mark.parametrize("name", HELD)
@@ -166,27 +212,54 @@ def test_thresholds_decide() -> None:
 
 
 # ---------------------------------------------------------------- to live
-def day(number: int, ok: bool = True) -> Session:
-    return Session(f"2024-05-{number:02}", ok)
-
-
 STOPPED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "never promoted": ({"gates": ()}, {"evidence": "not run"}, "without the gates to paper"),
     "a gate that held": ({"gates": (("trades", "held", ""),)}, {"evidence": "held"}, "held: trades"),
     "no session": ({"sessions": ()}, {"parity": "held"}, "no session of paper was compared, 20"),
     "none whole": (
-        {"sessions": (Session("2024-05-21", True, 7200.0),)}, {"parity": "held"},
-        "no session of paper was run whole, 20 are asked for: of 1 over an hour was not run",
+        {"sessions": (day(21, not_running_s=7200.0),)}, {"parity": "held"},
+        "0 sessions with parity one after the other, 20 are asked for; not counted: 2024-05-21 (over an hour of it was",
     ),
+    "one was not over": (
+        {"sessions": (*DAYS[1:], day(21, over=False))}, {"parity": "held"}, "2024-05-21 (it was not over when it was",
+    ),
+    "one of an earlier release": (
+        {"sessions": (*DAYS[1:], day(21, over=None))}, {"parity": "held"}, "2024-05-21 (its record does not say that",
+    ),
+    "one without a decision": (
+        {"sessions": (*DAYS[1:], day(21, decisions=0))}, {"parity": "held"}, "2024-05-21 (nothing was decided)",
+    ),
+    "one that missed too much": (
+        {"sessions": (*DAYS[1:], day(21, missed=2))}, {"parity": "held"}, "2 of 20 orders were missed, up to 5% may",
+    ),
+    "one without orders": ({"sessions": (*DAYS[1:], day(21, orders=0, missed=0))}, {}, ""),
+    "one that nobody taped": (
+        {"sessions": (*DAYS[1:], day(21, taped=False))}, {"parity": "held"}, "2024-05-21 (no tape shows",
+    ),
+    "twenty, and some that do not count": ({"sessions": (*DAYS, day(21, decisions=0), day(22, over=False))}, {}, ""),
+    "the last one is not compared": (
+        {"uncompared": ("2024-05-21",)}, {"parity": "held"},
+        "0 sessions with parity one after the other, 20 are asked for; 2024-05-21 was traded and not compared since it",
+    ),
+    "the command that compares it": (
+        {"uncompared": ("2024-05-21",)}, {"parity": "held"}, "ended: quant parity macd-spy-1m --day 2024-05-21",
+    ),
+    "one between is not compared": (
+        {"sessions": DAYS[:9] + DAYS[10:], "uncompared": ("2024-05-10",)}, {"parity": "held"}, "10 sessions with",
+    ),
+    "one was compared too early alone": (
+        {"sessions": (*DAYS, day(21, over=False)), "uncompared": ("2024-05-21",)}, {"parity": "held"}, "0 sessions",
+    ),
+    "one before them is not compared": ({"uncompared": ("2024-04-30",)}, {}, ""),
     "one alone": ({"sessions": DAYS[-1:]}, {"parity": "held"}, "1 session with parity one after the other, 20 are"),
     "too few": ({"sessions": DAYS[1:]}, {"parity": "held"}, "19 sessions with parity"),
     "the last one differs": ({"sessions": (*DAYS, day(21, False))}, {"parity": "held"}, "2024-05-21 had a difference"),
     "the newest differs, told first": ({"sessions": (day(30, False), *DAYS)}, {"parity": "held"}, "2024-05-30 had"),
-    "twenty after a difference": ({"sessions": (Session("2024-04-30", False), *DAYS)}, {}, ""),
+    "twenty after a difference": ({"sessions": (replace(DAYS[0], day="2024-04-30", ok=False), *DAYS)}, {}, ""),
     "one of them in part": (
-        {"sessions": (*DAYS[1:], Session("2024-05-21", True, 7200.0))}, {"parity": "held"}, "1 more, of which over",
+        {"sessions": (*DAYS[1:], day(21, not_running_s=7200.0))}, {"parity": "held"}, "2024-05-21 (over an hour of it",
     ),
-    "another one in part": ({"sessions": (*DAYS, Session("2024-05-21", True, 7200.0))}, {}, ""),
+    "another one in part": ({"sessions": (*DAYS, day(21, not_running_s=7200.0))}, {}, ""),
     "in another order": ({"sessions": DAYS[::-1]}, {}, ""),
     "halted": ({"halted": "a loss"}, {"halt": "held"}, "halted: a loss"),
     "never ran": ({"ran": False}, {"halt": "held"}, "never run on paper"),
@@ -201,6 +274,15 @@ def test_gate_to_live(name: str) -> None:
     found = proven(**changes)
     assert failing(found) == outcomes
     assert all(words in found[gate].sentence for gate in outcomes)
+
+
+def test_what_does_not_count_is_told_also_where_enough_does() -> None:
+    more = (day(n, decisions=0) for n in range(21, 26))
+    told = proven(sessions=(*DAYS, *more))["parity"].sentence
+    assert told.endswith(
+        "; not counted: 2024-05-25 (nothing was decided), 2024-05-24 (nothing was decided), "
+        "2024-05-23 (nothing was decided) and 2 more"
+    )
 
 
 def test_what_was_overridden_on_the_way_to_paper_is_told() -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -27,7 +27,7 @@ from quant.errors import (
     RunNotFound,
     StrategyError,
 )
-from quant.live.run import control
+from quant.live.run import control, tape
 from quant.live.run.deployment import Deployment, check_live, check_same, check_sealed, live_folder, lock_path
 from quant.live.run.examined import check_history
 from quant.live.run.lock_file import read, write
@@ -36,7 +36,15 @@ from quant.oms.ledger import Stop
 from quant.promotion.gates import Promotion, Thresholds, promote, to_live, to_paper
 from quant.promotion.gates.rules import FIRM
 from quant.promotion.gates.sessions import RECORD, sessions
-from quant.promotion.gates.values import Checked, Completeness, Evidence, Origin, OutOfSample, Rehearsed
+from quant.promotion.gates.values import (
+    Charged,
+    Checked,
+    Completeness,
+    Evidence,
+    Origin,
+    OutOfSample,
+    Rehearsed,
+)
 from quant.research import ledger
 from quant.store import Store
 from quant.strategy import parameters, strategy
@@ -68,7 +76,8 @@ GOOD = Evidence(
     warmup=10, ahead=500, whole=True, bars=(Completeness("SPY", 500, 0),),
     outside=OutOfSample("walk-forward", "w", 1.0, 60, "2018-01-02", "2018-12-31"), how_outside="",
     trades=50, orders=100,
-    rejected=0, deflated=0.99, trials=1, costs="ib-fixed", slippage=SLIPPAGE, rehearsal=REHEARSED, faults=REHEARSED,
+    rejected=0, deflated=0.99, trials=1, costs="ib-fixed",
+    charged=Charged(100.0, "ib-tiered", 80.0), slippage=SLIPPAGE, rehearsal=REHEARSED, faults=REHEARSED,
     capital=1e5, limits={"max_notional": 1e5, "max_gross": 1e5, "daily_loss": 0.02},
     origins=(Origin("SPY", "sample", 756733),),
 )  # fmt: skip
@@ -200,20 +209,52 @@ def test_deflated_sharpe_counts_the_ledger_of_trials(trials: int, data: Path) ->
     assert gate.value == pytest.approx(wanted, abs=2e-3)  # moments with other corrections for their bias
 
 
+# ---------------------------------------------------------------- costs
+def test_costs_are_held_against_what_ib_would_have_charged(data: Path) -> None:
+    """IB's page: 0.005 a share, at least 1.00, at most 1 % (fixed); 0.0035, 0.35 and 1 % (tiered)."""
+    run = backtest(data, "2018-01-01", "2018-06-30", costs="percent:0.000001", sizing="shares:100")
+    found = charged(data, run)
+    sizes = run.fills["quantity"].abs()
+    assert (found.plan, found.unknown) == ("ib-tiered", ())
+    assert found.amount == pytest.approx(np.maximum(0.35, sizes * 0.0035).sum())
+    assert found.paid == pytest.approx((sizes * run.fills["price"]).sum() * 1e-8)
+    held = to_paper(name_of(run), data, thresholds=QUICK)
+    assert "take --costs ib-tiered" in sentence(held, "costs")
+    assert "costs" in held.held
+    run = backtest(data, "2018-01-01", "2018-06-30", sizing="shares:300")  # 1.50 and 1.05 an order
+    found = charged(data, run)
+    assert (found.plan, found.paid / found.amount) == ("ib-tiered", pytest.approx(1.5 / 1.05))
+
+
+def test_costs_of_what_has_no_plan_are_not_compared(data: Path) -> None:
+    for number, changes in enumerate(({"currency": "CHF"}, {"sec_type": "FUT"})):
+        bars = q.bars("SPY", data=data)
+        bars = replace(bars, source=f"mine{number}", instrument=replace(bars.instrument, **changes))
+        Store(data).write(bars, {"kind": "test", "at": "2024-01-01T00:00:00+00:00"})
+        mine = q.bars("SPY", source=f"mine{number}", data=data)
+        run = q.backtest("cross", mine, costs="percent:0.01", slippage=SLIPPAGE, data=data)
+        found = charged(data, run)
+        assert (found.plan, found.unknown, found.paid > 0.0) == ("", ("SPY",), True)
+
+
+def charged(data: Path, run: q.Run) -> Charged:
+    from quant.promotion.gates import evidence
+    from quant.promotion.gates.subject import subject
+
+    return evidence._charged(subject(name_of(run), data))
+
+
 # ---------------------------------------------------------------- out of sample
 def walked(data: Path, **changes: Any) -> q.WalkForward:
-    given = {"slippage": SLIPPAGE, **changes}
-    bars = q.bars("SPY", data=data)
-    return q.walk_forward(
-        "cross", bars, {"days": [5, 10]}, train=200, test=100, workers=1, data=data, **given
-    )
+    given = {"grid": {"days": [5, 10]}, "slippage": SLIPPAGE, "test": 100, **changes}
+    return q.walk_forward("cross", q.bars("SPY", data=data), train=200, workers=1, data=data, **given)
 
 
 def outside(data: Path, given: str) -> OutOfSample | None:
     from quant.promotion.gates import evidence
     from quant.promotion.gates.subject import subject
 
-    return evidence._outside(subject(given, data), data)
+    return evidence._outside(subject(given, data), data)[0]
 
 
 def test_a_walk_forward_of_the_same_is_found(data: Path) -> None:
@@ -231,6 +272,35 @@ def test_a_walk_forward_of_the_same_is_found(data: Path) -> None:
     kept = walk.folder / "walk_forward.json"
     kept.write_text(kept.read_text().replace('"windows": 4', '"windows": 9'))
     assert outside(data, given) is None, "an edited one proves nothing"
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        (
+            {"days": [10]},
+            "tried one combination alone, so nothing was chosen: it is a backtest of bars that the choice",
+        ),
+        ({"days": [5, 7]}, "never tried days=10"),
+    ],
+)
+def test_a_walk_forward_that_chose_nothing_or_something_else_proves_nothing(
+    grid: dict[str, list[int]], told: str, data: Path
+) -> None:
+    given = name_of(backtest(data))
+    walk = walked(data, grid=grid)
+    assert walk.folder is not None
+    assert outside(data, given) is None
+    found = to_paper(given, data, thresholds=QUICK, contracts={"SPY": "756733"})
+    gate = next(g for g in found.gates if g.name == "out-of-sample")
+    assert gate.outcome == "not run"
+    assert f"walk-forward {walk.folder.name} {told}" in gate.sentence
+    good = walked(data)
+    assert good.folder is not None
+    walked(data, grid=grid, test=50)  # a newer one that proves nothing takes nothing away
+    seen = outside(data, given)
+    assert seen is not None
+    assert seen.name == good.folder.name
 
 
 def test_a_later_run_of_the_same_parameters_is_found(data: Path) -> None:
@@ -454,6 +524,7 @@ def test_what_no_deployment_can_be(data: Path) -> None:
 
 
 # ---------------------------------------------------------------- to live
+LINE = {"decisions": 4, "unexplained": 0.0, "not_running_s": 0.0, "orders": 4, "missed": 0}
 SAID = {"max_notional": 2e4, "max_gross": 2e4, "daily_loss": 0.01}
 
 
@@ -479,9 +550,27 @@ def opened(data: Path, deployment: Deployment, *, create: bool = False) -> Journ
 
 
 def compared(data: Path, *days: tuple[str, bool]) -> None:
-    rows = [{"day": day, "decisions_diverged": int(not ok), "unexplained": 0.0, "ok": ok} for day, ok in days]
-    path = live_folder(data, "cross-spy-1d") / RECORD
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    """Write a record of sessions that were compared the evening after, and a tape of each."""
+    rows = [LINE | {"day": day, "decisions_diverged": int(not ok), "ok": ok} | ends(day) for day, ok in days]
+    folder = live_folder(data, "cross-spy-1d")
+    (folder / RECORD).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for day, _ in days:
+        taped(folder, day)
+
+
+def ends(day: str) -> dict[str, str]:
+    return {"session_end": f"{day}T20:00:00", "compared_at": f"{day}T20:00:00"}
+
+
+def taped(folder: Path, day: str, *, live: bool = True, came: str = "20:00:01") -> None:
+    """Write the tape of a day with one bar."""
+    start, end, at = (
+        int(np.datetime64(f"{day}T{t}", "ns").astype(np.int64)) for t in ("00:00", "20:00", came)
+    )
+    bar = tape.BarLine("SPY", start, end, 1.0, 1.0, 1.0, 1.0, 1.0, at, live)
+    path = folder / tape.FOLDER / f"{day}.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"kind": "bar", **asdict(bar)}) + "\n")
 
 
 def live(data: Path, **changes: Any) -> Promotion:
@@ -512,6 +601,60 @@ def test_real_money_after_enough_sessions(data: Path, on_paper: Deployment) -> N
         to_live(lock.name, data, "U7654321", limits=SAID)
     with pytest.raises(ConfigError, match="there is such a deployment already"):
         live(data)
+
+
+def test_a_session_that_was_not_over_does_not_count_until_it_is_compared_again(
+    data: Path, on_paper: Deployment
+) -> None:
+    compared(data, ("2024-05-14", True), ("2024-05-15", True))
+    path = live_folder(data, on_paper.name) / RECORD
+    text = path.read_text()
+    path.write_text(
+        text.replace('"compared_at": "2024-05-15T20:00:00"', '"compared_at": "2024-05-15T19:59:59"')
+    )
+    assert "2024-05-15 was traded and not compared since it ended" in sentence(live(data), "parity")
+    with opened(data, on_paper):  # while the session lasts it is no fault that it was not compared
+        picture = {"halted": "", "reducing": "", "feeds": [], "time": "2024-05-15 19:59:59 UTC"}
+        control.put(live_folder(data, on_paper.name) / control.STATUS, picture)
+        found = live(data)
+        assert sentence(found, "parity") == (
+            "1 session with parity one after the other, 2 are asked for; not counted: 2024-05-15 (it was not over when "
+            "it was compared)"
+        )
+        assert live(data, thresholds=Thresholds(sessions=1)).ok
+    path.write_text(text)
+    assert live(data, name="later").ok
+
+
+def test_a_line_of_an_earlier_release_does_not_count(data: Path, on_paper: Deployment) -> None:
+    compared(data, ("2024-05-14", True), ("2024-05-15", True))
+    path = live_folder(data, on_paper.name) / RECORD
+    path.write_text(
+        "".join(line.partition(', "session_end"')[0] + "}\n" for line in path.read_text().splitlines())
+    )
+    assert "its record does not say that it was over" in sentence(live(data), "parity")
+    assert locks(data) == ["cross-spy-1d.lock.toml"]
+
+
+def test_a_day_that_was_traded_and_never_compared_holds(data: Path, on_paper: Deployment) -> None:
+    compared(data, ("2024-05-14", True), ("2024-05-15", True))
+    folder = live_folder(data, on_paper.name)
+    taped(folder, "2024-05-13")  # before the record began
+    taped(folder, "2024-05-16", live=False)  # bars that a later start wrote down: nothing ran
+    assert live(data, name="early").ok
+    taped(folder, "2024-05-16", live=False, came="19:59:59")  # delayed bars
+    assert "quant parity cross-spy-1d --day 2024-05-16" in sentence(live(data), "parity")
+    taped(folder, "2024-05-16")
+    assert live(data).held == ("parity",)
+    assert locks(data) == ["cross-spy-1d.lock.toml", "early.lock.toml"]
+
+
+def test_a_line_of_a_day_that_no_tape_has_does_not_count(data: Path, on_paper: Deployment) -> None:
+    compared(data, ("2024-05-14", True), ("2024-05-15", True))
+    (live_folder(data, on_paper.name) / tape.FOLDER / "2024-05-15.jsonl").unlink()
+    assert "2024-05-15 (no tape shows that it was traded)" in sentence(live(data), "parity")
+    taped(live_folder(data, on_paper.name), "2024-05-15", live=False)
+    assert live(data).held == ("parity",)
 
 
 def test_a_disaster_stop_goes_along_and_may_be_changed(data: Path, good: None) -> None:
@@ -546,6 +689,24 @@ def test_a_runner_that_runs_is_asked_by_its_picture(data: Path, on_paper: Deploy
         assert "by hand" in sentence(live(data), "halt")
         control.put(folder / control.STATUS, {"halted": "", "reducing": ""})
         assert live(data).ok
+
+
+def test_a_halt_of_one_instrument_holds_also_while_it_runs(data: Path, on_paper: Deployment) -> None:
+    compared(data, ("2024-05-14", True), ("2024-05-15", True))
+    told = "SPY: the broker holds 0, ours are 305"
+    with opened(data, on_paper) as journal:
+        journal.halt(told, 1, Stop.INSTRUMENT, con_id=756733)
+        assert "the broker holds 0" in sentence(live(data), "halt"), "of the journal, without a picture"
+    found = live(data)
+    assert (found.held, locks(data)) == (("halt",), ["cross-spy-1d.lock.toml"])
+    assert told in sentence(found, "halt")
+    with opened(data, on_paper) as journal:
+        journal.clear_halt("me", "seen", 2, Stop.INSTRUMENT)
+        # The picture may know of one that the journal could not take.
+        picture = {"halted": "", "reducing": "", "feeds": [{"symbol": "SPY", "halted": told}]}
+        control.put(live_folder(data, on_paper.name) / control.STATUS, picture)
+        assert told in sentence(live(data), "halt")
+    assert live(data).ok, "nobody runs it: the picture is old"
 
 
 def test_what_never_ran_or_was_never_promoted_does_not_reach_real_money(data: Path, good: None) -> None:
@@ -613,8 +774,13 @@ def test_of_a_day_the_last_line_counts_and_each_word_must_say_so(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", "{}", '{"day": "2024-05-14", "ok": true}', '{"unexplained": "x"}']
-)
+    "line",
+    [
+        "{", "[]", "{}", '{"day": "2024-05-14", "ok": true}', '{"unexplained": "x"}',
+        '{"day": "14 May", "decisions_diverged": 0, "unexplained": 0.0, "ok": true}',
+        '{"day": "2024-05-14", "decisions_diverged": 0, "unexplained": 0, "ok": 1, "session_end": 1, "compared_at": 2}',
+    ],
+)  # fmt: skip
 def test_a_record_that_cannot_be_read_is_no_parity(line: str, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(line + "\n")
     with pytest.raises(DamagedData, match="line 1"):

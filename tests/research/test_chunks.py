@@ -88,7 +88,7 @@ def test_less_work_still_makes_eight_chunks_but_no_crumbs():
 
 def test_the_returns_of_a_chunk_stay_in_32_megabytes():
     for chunk in plan_chunks(20_000, 2500, engine="compiled", sessions=2500):
-        assert len(chunk) * 2500 * 8 <= 32_000_000
+        assert len(chunk) * 2500 * 8 <= 16_000_000
 
 
 def test_an_unknown_engine_is_refused():

@@ -64,6 +64,7 @@ def _by_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def swept(bars: q.Bars, data: Path, strategy: Any = Counts, **settings: Any) -> q.Sweep:
+    CALLS.clear()  # what a global holds is part of what is swept
     grid = settings.pop("grid", dict(n=range(1, 11)))
     return q.sweep(strategy, bars, grid, **{"data": data, "verify": 0, "workers": 1, **settings})
 

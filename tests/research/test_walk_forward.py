@@ -480,6 +480,21 @@ def test_planted_edge_survives(full: bool) -> None:
     assert all("better than nothing" in v.text for v in found if v.word == "edge")
 
 
+def test_one_combination_is_a_backtest_and_not_out_of_sample() -> None:
+    known = {"fast": [2], "slow": [8]}
+    found = walk(market(1, 0.4), grid=known, train=500, test=250, costs="none", cash=1e6).verdict
+    assert found.probabilistic > 0.99
+    assert (found.word, found.combinations) == ("unclear", 1)
+    assert found.text.startswith("Unclear: only one combination was tried, so this is a backtest")
+    assert "choice had seen" not in found.text
+    assert "no choice saw" not in found.text
+    both = walk(
+        market(1, 0.4), grid={**known, "fast": [2, 3]}, train=500, test=250, costs="none", cash=1e6
+    ).verdict
+    assert (both.word, both.combinations) == ("edge", 2)
+    assert "On data that no choice had seen" in both.text
+
+
 def test_efficiency_is_the_share_kept() -> None:
     by_sharpe = walk(market(1, 0.4, 1_200), train=300, test=200, costs="none")
     wanted = by_sharpe.metrics["sharpe"] / by_sharpe.windows["in_sample"].mean()

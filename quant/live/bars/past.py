@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from quant.core.bars import Bars
 from quant.core.barsize import BarSize
 from quant.errors import NoData
@@ -17,6 +19,7 @@ from quant.ib.download.run import run_pull
 from quant.ib.lookup import Found
 from quant.ib.session import Session
 from quant.live.bars.wanted import Wanted, no_bars
+from quant.live.clock import APART
 from quant.store import Store
 from quant.store.query import Moment, cut, parse
 
@@ -54,6 +57,24 @@ def past_bars(
         )
         result.append(bars)
     return result
+
+
+def over(bars: Bars, now: int) -> Bars:
+    """Return the bars that end at `now` or before: of what ends later nobody can know its close. UTC ns."""
+    return bars[: int(np.searchsorted(bars.end, now, side="right"))]
+
+
+def ahead(bars: Bars, now: int) -> str:
+    """Return what a person is to know of bars that end later than IB's time, by more than its seconds; else ""."""
+    count = len(bars) - len(over(bars, now + APART))
+    if not count:
+        return ""
+    last, here = (
+        str(np.datetime64(at, "ns").astype("datetime64[s]")).replace("T", " ") for at in (int(bars.end[-1]), now)
+    )
+    told = f"{count} bars end after IB's time, {here} UTC, the last one at {last}: they are left out. They were stored "
+    told += "by another clock or in a wrong zone; bring them in anew"
+    return f"{told}: quant data remove {bars.symbol}"
 
 
 def begin(wanted: Wanted, now: datetime) -> Moment:

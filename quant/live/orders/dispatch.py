@@ -15,6 +15,7 @@ from quant.live.orders.account import Account
 from quant.live.orders.anew import Anew, Group
 from quant.live.orders.around import Around, prices
 from quant.live.orders.held import Recheck, Waiting
+from quant.live.orders.replacing import Swaps
 from quant.live.orders.tickets import Note, note_of, notes_text, restored, ticket_of
 from quant.live.orders.tracked import Tracked, Tracker
 from quant.oms.desk.desk import OrderDesk
@@ -61,6 +62,7 @@ class Dispatch:
         self._queue: list[list[Tracked]] = []
         self._cancels: list[Tracked] = []
         self.anew = Anew(desk, tracker, self.leaving)
+        self.swaps = Swaps()
         self._keys: set[tuple[int, bool, int]] = set()
         self._alarms: list[Alarm] = []
         self._linked = True
@@ -83,6 +85,9 @@ class Dispatch:
     def cancel(self, one: Tracked) -> None:
         """Ask for the end of an order that is alive; one that was not sent yet never is."""
         one.cancelled = True
+        for old in self.swaps.behind(one):
+            if old.alive and not old.cancelled:
+                self.cancel(old)
         if one.sent:
             self._cancels.append(one)
             return
@@ -141,6 +146,7 @@ class Dispatch:
 
     def _release(self, now: int) -> None:
         """Send what waited for the end of another order, or for the open, or say why not."""
+        self._swap(now)
         ready, refused = self.anew.due(now)
         self._refuse(refused)
         for group, why in refused:
@@ -158,6 +164,16 @@ class Dispatch:
                 self.unsent.append(order)
                 self.finish(held.group[0], bt.Order.Rejected, why)
         self._send([(held.alive, held.bar) for held, why in due if not why], now)
+
+    def _swap(self, now: int) -> None:
+        """End the exits whose successors work; say where those were turned down."""
+        over, failed = self.swaps.due()
+        for one in over:
+            self._drop(one, now)
+        for swap in failed:
+            order = swap.old[0].order
+            told = f"{instrument_of(order.data).symbol}: new exits were turned down, and those before stay"
+            self._alarms.append(Alarm(now, told, ref=swap.old[0].ref, con_id=con_id_of(order.data)))
 
     def leaving(self, con_id: int) -> list[Tracked]:
         """Return the orders that make a position smaller, those apart that only guard it."""

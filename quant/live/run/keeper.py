@@ -29,6 +29,7 @@ from quant.live.run.control import Order
 from quant.live.run.courier import Courier
 from quant.live.run.deployment import Deployment
 from quant.live.run.exchange_halt import ExchangeHalt
+from quant.live.run.guards import Guards
 from quant.live.run.messages import Messages, Seen
 from quant.live.run.tape import Tape
 from quant.live.store import Store
@@ -105,8 +106,9 @@ class Keeper:
             s.ref: (s.state, s.filled) for s in parts.desk.orders
         }
         self._gate: Gate | None = None
-        self._flatten = ""  # who wants all closed, until it could be done
+        self._flatten = False  # whether all is to be closed, and is not yet
         self._cannot_write = ""
+        self._guards = Guards(parts.deployment.name)
         self._agreed = False  # IB's books and ours, in this run
         self._stalled = ""  # why they did not yet
         self._stalled_at = math.inf  # when that was first told
@@ -148,6 +150,7 @@ class Keeper:
         self._look_at_stall()
         self._look_for_halts()
         self._changes()
+        self._look_at_guards()
         self._messages()
         if self._once:
             self._done()
@@ -211,7 +214,7 @@ class Keeper:
             with suppress(WriteFailed):
                 control.answer(self._parts.folder, order, told)
         if self._flatten:
-            self._close_all()
+            self._tell_of_flatten()
 
     def _obey(self, order: Order) -> str:
         desk, now = self._parts.desk, self._parts.store.clock()
@@ -231,15 +234,15 @@ class Keeper:
                 return "cleared; trading goes on once journal and IB's books agree"
             case _:
                 desk.halt(why, now)
-                self._flatten = order.who
+                desk.flatten(order.who, now)
+                self._flatten = True
                 return "halted; all that is held is closed at the market as soon as IB's books are certain"
 
-    def _close_all(self) -> None:
-        answers = self._parts.desk.flatten(self._flatten, self._parts.store.clock())
-        if any(not answer.taken for answer in answers):
-            return  # not certain what is held; next second again
-        self.tell(f"{len(answers)} orders to close what is held" if answers else "nothing is held")
-        self._flatten = ""
+    def _tell_of_flatten(self) -> None:
+        refs = self._parts.desk.closing
+        if refs is not None:
+            self.tell(f"{len(refs)} orders to close what is held" if refs else "there is nothing to close")
+            self._flatten = False
 
     # ------------------------------------------------------------ what changed
     def _changes(self) -> None:
@@ -264,7 +267,7 @@ class Keeper:
         parts, session = self._parts, self._parts.store.session
         seen = Seen(
             self._timer.now(), session.state is State.READY, "" if session.trouble is None else str(session.trouble),
-            parts.desk.halted,
+            parts.desk.halted, self._reducing(),
         )  # fmt: skip
         self._deliver("look", seen)
         if self._marks is not None:
@@ -272,6 +275,14 @@ class Keeper:
             self._deliver("day", marks.session, marks.day_start, parts.broker.getvalue(), parts.store.clock())
         if parts.courier is not None and seen.well:
             parts.courier.well(seen.at_s)
+
+    def _reducing(self) -> dict[str, str]:
+        desk = self._parts.desk
+        found = {"the deployment": desk.reducing} if desk.reducing else {}
+        symbols = {feed.con_id: feed.instrument.symbol for feed in self._parts.store.feeds}
+        return found | {
+            symbols.get(con_id, str(con_id)): why for con_id, why in desk.halted_instruments.items()
+        }
 
     def _deliver(self, event: str, *args: Any, **kwargs: Any) -> None:
         """Send what an event is worth. It only queues."""
@@ -286,7 +297,7 @@ class Keeper:
             self.tell(f"{'STOP' if self._stops(args[0]) else 'note'}: {args[0].text}")
         else:
             text = " ".join(str(arg) for arg in args if str(arg))
-            self.tell(f"{msg}: {text}", loud=msg in ("state", "data_gap", "delayed"))
+            self.tell(f"{msg}: {text}", loud=msg in ("state", "data_gap", "delayed", "ahead"))
 
     def _stops(self, alarm: Alarm) -> bool:
         """Return whether a person is to be alarmed; by a start that only waits for IB's books not yet."""
@@ -307,6 +318,12 @@ class Keeper:
         elif self._stalled and self._timer.now() - self._stalled_at >= STALL_S:
             self.tell(f"STOP: {self._stalled}")
             self._stalled = ""
+
+    def _look_at_guards(self) -> None:
+        """Alarm a person where something is held without the stop that it is to have."""
+        for text in self._guards.look(self._strategies(), self._parts.desk):
+            self.tell(f"STOP: {text}")
+            self._deliver("bare", text)
 
     def _look_for_halts(self) -> None:
         """Let IB say whether the exchange has halted what no bar comes of."""
@@ -354,7 +371,7 @@ class Keeper:
             {con_id: halt.told for con_id, halt in self._halts.items()}, parts.store.clock(), self.notes,
         )  # fmt: skip
         seen["mode"] = parts.mode
-        seen["why"] = [*self._clock_trouble(), *seen["why"]]
+        seen["why"] = [*self._guards.why, *self._clock_trouble(), *seen["why"]]
         seen["marks"] = None if self._marks is None else asdict(self._marks)
         seen |= {"pid": os.getpid(), "written": clock.now().timestamp(), "ended": ended}
         try:
@@ -366,10 +383,13 @@ class Keeper:
                 self._say(str(e))
         self._show(seen)
 
+    def _strategies(self) -> list[Any]:
+        return list(getattr(self._cerebro, "runningstrats", ()))
+
     def _wants(self) -> dict[int, float]:
         """Return the last target of each instrument, of a q.Strategy."""
         found = {}
-        for strategy in self._cerebro.runningstrats if hasattr(self._cerebro, "runningstrats") else ():
+        for strategy in self._strategies():
             for feed in getattr(strategy, "_feeds", ()):
                 if len(feed.data):
                     found[feed.data.con_id] = float(feed.target.last)

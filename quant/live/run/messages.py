@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,12 +21,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A run at one moment. at_s: seconds of a clock that never stands. halted, trouble: "" = not halted, no trouble."""
+    """A run at one moment. at_s: seconds of a clock that never stands. halted, trouble: "" = not halted, no trouble.
+
+    reducing: why only what reduces is sent, of "the deployment" or by symbol.
+    """
 
     at_s: float
     connected: bool
     trouble: str
     halted: str
+    reducing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def well(self) -> bool:
@@ -54,6 +59,7 @@ class Messages:
     disconnect_s: float
     fills: bool
     _halted: str = ""
+    _reducing: Mapping[str, str] = field(default_factory=dict)
     _gone_at: float | None = None
     _gone_told: bool = False
     _day: _Day | None = None
@@ -65,10 +71,15 @@ class Messages:
 
     def _halt(self, seen: Seen) -> list[Message]:
         before, self._halted = self._halted, seen.halted
-        if seen.halted == before:
-            return []
-        told = self._made("HALTED", seen.halted) if seen.halted else self._made("the halt was cleared")
-        return [told]
+        less, self._reducing = self._reducing, seen.reducing
+        found = []
+        if seen.halted != before:
+            found = [self._made("HALTED", seen.halted) if seen.halted else self._made("the halt was cleared")]
+        for what, why in seen.reducing.items():
+            if less.get(what) != why:
+                found.append(self._made(f"only what reduces {what} is sent", why))
+        found += [self._made(f"{what}: cleared") for what in less.keys() - seen.reducing.keys()]
+        return found
 
     def _link(self, seen: Seen) -> list[Message]:
         if seen.connected:
@@ -91,6 +102,10 @@ class Messages:
         if rejected:
             return [self._made("an order was rejected", words)]
         return [self._made("filled", words)] if filled and self.fills else []
+
+    def bare(self, words: str) -> list[Message]:
+        """Return what is to be told of a position that lacks the stop that it is to have."""
+        return [self._made("HELD WITHOUT A STOP", words)]
 
     def day(self, session: int, day_start: float, equity: float, now: int) -> list[Message]:
         """Return the summary of a session that is over, once.

@@ -19,11 +19,12 @@ from typing import Any, Final
 import backtrader as bt
 
 from quant.backtest.broker import commission
+from quant.core.barsize import SECOND
 from quant.core.costs import costs
 from quant.core.sizing import parse_sizing
 from quant.core.targets import StartRule
 from quant.core.version import versions_here
-from quant.errors import JournalError, QuantError, WriteFailed
+from quant.errors import JournalError, QuantError, SafetyStop, WriteFailed
 from quant.ib.account import account_values
 from quant.ib.download.pull import connect
 from quant.ib.states import State
@@ -50,6 +51,7 @@ from quant.live.run.lock_file import write
 from quant.live.run.messages import Messages
 from quant.live.run.shadow import WITHHELD, Silent
 from quant.live.run.tape import Tape, Taping
+from quant.live.run.view import moment
 from quant.live.signals import live_decisions
 from quant.live.store import Store
 from quant.oms.desk.desk import OrderDesk
@@ -59,6 +61,7 @@ from quant.oms.journal.locks import instruments_held
 from quant.strategy import Strategy
 
 LEAVE_S: Final = 5.0  # for the answers to the last cancels
+EARLIER_S: Final = 60  # of a simulated TWS: two readings of its clock may differ by that
 SAFETY: Final = 6  # exit codes, as the command line's
 BROKER: Final = 5
 INTERRUPTED: Final = 130
@@ -101,7 +104,10 @@ def run(
     who = Running(os.getpid(), address.host, address.port, address.client_id, job.deployment.account)
     with ExitStack() as stack:
         journal: Journal | None = None
-        if job.deployment.account:  # first, so that a second runner is told before it takes the client id
+        drafted = not job.deployment.account
+        if not drafted and _has_run(
+            folder
+        ):  # first, so that a second runner is told before it takes the client id
             journal = stack.enter_context(_opened(job.deployment, folder, who))
         session = stack.enter_context(connect(address.host, address.port, address.client_id))
         deployment = with_account(job, session.accounts)
@@ -116,12 +122,18 @@ def run(
         if not job.shadow:
             stack.enter_context(instruments_held(deployment.account, con_ids(deployment), deployment.name))
         who = replace(who, port=session.port, account=deployment.account)
-        if journal is None:
-            journal = stack.enter_context(_opened(deployment, folder, who))
-            if not (job.shadow and lock_path(data, deployment.name).exists()):
+        if journal is None:  # only now: a start that is refused leaves nothing behind
+            named = deployment if drafted else job.deployment  # as its lock file has it
+            journal = stack.enter_context(_opened(named, folder, who))
+            if drafted and not (job.shadow and lock_path(data, deployment.name).exists()):
                 write(deployment, lock_path(data, deployment.name))
         control.announce(folder, who)
         return _Run(job, deployment, store, journal, folder, tell, show, notify or Notify()).trade()
+
+
+def _has_run(folder: Path) -> bool:
+    """Return whether something ran before: then a journal that is missing is a loss, and none is made."""
+    return (folder / JOURNAL).exists() or (folder / STATUS).exists()
 
 
 @contextmanager
@@ -129,7 +141,7 @@ def _opened(deployment: Deployment, folder: Path, who: Running) -> Iterator[Jour
     """Give the journal, and say who has it; a new one only where nothing ran before."""
     with Journal.open(
         folder / JOURNAL, deployment=deployment.name, account=deployment.account, strategy_hash=deployment.digest,
-        create=not (folder / STATUS).exists(),
+        create=not _has_run(folder),
     ) as journal:  # fmt: skip
         before = control.last_address(
             folder
@@ -153,6 +165,9 @@ class _Run:
     ) -> None:  # fmt: skip
         self._job, self._deployment, self._store = job, deployment, store
         now = store.clock()
+        simulated = is_made_up([feed.found for feed in store.feeds])
+        if simulated:
+            _check_time(journal, now, deployment.name)
         facts = {**versions_here(), "lock": deployment.digest, "mode": mode_of(job)}
         journal.begin_run(facts, now, client_id=store.session.client_id)
         self._began = journal.load().runs[0].at
@@ -165,7 +180,6 @@ class _Run:
             afresh=job.once and not issubclass(job.strategy, Strategy),
         )  # fmt: skip
         self._tape = Tape(folder, self._began, store.clock)
-        simulated = is_made_up([feed.found for feed in store.feeds])
         parts = Parts(
             deployment, folder, store, self._desk, self._broker, simulated, self._tape, mode_of(job),
             Messages(job.folder_name, notify.disconnect_s, notify.fills), notify.courier,
@@ -280,6 +294,16 @@ class _Run:
         """Return all that may still fill and does not wait for a price far away."""
         desk = self._desk
         return [ref for ref in desk.unsettled_orders if desk.purpose(ref) is not Purpose.PROTECTION]
+
+
+def _check_time(journal: Journal, now: int, name: str) -> None:
+    """Refuse a simulated TWS whose time has gone back: it was started again, and knows nothing of what was traded."""
+    ledger = journal.load()
+    last = max((record.at for record in (*ledger.runs, *ledger.intents, *ledger.facts)), default=now)
+    if now < last - EARLIER_S * SECOND:
+        told = f"the simulated TWS is at {moment(now)}, and {name} has traded until {moment(last)}"
+        mend = "Start it for a later time (quant tws --start), or trade the same day again under another name: --name NAME"
+        raise SafetyStop(f"{told}. It was started again, and knows nothing of those orders. {mend}")
 
 
 def _rule(name: str) -> StartRule:

@@ -18,7 +18,8 @@ from quant.ib.download.pull import connect
 from quant.ib.lookup import ContractCache, find_contract
 from quant.ib.orders import Orders
 from quant.ib.session import Session
-from quant.live.run.control import JOURNAL
+from quant.live.run import view
+from quant.live.run.control import JOURNAL, STATUS, get, put
 from quant.live.run.deployment import Deployment, live_folder
 from quant.live.run.job import Address, setup_of, spec_of
 from quant.live.store import Store
@@ -26,6 +27,7 @@ from quant.oms.desk.desk import OrderDesk
 from quant.oms.desk.setup import Alarm, Link
 from quant.oms.gate import Purpose
 from quant.oms.journal.journal import Journal
+from quant.oms.journal.reading import read_ledger
 from quant.oms.ledger import Stop
 
 AGREE_S: Final = 60.0  # for two snapshots that agree; until then nobody knows what is held
@@ -44,11 +46,12 @@ class Done:
 
 
 def journal_of(deployment: Deployment, data: Path) -> Journal:
-    """Open the journal of a deployment that nobody runs. Raises JournalError."""
+    """Open the journal of a deployment that nobody runs, whatever became of its strategy. Raises JournalError."""
+    path = live_folder(data, deployment.name) / JOURNAL
+    strategy_hash = read_ledger(path, deployment.name).strategy_hash
     return Journal.open(
-        live_folder(data, deployment.name) / JOURNAL, deployment=deployment.name, account=deployment.account,
-        strategy_hash=deployment.digest,
-    )  # fmt: skip
+        path, deployment=deployment.name, account=deployment.account, strategy_hash=strategy_hash
+    )
 
 
 def clear(deployment: Deployment, data: Path, who: str, reason: str) -> Done:
@@ -57,6 +60,7 @@ def clear(deployment: Deployment, data: Path, who: str, reason: str) -> Done:
         at = _wall()
         for stop in Stop:
             journal.clear_halt(who, reason, at, stop)
+        _renew(deployment, data, journal, f"{who}: clear")
     return Done(0, "cleared; the next start trades once journal and IB's books agree")
 
 
@@ -78,13 +82,28 @@ def take_over(
             )
         journal = stack.enter_context(journal_of(deployment, data))
         journal.halt(why, _wall(), Stop.REDUCE if command == "reduce-only" else Stop.HALT)
+        told = f"{who}: {command}"
+        _renew(deployment, data, journal, told)
         tell(f"{command} is in the journal; IB's books are read now")
         if not everything:
             session = stack.enter_context(_connected(reach))
         store = Store(account=deployment.account, data=data, session=session)
         stack.callback(store.stop)
         hand = _Hand(deployment, data, store, journal, tell)
-        return hand.flatten(who) if command == "flatten" else hand.cancel_entries()
+        stack.callback(lambda: _renew(deployment, data, journal, told, hand.desk))
+        if command == "flatten":
+            return hand.flatten(who)
+        return hand.cancel_entries("only reductions are sent" if command == "reduce-only" else "halted")
+
+
+def _renew(
+    deployment: Deployment, data: Path, journal: Journal, told: str, desk: OrderDesk | None = None
+) -> None:
+    """Put what is true since a command into the last picture of the runner, which looks no more."""
+    path = live_folder(data, deployment.name) / STATUS
+    if seen := get(path):
+        symbols = {c.con_id: c.symbol for c in deployment.contracts}
+        put(path, {**seen, **view.afterwards(seen, journal.load(), symbols, told, desk)})
 
 
 def _connected(reach: Address) -> Session:
@@ -118,7 +137,7 @@ class _Hand:
         now = store.clock()
         journal.begin_run({"mode": "takeover"}, now, client_id=store.session.client_id)
         setup = setup_of(deployment, store.session.client_id)
-        self._desk = OrderDesk(journal, store.orders, setup, now)
+        self.desk = OrderDesk(journal, store.orders, setup, now)
         store.attach(self)
 
     # ------------------------------------------------------------ what the store tells a broker
@@ -127,7 +146,7 @@ class _Hand:
 
     def on_link(self, event: Link) -> None:
         """Take what became of the connection."""
-        self._desk.on_link(event, self._store.clock())
+        self.desk.on_link(event, self._store.clock())
 
     def on_clock(self, offset_s: float) -> None:
         """What closes and cancels asks for no clock."""
@@ -137,19 +156,18 @@ class _Hand:
         return []
 
     # ------------------------------------------------------------ what is to be done
-    def cancel_entries(self) -> Done:
-        """Cancel what may open a position, and wait for the answers."""
+    def cancel_entries(self, stop: str) -> Done:
+        """Cancel what may open a position, and wait for the answers. stop: in words."""
         for ref in self._entries():
-            self._desk.cancel(ref, self._store.clock())
+            self.desk.cancel(ref, self._store.clock())
         if self._until(lambda: not self._entries(), ANSWER_S):
-            return Done(0, "halted: no entry works any more; protective orders stay")
-        return Done(
-            SAFETY, f"halted, but not confirmed to be over: {', '.join(self._entries())}; look into TWS"
-        )
+            return Done(0, f"{stop}: no entry works any more; protective orders stay")
+        left = ", ".join(self._entries())
+        return Done(SAFETY, f"{stop}, but not confirmed to be over: {left}; look into TWS")
 
     def flatten(self, who: str) -> Done:
         """Close all that is ours, and wait until it is."""
-        desk = self._desk
+        desk = self.desk
         if not self._until(lambda: desk.settled, AGREE_S):
             told = "journal and IB's books do not agree, so nobody knows what there is to close; nothing was sent"
             return Done(SAFETY, f"halted, but {told}. Close the position in TWS")
@@ -167,7 +185,7 @@ class _Hand:
         return Done(SAFETY, f"halted; {told}. Call again to look")
 
     def _entries(self) -> list[str]:
-        return [ref for ref in self._desk.unsettled_orders if self._desk.purpose(ref) is Purpose.ENTRY]
+        return [ref for ref in self.desk.unsettled_orders if self.desk.purpose(ref) is Purpose.ENTRY]
 
     def _symbol(self, con_id: int) -> str:
         return next((c.symbol for c in self._deployment.contracts if c.con_id == con_id), str(con_id))
@@ -181,7 +199,7 @@ class _Hand:
         return True
 
     def _step(self) -> None:
-        store, desk = self._store, self._desk
+        store, desk = self._store, self.desk
         store.pump(0.1)
         now = store.clock()
         if store.orders.damaged():

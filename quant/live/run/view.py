@@ -18,6 +18,7 @@ from quant.live.run.deployment import Deployment
 from quant.live.run.exchange_halt import HALTS, NOT_HALTED
 from quant.oms.desk.desk import OrderDesk
 from quant.oms.gate import Gate
+from quant.oms.ledger import Ledger, Stop
 from quant.oms.state import OrderStanding
 
 LAST_ORDERS: Final = 8
@@ -99,23 +100,60 @@ def idle(
     now: int,
 ) -> list[str]:
     """Return why nothing happens now, what weighs most first."""
-    found = []
-    if desk.halted:
-        found.append(f"halted: {desk.halted}. Once you have looked: quant halt {name} --clear --reason TEXT")
-    elif desk.reducing:
-        found.append(
-            f"only what reduces is sent: {desk.reducing}. Until: quant halt {name} --clear --reason TEXT"
-        )
+    halted = desk.halted_instruments
+    symbols = {feed.con_id: feed.instrument.symbol for feed in feeds}
+    found = stopped(name, desk.halted, desk.reducing, halted, symbols)
     if session.state is not State.READY:
         trouble = "" if session.trouble is None else f": {session.trouble}"
         return [*found, f"no connection to IB ({session.state.value}){trouble}"]
     if not desk.settled or desk.gate is Gate.RECONCILING:
         found.append("journal and IB's books are being compared; nothing is sent until they agree twice")
     for feed in feeds:
-        found += _waits(feed, wants, halts, now)
+        if feed.con_id not in halted or not is_open(feed.instrument, now):
+            found += _waits(feed, wants, halts, now)
     waiting = [s.ref for s in _open(desk) if s.state.value in ("decided", "unknown")]
     if waiting:
         found.append(f"not settled at IB: {', '.join(waiting)}")
+    return found
+
+
+def stopped(
+    name: str, halted: str, reducing: str, instruments: Mapping[int, str], symbols: Mapping[int, str]
+) -> list[str]:
+    """Return what the journal's stops keep from being sent, and how to end them. instruments: why, by contract id."""
+    clear = f"quant halt {name} --clear --reason TEXT"
+    if halted:
+        return [f"halted: {halted}. Once you have looked: {clear}"]
+    found = [f"only what reduces is sent: {reducing}. Until: {clear}"] if reducing else []
+    for con_id, why in instruments.items():
+        symbol = symbols.get(con_id, str(con_id))
+        found.append(f"{symbol} is halted, only what reduces is sent: {why}. Once you have looked: {clear}")
+    return found
+
+
+def afterwards(
+    seen: Mapping[str, Any], ledger: Ledger, symbols: Mapping[int, str], told: str, desk: OrderDesk | None
+) -> dict[str, Any]:
+    """Return what changes in a picture by a command that was carried out without the runner.
+
+    told: by whom and what. desk: who carried it out; None where only the journal knows of it.
+    """
+    halted = "" if ledger.halted is None else ledger.halted.reason
+    reducing = "" if ledger.reducing is None else ledger.reducing.reason
+    instruments = ledger.by_instrument(Stop.INSTRUMENT)
+    gate = Gate.HALTED if halted else Gate.REDUCING if reducing else Gate.CLOSED
+    found: dict[str, Any] = {  # money and prices stay those of its time
+        "gate": gate.value, "halted": halted, "reducing": reducing,
+        "why": [*stopped(seen["name"], halted, reducing, instruments, symbols), "nobody runs it"],
+        "ended": "; ".join(filter(None, (seen.get("ended"), f"{told}, without it"))),
+        "connection": "no runner",
+        "feeds": [{**feed, "halted": instruments.get(feed["con_id"], "")} for feed in seen["feeds"]],
+    }  # fmt: skip
+    if desk is not None:
+        found["orders"] = [order_of(desk, s) for s in (*_open(desk), *_ended(desk))]
+        for feed in found["feeds"]:
+            feed["position"] = float(desk.positions.get(feed["con_id"], 0))
+            feed["gain"] = None
     return found
 
 
@@ -190,7 +228,8 @@ def _feed_words(feed: Mapping[str, Any], bar: str) -> str:
         told += f", last {last['end'][11:16]} close {last['close']:,.2f}"
     if feed["position"]:
         gain = "" if feed["gain"] is None else f" ({feed['gain']:+,.2f})"
-        told += f"; holds {feed['position']:+,g} at {feed['price']:,.2f}{gain}"
+        at = "" if feed["price"] is None else f" at {feed['price']:,.2f}"  # who took over knows no price
+        told += f"; holds {feed['position']:+,g}{at}{gain}"
     else:
         told += "; flat"
     told += "" if feed["wants"] is None else f"; wants {feed['wants']:g}"

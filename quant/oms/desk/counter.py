@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from quant.oms.gate import Gate, Purpose, passes
 from quant.oms.limits import MINUTE, SECOND, Context, Refusal, Working
 from quant.oms.reason import Reason
 from quant.oms.reconcile.outcome import Policy
+from quant.oms.reconcile.position_books import MEND
 from quant.oms.risk import check_ticket, closes, purpose, refusals, rounded
 
 DAY = 24 * 60 * MINUTE
@@ -103,10 +104,31 @@ class Counter:
             for child in tickets[1:]
             if child.con_id != first.con_id or not closes(child.quantity, first.quantity)
         ]
+        opens = self.opens(first, first.quantity, aim, frozenset())
+        if opens:
+            found.append(Refusal("opens-at-broker", opens))
         reason = Reason(aim, why.bar, why.expires, why.text)
         self.symbols[first.con_id] = first.symbol
         self._decide(first, reason)
         return reason, tuple(found)
+
+    def opens(self, ticket: Ticket, quantity: Decimal, aim: Purpose, without: Set[str]) -> str:
+        """Return why an order that is to close would open a position at the broker, "" where nothing says so.
+
+        quantity: what may still fill of it. without: orders that do not count as on their way.
+        """
+        record, con_id = self._record, ticket.con_id
+        waits = ticket.parent in record.standings and not record.standings[ticket.parent].is_final
+        if aim is Purpose.ENTRY or con_id not in record.astray or waits:
+            return ""
+        left = record.closable(con_id)
+        if aim is not Purpose.PROTECTION:
+            left += self.leaving(con_id, without)
+        if closes(quantity, left):
+            return ""
+        own, does = record.position(con_id), "buying" if quantity > 0 else "selling"
+        there = f"of ours the broker holds {own + record.astray[con_id]}, by our books it is {own}"
+        return f"{ticket.symbol}: {there}: {does} {abs(quantity)} would open a position there; {MEND}"
 
     def too_late(self, group: Group, gate: Gate, now: int) -> str:
         """Return why an order that waits is never to be sent, "" if it may still go."""
@@ -139,7 +161,7 @@ class Counter:
             what_if=around.what_ifs.get(ticket.con_id), parent=record.ticket(ticket.parent) if known else None,
         )  # fmt: skip
 
-    def _working(self, without: frozenset[str]) -> tuple[Working, ...]:
+    def _working(self, without: Set[str]) -> tuple[Working, ...]:
         found = []
         for standing in self._record.open:
             if standing.ref not in without:
@@ -152,11 +174,11 @@ class Counter:
         del self._entries[: bisect_right(self._entries, moment - DAY)]
         return len(self._entries) - bisect_right(self._entries, moment)
 
-    def leaving(self, con_id: int) -> Decimal:
+    def leaving(self, con_id: int, without: Set[str] = frozenset()) -> Decimal:
         """Return what reductions on their way take away, signed."""
         ways = (Purpose.REDUCTION, Purpose.FLATTEN)
         return sum(
-            (w.remaining for w in self._working(frozenset()) if w.con_id == con_id and w.purpose in ways),
+            (w.remaining for w in self._working(without) if w.con_id == con_id and w.purpose in ways),
             Decimal(0),
         )
 

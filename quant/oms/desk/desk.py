@@ -108,6 +108,11 @@ class OrderDesk:
         found, self._floor.news = tuple(self._floor.news), []
         return found
 
+    @property
+    def closing(self) -> tuple[str, ...] | None:
+        """The orders that the last command to close all came to; None until it was carried out, or without one."""
+        return self._closing.decided
+
     def next_ref(self) -> str:
         """Return a key for a new ticket."""
         return self._floor.record.next_ref()
@@ -162,7 +167,7 @@ class OrderDesk:
         guards = (
             self._floor.record.purpose(ref) is Purpose.PROTECTION and ref not in self._floor.outbox.queued
         )
-        held = self._floor.record.position(self._floor.record.ticket(ref).con_id) != 0
+        held = self._floor.record.closable(self._floor.record.ticket(ref).con_id) != 0
         if guards and held and not passes(self._floor.gate, Purpose.PROTECTION):
             text = f"the gate is {self._floor.gate}: what protects a position stays"
             return Answer(ref, (Refusal("protected", text),))
@@ -264,17 +269,14 @@ class OrderDesk:
     def flatten(self, who: str, now: int) -> tuple[Answer, ...]:
         """Close all that is ours at the market, also while halted; protective orders go once it is flat.
 
-        Not yet while journal and broker's books do not agree: then nobody knows what there is to close. The command is
-        journalled first, and carried out when they do, in this process or the next, until a person clears it.
+        By `tick`, as soon as the broker's books have been read once more: of what a person has closed by hand since,
+        an order of ours would open a position. The answer has no ref; `closing` gives the orders. Refused while journal
+        and broker's books do not agree: then nobody knows what there is to close. The command is journalled first, and
+        carried out when they do, in this process or the next, until a person clears it.
         """
-        refs: tuple[str, ...] = ()
         with self._floor.writing(now):
             self._closing.ask(f"{who} closes all positions", now)
-            if self._certain:
-                refs = self._closing.go_on(now)
-                self._floor.settle_news(now)
-                self._floor.release(now)
-        if self._floor.broken or not (refs or self._certain):
+        if self._floor.broken or not self._certain:
             text = f"the gate is {self._floor.gate}, and what is held is not certain; wait until it is"
             return (Answer("", (Refusal("not-settled", self._floor.broken or text),)),)
-        return tuple(Answer(ref) for ref in refs)
+        return (Answer(""),)

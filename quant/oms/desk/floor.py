@@ -186,6 +186,14 @@ class Floor:
 
     def send(self, ref: str, now: int, why: str, *, again: bool = False) -> Sent:
         """Send a journalled order; says what that was for the rates, the gate and a person. again: as Outbox.send."""
+        ticket, standing = self.record.ticket(ref), self.record.standings[ref]
+        aim, waiting = self.record.purpose(ref), self.outbox.queued | {ref}
+        opens = self.counter.opens(ticket, standing.remaining, aim, waiting)
+        if opens:
+            if self.record.trail(ref).sends == 0:
+                self.record.mark(ref, What.NOT_SENT, now, opens)
+            self.alarm(f"order {ref} was not sent: {opens}", now, ref=ref)
+            return Sent.REFUSED
         sent = self.outbox.send(ref, now, why, again=again)
         if sent in (Sent.OUT, Sent.UNKNOWN):
             self.counter.sent(ref, now)
@@ -232,7 +240,7 @@ class Floor:
                 self.counter.rejected(after.ref, now)
         if after.is_final and self.record.purpose(after.ref) in (Purpose.ENTRY, Purpose.PROTECTION):
             self.suspects.add(con_id)
-        if before is not None and after.filled != before.filled and self.record.position(con_id) == 0:
+        if before is not None and after.filled != before.filled and self.record.closable(con_id) == 0:
             self._flat(con_id, now)
 
     def _flat(self, con_id: int, now: int) -> None:

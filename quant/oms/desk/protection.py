@@ -46,7 +46,7 @@ class Protection:
         for con_id in sorted(floor.suspects):
             exits = self._exits(con_id)
             if exits is not None:
-                self._judge(exits, floor.record.position(con_id), now)
+                self._judge(exits, floor.record.closable(con_id), now)
         floor.suspects.clear()
 
     # ---------------------------------------------------------------- what there is

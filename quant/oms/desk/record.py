@@ -14,6 +14,7 @@ from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Intent, Mark, Source, Stop, What
 from quant.oms.reason import Reason, reason_of
 from quant.oms.reconcile.outcome import Books, Order, Trail, trail
+from quant.oms.risk import common
 from quant.oms.state import OrderStanding, same
 
 FLAT = "all is closed"  # who ends the intent to close, where it is done
@@ -44,6 +45,7 @@ class Record:
         self.halted_for = {h.reason for h in ledger.halts if not h.who and h.stop in (Stop.HALT, Stop.REDUCE)}
         self.halted_instruments = ledger.by_instrument(Stop.INSTRUMENT)
         self.flattening = ledger.by_instrument(Stop.FLATTEN)
+        self.astray: dict[int, Decimal] = {}  # what the broker has beyond ours, by the newest snapshots
         self.agreed_at = next((s.answered_at for s in ledger.snapshots if s.found.startswith(AGREED)), None)
         self.changes: list[Change] = []  # until the desk takes them
         self._told = {standing.ref: standing for standing in self.standings}  # as last told
@@ -90,6 +92,11 @@ class Record:
         """Return what is ours of an instrument, without a baseline."""
         return self._positions.get(con_id, Decimal(0))
 
+    def closable(self, con_id: int) -> Decimal:
+        """Return what of ours the broker is known to hold too: all that may be closed without opening a position."""
+        own = self.position(con_id)
+        return common(own, own + self.astray[con_id]) if con_id in self.astray else own
+
     @property
     def positions(self) -> dict[int, Decimal]:
         """What is ours, by instrument; without those of which nothing is held."""
@@ -104,8 +111,8 @@ class Record:
         """Yield all that was ever decided, oldest first."""
         yield from self._intents
 
-    def books(self, queued: frozenset[str], starting: bool) -> Books:
-        """Return what reconciliation compares with the broker's books."""
+    def books(self, queued: frozenset[str], starting: bool, lasting: bool = False) -> Books:
+        """Return what reconciliation compares with the broker's books. starting, lasting: as of Books."""
         for ref in self._stale:  # of most orders nothing is new
             intent, standing = self.standings.intent(ref), self.standings[ref]
             self._orders[ref] = Order(intent, standing, self._trails[ref], self._since.get(ref, 0))
@@ -115,7 +122,7 @@ class Record:
             deployment=self._journal.deployment, account=self._journal.account, client_id=self._setup.client_id,
             instruments=self._setup.instruments, orders=orders, holdings=tuple(self._holdings), queued=queued,
             halted_for=frozenset(self.halted_for), agreed_at=self.agreed_at, starting=starting,
-            flattening=frozenset(self.flattening),
+            flattening=frozenset(self.flattening), lasting=lasting,
         )  # fmt: skip
 
     # ---------------------------------------------------------------- writing

@@ -52,7 +52,7 @@ class Recovery:
         floor.settle_news(now)
         floor.counter.floor = max(floor.counter.floor, snapshot.next_order_id)
         policy = floor.counter.policy()
-        books = floor.record.books(floor.outbox.queued, self.starting)
+        books = floor.record.books(floor.outbox.queued, self.starting, self._lasting(now))
         if floor.watch.settled:
             outcome = doubts(books, snapshot, policy)
             floor.watch.settle(now)
@@ -64,6 +64,11 @@ class Recovery:
         floor.watch.look_at(max(now, snapshot.asked_at + policy.gap))
         if first is not None:
             self._compared(reconcile(books, first, snapshot, policy), snapshot, now)
+
+    def _lasting(self, now: int) -> bool:
+        """Return whether something has been left open by steady snapshots for so long that it halts."""
+        since = self.unexplained
+        return since is not None and now - since >= self._floor.setup.patience_s * SECOND
 
     def _compared(self, outcome: Outcome, snapshot: Snapshot, now: int) -> None:
         """Act on what two snapshots say."""
@@ -81,7 +86,7 @@ class Recovery:
             self.unexplained = now if self.unexplained is None else self.unexplained
             if any(isinstance(action, Resend | Repair | Cancel) for action in outcome.actions):
                 floor.watch.doubt(now)  # what was sent just now is in neither
-            if now - self.unexplained >= floor.setup.patience_s * SECOND:
+            if self._lasting(now):
                 floor.stop(told, now)
                 floor.watch.look_at(now + round(floor.setup.check_s * SECOND))
 
@@ -98,6 +103,8 @@ class Recovery:
 
     def _act(self, outcome: Outcome, now: int) -> None:
         floor = self._floor
+        if outcome.steady:
+            floor.record.astray = dict(outcome.astray)
         for notice in outcome.notices:
             floor.alarm(notice.text, now, ref=notice.ref, con_id=notice.con_id)
             if notice.what is Noticed.REVIVED:

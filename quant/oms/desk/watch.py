@@ -11,7 +11,7 @@ class Watch:
     """The reading of the broker's books. settled: two snapshots agreed since the last doubt.
 
     before: the first of the pair that is wanted while nothing is settled. unsettled: since when; heard: when a snapshot
-    last came, or the connection.
+    last came, or the connection; read: when the last that counted was asked for.
     """
 
     def __init__(self, broker: Broker, setup: Setup) -> None:
@@ -21,6 +21,7 @@ class Watch:
         self.before: Snapshot | None = None
         self.unsettled = 0
         self.heard = 0
+        self.read = 0
         self._since = 0  # a snapshot asked for before that proves nothing about what came after
         self._asked: int | None = None
         self._next = 0
@@ -63,6 +64,7 @@ class Watch:
             self._asked = None
             self.heard = now
             if snapshot.asked_at >= self._since:
+                self.read = snapshot.asked_at
                 return snapshot
         late = self._asked is not None and now - self._asked >= self._setup.retry_s * SECOND
         if now >= self._next and (self._asked is None or late):

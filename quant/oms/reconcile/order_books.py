@@ -24,7 +24,8 @@ from quant.oms.reconcile.outcome import (
     Repair,
     Resend,
 )
-from quant.oms.risk import TRAILS, closes
+from quant.oms.reconcile.position_books import Held
+from quant.oms.risk import TRAILS, closes, common
 from quant.oms.state import CANCELLED_WORDS, REFUSALS, OrderState
 
 UNKNOWN_ID: Final = 10147  # "OrderId that needs to be cancelled is not found"
@@ -48,9 +49,9 @@ def echo_of(order: Order, snapshot: Snapshot) -> Echo | None:
 
 
 def compare_order(
-    order: Order, books: Books, first: Snapshot, second: Snapshot, policy: Policy
+    order: Order, books: Books, first: Snapshot, second: Snapshot, policy: Policy, held: Held
 ) -> Iterator[Item]:
-    """Yield what two agreeing snapshots say of one of our orders."""
+    """Yield what two agreeing snapshots say of one of our orders. held: of its instrument."""
     if order.ref in books.queued:
         return  # this process knows that it has not sent it
     before, now = echo_of(order, first), echo_of(order, second)
@@ -63,27 +64,29 @@ def compare_order(
             and now is not None
             and now.status not in ("Inactive", "PendingCancel")
         ):
-            yield from _contradiction(order, now, books, first, policy)
+            yield from _contradiction(order, now, books, first, policy, held)
     elif order.trail.last >= first.asked_at:
         return  # sent since: nothing follows if they lack it
     elif before is not None and now is not None:
-        yield from _there(order, now, books, first, policy)
+        yield from _there(order, now, books, first, policy, held)
     elif order.acknowledged:
         yield from _gone(order, second, policy)
     else:
-        yield from _never_seen(order, books, first, second, policy)
+        yield from _never_seen(order, books, first, second, policy, held)
 
 
 def _notice(order: Order, what: Noticed, text: str) -> Notice:
     return Notice(what, text, order.ref, order.intent.ticket.con_id)
 
 
-def _contradiction(order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy) -> Iterator[Item]:
+def _contradiction(
+    order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy, held: Held
+) -> Iterator[Item]:
     """Judge an order that is over by the broker's word and works all the same (row O6); nobody counts on it."""
     text = f"order {order.ref} was told {order.standing.state}, and two snapshots show it {echo.status}"
     yield _notice(order, Noticed.REVIVED, text)
     asked = order.trail.cancelled
-    if not _alone_protects(order, books) and (
+    if not _alone_protects(order, books, held) and (
         asked is None or asked + policy.cancel_s * SECOND <= first.asked_at
     ):
         yield Cancel(order.ref, f"order {order.ref} was over, and works again")
@@ -91,12 +94,10 @@ def _contradiction(order: Order, echo: Echo, books: Books, first: Snapshot, poli
         yield HaltAll(text)
 
 
-def _alone_protects(order: Order, books: Books) -> bool:
+def _alone_protects(order: Order, books: Books, held: Held) -> bool:
     """Return whether it is the only order that protects what is held: then it stays, as in any halt."""
     con_id = order.intent.ticket.con_id
-    if order.purpose is not Purpose.PROTECTION or not closes(
-        order.standing.remaining, books.position(con_id)
-    ):
+    if order.purpose is not Purpose.PROTECTION or not closes(order.standing.remaining, held.closable):
         return False
     return not any(
         other.purpose is Purpose.PROTECTION
@@ -107,7 +108,9 @@ def _alone_protects(order: Order, books: Books) -> bool:
 
 
 # ---------------------------------------------------------------- the broker has it
-def _there(order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy) -> Iterator[Item]:
+def _there(
+    order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy, held: Held
+) -> Iterator[Item]:
     if order.standing.state is OrderState.UNKNOWN:
         yield Conclude(order.ref, What.FOUND, f"open at the broker as {echo.status}")
     asked = order.trail.cancelled
@@ -120,7 +123,7 @@ def _there(order: Order, echo: Echo, books: Books, first: Snapshot, policy: Poli
         yield _notice(order, Noticed.ECHO, text)
         yield Cancel(order.ref, text)
         return
-    orphan = _protects_nothing(order, books)
+    orphan = _protects_nothing(order, books, held)
     if orphan:
         yield _notice(order, Noticed.ORPHAN, orphan)
         yield Cancel(order.ref, orphan)
@@ -128,7 +131,7 @@ def _there(order: Order, echo: Echo, books: Books, first: Snapshot, policy: Poli
     yield from _compare_echo(order, echo, books, policy)
 
 
-def _protects_nothing(order: Order, books: Books) -> str:
+def _protects_nothing(order: Order, books: Books, held: Held) -> str:
     """Return why a protective order could only open a position, "" if it protects one or waits for its entry."""
     ticket = order.intent.ticket
     if order.purpose is not Purpose.PROTECTION:
@@ -136,10 +139,10 @@ def _protects_nothing(order: Order, books: Books) -> str:
     parent = _parent(order, books)
     if parent is not None and not parent.standing.is_final:
         return ""
-    held = books.position(ticket.con_id)
-    if held * ticket.quantity < 0:
+    if held.closable * ticket.quantity < 0:
         return ""
-    return f"order {order.ref} protects nothing: {held} {ticket.symbol} are held"
+    there = f", by the broker's books {held.there - held.base}" if held.proven else ""
+    return f"order {order.ref} protects nothing: {held.own} {ticket.symbol} are held{there}"
 
 
 def _parent(order: Order, books: Books) -> Order | None:
@@ -232,7 +235,7 @@ def _over(order: Order, now: int, policy: Policy) -> bool:
 
 # ---------------------------------------------------------------- the broker never told of it
 def _never_seen(
-    order: Order, books: Books, first: Snapshot, second: Snapshot, policy: Policy
+    order: Order, books: Books, first: Snapshot, second: Snapshot, policy: Policy, held: Held
 ) -> Iterator[Item]:
     intent, told = order.intent, {t.code for t in order.standing.told}
     text = f"order {order.ref} ({intent.ticket.quantity} {intent.ticket.symbol}) is in none of the broker's lists"
@@ -244,7 +247,7 @@ def _never_seen(
     if parent is not None and lives and parent.trail.cancelled is None:
         # A bracket that broke in the middle: without its exits the entry must not go on.
         yield Cancel(parent.ref, f"{text}, and it was to protect {parent.ref}")
-    if needed(order, books):
+    if needed(order, books, held):
         yield _notice(order, Noticed.MISSING, text)
         if DUPLICATE_ID in told:
             yield f"{text}, and yet its id is taken"
@@ -255,6 +258,8 @@ def _never_seen(
         elif order.trail.sends >= policy.max_sends:
             halt = f"{text} after {order.trail.sends} sends; {_LOOK}"
             yield HaltAll(halt) if halt not in books.halted_for else halt
+        elif not closes(order.standing.remaining, common(held.own, held.own + held.rest)):
+            yield f"{text}, and the broker holds {held.there}, ours are {held.own}"
         else:
             yield Resend(order.ref, text)
         return
@@ -273,7 +278,7 @@ def _never_seen(
         yield Cancel(order.ref, doubt) if again else doubt
 
 
-def needed(order: Order, books: Books) -> bool:
+def needed(order: Order, books: Books, held: Held) -> bool:
     """Return whether an order that never arrived is to be sent again: it shrinks or protects what is held now."""
     ticket = order.intent.ticket
     if order.trail.cancelled is not None or order.purpose is Purpose.ENTRY:
@@ -283,4 +288,4 @@ def needed(order: Order, books: Books) -> bool:
     parent = _parent(order, books)
     if parent is not None and parent.standing.is_final and parent.standing.filled == 0:
         return False  # what its entry would have opened never came to be
-    return closes(ticket.quantity, books.position(ticket.con_id))
+    return closes(ticket.quantity, held.closable)

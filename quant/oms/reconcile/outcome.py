@@ -116,7 +116,7 @@ class Books:
 
     instruments: of the deployment. queued: refs that this process has not sent yet. halted_for: reasons of all halts
     so far. agreed_at: when the first two snapshots ever agreed, None = never. starting: none agreed in this run.
-    flattening: instruments that are to be closed, 0 = all.
+    flattening: instruments that are to be closed, 0 = all. lasting: what differs has differed for so long that it halts.
     """
 
     deployment: str
@@ -130,6 +130,7 @@ class Books:
     agreed_at: int | None = None
     starting: bool = False
     flattening: frozenset[int] = frozenset()
+    lasting: bool = False
 
     @property
     def con_ids(self) -> tuple[int, ...]:
@@ -253,13 +254,15 @@ Item = str | Notice | Action  # of a comparison; a text is something to wait for
 class Outcome:
     """What two snapshots say.
 
-    waiting: why the gate cannot open yet. steady: False where the two differ, and so say nothing.
+    waiting: why the gate cannot open yet. steady: False where the two differ, and so say nothing. astray: by how much
+    the broker's position differs from ours, by con_id, where that is proven and stays.
     """
 
     waiting: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
     actions: tuple[Action, ...] = ()
     steady: bool = True
+    astray: tuple[tuple[int, Decimal], ...] = ()
 
     @property
     def agreed(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from quant.core.orders import Position, Snapshot
 from quant.oms.ledger import Source
@@ -19,37 +21,69 @@ from quant.oms.reconcile.outcome import (
     Policy,
     Start,
 )
+from quant.oms.risk import common
+
+MEND: Final = "find out what traded, and start again with positions = adopt or flatten, or put the position right"
 
 
-def compare_position(
-    con_id: int, unsure: bool, books: Books, snapshot: Snapshot, policy: Policy
-) -> Iterator[Item]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of an instrument. there: all that the broker has; own: ours; base: what was left alone.
+
+    by_others: orders that are not ours made all of the difference. proven: that, or it has lasted too long to be books
+    that TWS has not loaded yet (row O11).
+    """
+
+    con_id: int
+    rows: tuple[Position, ...]
+    there: Decimal
+    own: Decimal
+    base: Decimal
+    by_others: bool
+    proven: bool
+
+    @property
+    def rest(self) -> Decimal:
+        """What the broker has beyond ours, signed."""
+        return self.there - self.own - self.base
+
+    @property
+    def closable(self) -> Decimal:
+        """What orders of ours may close without opening a position at the broker."""
+        return common(self.own, self.own + self.rest) if self.proven else self.own
+
+
+def held_of(con_id: int, books: Books, snapshot: Snapshot) -> Held:
+    """Return what a snapshot and our books say of one instrument."""
+    rows = tuple(p for p in snapshot.positions if p.account == books.account and p.con_id == con_id)
+    there = sum((p.quantity for p in rows), Decimal(0))
+    own, base = books.position(con_id), books.baseline(con_id)
+    rest = there - own - base
+    by_others = rest != 0 and books.agreed_at is not None and rest == _foreign(con_id, books, snapshot)
+    return Held(con_id, rows, there, own, base, by_others, rest != 0 and (by_others or books.lasting))
+
+
+def compare_position(held: Held, unsure: bool, books: Books, policy: Policy) -> Iterator[Item]:
     """Yield what the broker's position of one instrument says.
 
     unsure: an order of it is in doubt, so that nothing about its position can be concluded.
     """
-    rows = [p for p in snapshot.positions if p.account == books.account and p.con_id == con_id]
-    there = sum((p.quantity for p in rows), Decimal(0))
-    own, base = books.position(con_id), books.baseline(con_id)
-    rest = there - own - base
-    if rest == 0:
+    if held.rest == 0:
         return
-    symbol = rows[0].symbol if rows else _symbol(con_id, books)
-    text = f"{symbol}: the broker holds {there}, ours are {own}" + (f" on top of {base}" if base != 0 else "")
+    con_id, symbol = held.con_id, held.rows[0].symbol if held.rows else _symbol(held.con_id, books)
+    text = f"{symbol}: the broker holds {held.there}, ours are {held.own}"
+    text += f" on top of {held.base}" if held.base != 0 else ""
     if unsure:
         yield f"{text}, and an order of it is in doubt"
     elif books.agreed_at is None or (books.starting and policy.start in (Start.ADOPT, Start.FLATTEN)):
-        yield from _at_start(con_id, symbol, rest, rows, text, books, policy)
-    elif rest == _foreign(con_id, books, snapshot):
+        yield from _at_start(held, symbol, text, books, policy)
+    elif held.by_others:
         yield Notice(Noticed.POSITION, f"{text}; orders that are not ours made the difference", con_id=con_id)
         yield HaltInstrument(con_id, f"{text}; orders that are not ours made the difference")
     else:
-        told = f"{text}; {_MEND}"
+        told = f"{text}; {MEND}"
         yield Notice(Noticed.POSITION, told, con_id=con_id)
         yield told
-
-
-_MEND = "find out what traded, and start again with positions = adopt or flatten, or put the position right"
 
 
 def _symbol(con_id: int, books: Books) -> str:
@@ -57,9 +91,8 @@ def _symbol(con_id: int, books: Books) -> str:
     return next(named, f"instrument {con_id}")
 
 
-def _at_start(
-    con_id: int, symbol: str, rest: Decimal, rows: list[Position], text: str, books: Books, policy: Policy
-) -> Iterator[Item]:
+def _at_start(held: Held, symbol: str, text: str, books: Books, policy: Policy) -> Iterator[Item]:
+    con_id, rest = held.con_id, held.rest
     yield Notice(Noticed.FOUND_AT_START, f"{text}; {rest} left over, taken as: {policy.start}", con_id=con_id)
     if policy.start is Start.REFUSE:
         mend = "close it, or start with positions = baseline, adopt or flatten"
@@ -68,10 +101,10 @@ def _at_start(
     source = Source.ADOPTED if books.agreed_at is None else Source.ADJUSTED
     if policy.start is Start.BASELINE:
         source = Source.BASELINE
-    cost = rows[0].average_cost if rows else 0.0
+    cost = held.rows[0].average_cost if held.rows else 0.0
     yield Hold(source, con_id, symbol, rest, cost, f"positions = {policy.start}: {text}")
-    if policy.start is Start.FLATTEN and books.position(con_id) + rest != 0:
-        yield Flatten(con_id, symbol, -(books.position(con_id) + rest), f"positions = flatten: {text}")
+    if policy.start is Start.FLATTEN and held.own + rest != 0:
+        yield Flatten(con_id, symbol, -(held.own + rest), f"positions = flatten: {text}")
 
 
 def _foreign(con_id: int, books: Books, snapshot: Snapshot) -> Decimal:

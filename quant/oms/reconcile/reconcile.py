@@ -3,7 +3,8 @@
 Invariants (live-faults §4a), which hold whatever the snapshots say:
 1. nothing is concluded from one snapshot, from two that differ, or from two of different connections;
 2. an order is sent again only under its own id, only if it makes a position smaller or protects one, and never once
-   the broker has shown it; an entry is never sent again;
+   the broker has shown it; an entry is never sent again; where the broker is proven to hold less than ours, what it
+   holds is what there is to make smaller or to protect;
 3. an order is called NOT_SENT only when it was asked to be cancelled, two later snapshots lack it, and the broker
    denies its id (10147) or gives that id out as its next;
 4. what cannot be explained is waited for, and never guessed; waiting ends in a halt by who calls this.
@@ -24,13 +25,14 @@ from quant.oms.reconcile.outcome import (
     Cancel,
     HaltAll,
     HaltInstrument,
+    Hold,
     Item,
     Notice,
     Noticed,
     Outcome,
     Policy,
 )
-from quant.oms.reconcile.position_books import compare_position
+from quant.oms.reconcile.position_books import compare_position, held_of
 from quant.oms.state import Oddity
 
 # What halts when it is seen; the others are told and go on. Each halts once: a person who clears it has seen it.
@@ -48,6 +50,7 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
     if differ:
         return Outcome((differ,), (), odd, steady=False)
     own = _Own(books)
+    held = {con_id: held_of(con_id, books, second) for con_id in own.con_ids}
     found = _gather([*_strangers(books, own, second), *_foreign_orders(books, own, second)])
     unsure: set[int] = set()
     refs, perms = _open_names(first)
@@ -58,13 +61,19 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
             and not perms.intersection(order.standing.perm_ids)
         ):
             continue  # over, and the broker does not have it open: most of a long run's, of which nothing is told
-        told = _gather(compare_order(order, books, first, second, policy))
-        if told.waiting or any(isinstance(a, Cancel) for a in told.actions):
+        here = held[order.intent.ticket.con_id]
+        told = _gather(compare_order(order, books, first, second, policy, here))
+        if told.waiting or (any(isinstance(a, Cancel) for a in told.actions) and not here.proven):
             unsure.add(order.intent.ticket.con_id)
         found.add(told)
-    for con_id in own.con_ids:
-        found.add(_gather(compare_position(con_id, con_id in unsure, books, second, policy)))
-    return Outcome(tuple(found.waiting), tuple(found.notices), (*odd, *dict.fromkeys(found.actions)))
+    astray = []
+    for con_id, here in held.items():
+        told = _gather(compare_position(here, con_id in unsure, books, policy))
+        if here.proven and not any(isinstance(a, Hold) for a in told.actions):
+            astray.append((con_id, here.rest))
+        found.add(told)
+    actions = (*odd, *dict.fromkeys(found.actions))
+    return Outcome(tuple(found.waiting), tuple(found.notices), actions, astray=tuple(astray))
 
 
 def doubts(books: Books, snapshot: Snapshot, policy: Policy) -> Outcome:
@@ -73,7 +82,7 @@ def doubts(books: Books, snapshot: Snapshot, policy: Policy) -> Outcome:
     known = odd_halts(books)  # these follow from facts, whatever a snapshot says
     stops = tuple(a for a in outcome.actions if isinstance(a, HaltInstrument) or a in known)
     waiting = (a.why for a in outcome.actions if a not in stops)
-    return Outcome((*outcome.waiting, *waiting), outcome.notices, stops)
+    return Outcome((*outcome.waiting, *waiting), outcome.notices, stops, astray=outcome.astray)
 
 
 # ---------------------------------------------------------------- two snapshots

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +16,16 @@ import numpy as np
 from quant.backtest import load_run, runs
 from quant.backtest.folder import folders, read_facts
 from quant.backtest.seal import edited
+from quant.core import costs as cost_tables
 from quant.core.bars import Bars
-from quant.errors import DataError, QuantError
+from quant.core.costs import Costs
+from quant.core.instrument import Instrument
+from quant.errors import DataError, ParameterError, QuantError
 from quant.live.run.deployment import Traded, limits_of
 from quant.promotion.causes import UNEXPLAINED
 from quant.promotion.gates.subject import Subject
 from quant.promotion.gates.values import (
+    Charged,
     Checked,
     Completeness,
     Evidence,
@@ -36,6 +41,7 @@ from quant.research.check import check
 from quant.research.proof.verdict import FEW_TRIALS, verdict
 from quant.research.walk_forward.kept import kept
 from quant.store.quality import check as quality
+from quant.strategy import defaults
 from quant.tws.faults import Do, Fault
 from quant.tws.order_faults import OrderDo, OrderFault
 
@@ -49,6 +55,7 @@ FAULTS: Final[tuple[AnyFault, ...]] = (
     OrderFault(OrderDo.LATE_FEE, skip=1, count=1, seconds=100.0),
     OrderFault(OrderDo.DROP, skip=3),
 )
+PLANS: Final = ("ib-fixed", "ib-tiered")
 SAME: Final = ("costs", "slippage", "sizing", "borrow")  # of two results that are compared
 Say = Callable[[str], None]
 
@@ -75,7 +82,7 @@ def collect(
     first = date.fromisoformat(history_start)
     ahead = [int(np.count_nonzero(b.session >= np.datetime64(first))) for b in found.bars]
     probability, trials = _deflated(found, data)
-    outside = _outside(found, data)
+    outside, not_outside = _outside(found, data)
     say("rehearsal")
     terms: dict[str, Any] = {"capital": capital, "limits": limits, "start_rule": start_rule}
     plain = _rehearsed(found, asked.rehearsal_bars, (), **terms)
@@ -87,12 +94,13 @@ def collect(
         ahead=min(ahead), whole=all(n == len(b) for n, b in zip(ahead, found.bars, strict=True)),
         bars=tuple(_complete(b) for b in found.bars), outside=outside, how_outside=_walk(found),
         trades=int(run.metrics["trades"]), orders=len(run.orders), rejected=int(run.metrics["rejected"]),
-        deflated=probability, trials=trials, costs=found.settings["costs"], slippage=found.settings["slippage"],
+        deflated=probability, trials=trials, costs=found.settings["costs"], charged=_charged(found),
+        slippage=found.settings["slippage"],
         rehearsal=plain, faults=faulty, capital=capital, limits=dict(limits),
         origins=tuple(
             Origin(b.symbol, b.source, None if c is None else c.con_id)
             for b, c in zip(found.bars, contracts, strict=True)
-        ),
+        ), not_outside=not_outside,
     )  # fmt: skip
 
 
@@ -124,17 +132,40 @@ def _deflated(found: Subject, data: Path) -> tuple[float, int]:
     return judged.deflated, count
 
 
-def _outside(found: Subject, data: Path) -> OutOfSample | None:
-    """Return the newest walk-forward of this strategy on these bars, else the longest later run of these parameters."""
+def _outside(found: Subject, data: Path) -> tuple[OutOfSample | None, str]:
+    """Return the newest walk-forward of this strategy on these bars, else the longest later run of these parameters.
+
+    A walk-forward counts where it chose among several combinations, these parameters among them. Where nothing counts
+    the second is why the newest one does not, "" where there is none.
+    """
+    told = ""
     for name, outcome in kept(data):
         if _alike(outcome["settings"], found):
+            why = _no_choice(outcome["settings"], found)
+            if why:
+                told = told or f"walk-forward {name} {why}"
+                continue
             ratio = outcome["sharpe"]
             sharpe = math.nan if ratio is None else float(ratio)
-            return OutOfSample(
+            seen = OutOfSample(
                 "walk-forward", name, sharpe, outcome["sessions"], outcome["first"], outcome["last"]
             )
+            return seen, ""
     later = _later(found, data)
-    return max(later, key=lambda one: (one[0], one[1].name))[1] if later else None
+    return (max(later, key=lambda one: (one[0], one[1].name))[1], "") if later else (None, told)
+
+
+def _no_choice(settings: Mapping[str, Any], found: Subject) -> str:
+    """Return why a walk-forward says nothing of how these parameters were chosen, "" where it does."""
+    if settings.get("combinations", 1) == 1:
+        return (
+            "tried one combination alone, so nothing was chosen: it is a backtest of bars that the choice of these "
+            "parameters may have seen"
+        )
+    tried, usual = settings["grid"], defaults(found.strategy)
+    own = json.loads(json.dumps(found.params, default=str))
+    never = [f"{n}={v}" for n, v in own.items() if v not in tried.get(n, [usual[n]])]
+    return f"never tried {', '.join(never)}" if never else ""
 
 
 def _later(found: Subject, data: Path) -> list[tuple[int, OutOfSample]]:
@@ -181,6 +212,34 @@ def _walk(found: Subject) -> str:
     symbols = " ".join(b.symbol for b in found.bars)
     bar = found.bars[0].bar.name
     return f"quant walkforward {found.name} {symbols} --bar {bar} -g NAME=VALUES --train N --test N"
+
+
+# ---------------------------------------------------------------- costs
+def _charged(found: Subject) -> Charged:
+    """Return what the run's fills cost, and what IB's plans would have charged for them."""
+    paid = float(found.run.fills["commission"].sum())
+    units = {
+        str(fact["name"]): b.instrument for fact, b in zip(found.settings["bars"], found.bars, strict=True)
+    }
+    known = {symbol: dict(_plans(one)) for symbol, one in units.items()}
+    unknown = tuple(symbol for symbol, plans in known.items() if not plans)
+    if unknown:
+        return Charged(paid, unknown=unknown)
+    bills = dict.fromkeys(set.intersection(*(set(plans) for plans in known.values())), 0.0)
+    fills = found.run.fills
+    for symbol, quantity, price in zip(fills["symbol"], fills["quantity"], fills["price"], strict=True):
+        for name in bills:
+            cash_price = float(price) / units[symbol].price_magnifier
+            bills[name] += known[symbol][name].commission(float(quantity), cash_price)
+    plan = min(sorted(bills), key=lambda name: bills[name])
+    return Charged(paid, plan, bills[plan])
+
+
+def _plans(one: Instrument) -> Iterator[tuple[str, Costs]]:
+    """Yield IB's plans for an instrument; the tables are of stocks."""
+    for name in PLANS if one.sec_type == "STK" else ():
+        with suppress(ParameterError):
+            yield name, cost_tables.costs(name, one.market, currency=one.currency)
 
 
 # ---------------------------------------------------------------- rehearsal

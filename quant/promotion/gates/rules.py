@@ -7,10 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from quant.live.run.deployment import MUST_SAY
-from quant.promotion.gates.values import Evidence, Outcome, PaperEvidence, Rehearsed, Thresholds, Verdict
+from quant.promotion.gates.values import (
+    Evidence,
+    Outcome,
+    PaperEvidence,
+    Rehearsed,
+    Session,
+    Thresholds,
+    Verdict,
+)
 
 NONE: Final = "none"
 PART_S: Final = 3600.0  # a session that did not run for longer than that is a part of one
+SHOWN: Final = 3  # sessions that do not count, each with its reason
 # Said with the deflated Sharpe ratio: from the same trials a sweep's verdict may have another.
 SPREAD: Final = (
     "luck is judged by how far apart the Sharpe ratios of the trials are; a sweep's verdict judges by how alike their "
@@ -78,7 +87,8 @@ def out_of_sample(found: Evidence, asked: Thresholds) -> Verdict:
     """It also made money on data that no choice of parameters had seen."""
     name, wanted, seen = "out-of-sample", asked.out_of_sample, found.outside
     if seen is None:
-        told = f"there is no result on data that no choice had seen; make one: {found.how_outside}"
+        why = f": {found.not_outside}" if found.not_outside else ""
+        told = f"there is no result on data that no choice had seen{why}; make one: {found.how_outside}"
         return Verdict(name, "not run", told, wanted)
     if math.isnan(seen.sharpe):
         return Verdict(name, "held", f"{seen.kind} {seen.name} has no Sharpe ratio: it did not trade", wanted)
@@ -124,7 +134,7 @@ def rejected(found: Evidence, asked: Thresholds) -> Verdict:
 
 
 def costs(found: Evidence, asked: Thresholds) -> Verdict:
-    """Commissions were charged and slippage was stated."""
+    """Commissions were charged, not far below IB's own, and slippage was stated."""
     kind, _, amount = found.costs.partition(":")
     if kind == NONE or (kind == "percent" and float(amount) == 0.0):
         return Verdict(
@@ -133,7 +143,20 @@ def costs(found: Evidence, asked: Thresholds) -> Verdict:
     if found.slippage is None:
         told = f"costs were {found.costs}, but no slippage was stated; say it, even as --slippage percent:0"
         return Verdict("costs", "held", told)
-    return Verdict("costs", "pass", f"costs {found.costs}, slippage {found.slippage}")
+    paid = found.charged
+    share = paid.paid / paid.amount if paid.amount else None
+    told = f"costs {found.costs}"
+    if share is not None and share < asked.costs:
+        told += f" made {paid.paid:,.2f} in all, {share:.0%} of the {paid.amount:,.2f} that {paid.plan} charges for the"
+        told += f" same fills, at least {asked.costs:.0%} is asked for; take --costs {paid.plan}"
+        return Verdict("costs", "held", told, asked.costs, share)
+    if paid.unknown:
+        told += f" (no plan of IB's is known here for {', '.join(paid.unknown)} to compare them with)"
+    elif share is not None and kind == "percent":
+        told += f", {share:.0%} of what {paid.plan} charges"
+    told += f", slippage {found.slippage}"
+    told += " (none)" if float(found.slippage.partition(":")[2]) == 0.0 else ""
+    return Verdict("costs", "pass", told, asked.costs, share)
 
 
 def _rehearsed(name: str, found: Rehearsed, good: str) -> Verdict:
@@ -219,29 +242,50 @@ def evidence(found: PaperEvidence, asked: Thresholds) -> Verdict:
 
 
 def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
-    """The last sessions of paper were what the backtest says, each; one that ran only in part proves too little."""
-    wanted = asked.sessions
-    days = [s for s in sorted(found.sessions, key=lambda s: s.day) if not (s.ok and s.not_running_s > PART_S)]
-    good = 0
-    for one in reversed(days):
-        if not one.ok:
-            break
-        good += 1
-    held = good < wanted
+    """The last sessions of paper were what the backtest says, each; one that proves too little does not count."""
+    wanted, good, left, end = asked.sessions, 0, [], ""
     ask = "1 is asked for" if wanted == 1 else f"{wanted} are asked for"
-    if not days:
-        told = f"no session of paper was compared, {ask}; after each: quant parity"
-        if found.sessions:
-            told = (
-                f"no session of paper was run whole, {ask}: of {len(found.sessions)} over an hour was not run"
-            )
-        return Verdict("parity", "held" if held else "pass", told, float(wanted), 0.0)
+    known = {one.day: one for one in found.sessions}
+    if not known:
+        told = f"no session of paper was compared, {ask}; after each: quant parity {found.name}"
+        return Verdict("parity", "held", told, float(wanted), 0.0)
+    for day in sorted({*known, *found.uncompared}, reverse=True):
+        one = known.get(day)
+        if one is not None and not one.ok:
+            end = f"{day} had a difference"
+        elif one is None or day in found.uncompared:
+            end = f"{day} was traded and not compared since it ended: quant parity {found.name} --day {day}"
+        elif why := _too_little(one, asked):
+            left.append(f"{day} ({why})")
+        else:
+            good += 1
+        if end:
+            break
+    held = good < wanted
     told = f"{good} session{'' if good == 1 else 's'} with parity one after the other, {ask}"
-    if held and good < len(days):
-        told += f"; {days[-good - 1].day} had a difference"
-    if held and len(days) < len(found.sessions):
-        told += f"; {len(found.sessions) - len(days)} more, of which over an hour was not run, do not count"
+    if held and end:
+        told += f"; {end}"
+    if left:
+        more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+        told += f"; not counted: {', '.join(left[:SHOWN])}{more}"
     return Verdict("parity", "held" if held else "pass", told, float(wanted), float(good))
+
+
+def _too_little(one: Session, asked: Thresholds) -> str:
+    """Return why a session with parity proves too little, "" where it counts."""
+    if not one.taped:
+        return "no tape shows that it was traded"
+    if one.over is None:
+        return "its record does not say that it was over when it was compared"
+    if not one.over:
+        return "it was not over when it was compared"
+    if one.not_running_s > PART_S:
+        return "over an hour of it was not run"
+    if not one.decisions:
+        return "nothing was decided"
+    if one.missed > asked.missed_orders * one.orders:
+        return f"{one.missed:,} of {one.orders:,} orders were missed, up to {asked.missed_orders:.0%} may"
+    return ""
 
 
 def halt(found: PaperEvidence, asked: Thresholds) -> Verdict:

@@ -19,8 +19,9 @@ class Thresholds:
     missing: share of the calendar's bars that may lack. out_of_sample: least Sharpe ratio a year on data that no
     choice has seen, over out_of_sample_sessions of it at least. trades: least number of closed ones. deflated_sharpe:
     least probability that the Sharpe ratio is more than luck gives to the best of all trials. rejected: share of
-    orders that must not be reached. rehearsal_bars: how many of the last bars are rehearsed. sessions: of paper, one
-    after the other with parity.
+    orders that must not be reached. costs: least share of what the cheaper of IB's plans charges for the same fills.
+    rehearsal_bars: how many of the last bars are rehearsed. sessions: of paper, one
+    after the other with parity. missed_orders: of a session's, the share that live may lack for it to count.
     """
 
     missing: float = 0.001
@@ -29,12 +30,14 @@ class Thresholds:
     trades: int = 30
     deflated_sharpe: float = 0.95
     rejected: float = 0.05
+    costs: float = 0.5
     rehearsal_bars: int = 500
     sessions: int = 20
+    missed_orders: float = 0.05
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, least = getattr(self, field.name), 1 if field.name == "rehearsal_bars" else 0
+            value, least = getattr(self, field.name), int(field.name in ("rehearsal_bars", "sessions"))
             if not (math.isfinite(value) and (value >= least or field.name == "out_of_sample")):
                 raise ParameterError(field.name, value, f"must be a number, {least} or more")
 
@@ -106,6 +109,19 @@ class Rehearsed:
 
 
 @dataclass(frozen=True, slots=True)
+class Charged:
+    """What a run's fills cost. paid: in commissions. plan: the cheaper of IB's plans for them, and amount: its bill.
+
+    unknown: symbols of whose kind no plan of IB is known here; then there is no bill.
+    """
+
+    paid: float
+    plan: str = ""
+    amount: float = 0.0
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a symbol's bars came from. con_id: IB's contract they are traded as, None = nobody knows."""
 
@@ -119,7 +135,8 @@ class Evidence:
     """All that the gates to paper look at.
 
     checks: parts of q.check, by name. warmup: bars until signals forget where the history began; None: never.
-    ahead: bars that live's history holds. whole: it begins where the backtest did. outside: None = there is none.
+    ahead: bars that live's history holds. whole: it begins where the backtest did. outside: None = there is none;
+    not_outside: what looks like one and is none, "" = nothing does. how_outside: the command that makes one.
     deflated: probability, NaN where it cannot be had. slippage: None = not stated. limits: as the lock has them.
     """
 
@@ -136,33 +153,49 @@ class Evidence:
     deflated: float
     trials: int
     costs: str
+    charged: Charged
     slippage: str | None
     rehearsal: Rehearsed
     faults: Rehearsed
     capital: float
     limits: Mapping[str, Any]
     origins: tuple[Origin, ...]
+    not_outside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A day of paper as parity found it. not_running_s: for how long of the session nobody ran it."""
+    """A day of paper as parity found it.
+
+    not_running_s: for how long of the session nobody ran it. decisions: live's and the model's. orders: those that the
+    model filled; missed: of them, those that live filled nothing of. over: the session was over when it was compared;
+    None = the record does not say. taped: the tape shows that it was traded.
+    """
 
     day: str
     ok: bool
     not_running_s: float = 0.0
+    decisions: int = 0
+    orders: int = 0
+    missed: int = 0
+    over: bool | None = None
+    taped: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class PaperEvidence:
     """All that the gates to real money look at.
 
-    gates: outcome of each gate to paper, and why it was overridden. sessions: by day. halted: the open halt, "" = none;
+    name: the deployment's. gates: outcome of each gate to paper, and why it was overridden. sessions: by day.
+    uncompared: days that were traded, are over, and were not compared since. halted: the open halts, "" = none;
     ran: there is a journal. said: limits that a person said for real money.
     """
 
+    name: str
+
     gates: tuple[tuple[str, str, str], ...]
     sessions: tuple[Session, ...]
+    uncompared: tuple[str, ...]
     halted: str
     ran: bool
     said: Mapping[str, Any]

@@ -25,15 +25,11 @@ from quant.promotion.parity.lived import JournalBooks, Lived, fills_of, lived
 from quant.promotion.parity.model import Modelled, decisions_on, model
 from quant.promotion.parity.running import Ran, idle, ran, spans
 from quant.promotion.parity.split import Deal, Dealt, Held, split
-from quant.promotion.parity.value import DecisionRow, FillRow, OrderRow, Parity, Slippage
+from quant.promotion.parity.value import BarRow, DecisionRow, FillRow, OrderRow, Parity, Slippage
+from quant.promotion.said import said
+from quant.promotion.session_end import session_end
 from quant.strategy import Strategy, plans
 
-# What a runner says of itself that is the cause of nothing.
-NO_CAUSE: Final = (
-    "q1:", "gate open", "gate: open", "gate reconciling", "gate: reconciling", "state: closed", "state: ready",
-    "notice: 202", "notice: 21", "ended: ",
-)  # fmt: skip
-BEGINS: Final = " begins; client id "
 _PARTS: Final = {
     "data": "revised data",
     "bar": "revised data",
@@ -142,12 +138,13 @@ def _evidence(
         untimely=frozenset(untimely),
         missing=laid.apart,
         slow=tuple(_slow(past, job.bars)),
-        told=[note for note in past.notes if not note[1].startswith(NO_CAUSE) and BEGINS not in note[1]],
+        said=said(past.notes, symbols),
         mixed=len({b.bar for b in job.bars}) > 1,
         market=True,
         data=_data(job, past, made, laid),
         carried=past.carried,
         asked=past.asked,
+        belated=past.belated,
         withheld={(symbols.index(r.symbol), r.end): r.why for r in past.refused if r.symbol in symbols},
         gaps=lasted.gaps,
         delayed=frozenset(
@@ -225,7 +222,7 @@ class _Told:
         differences = [
             *differences_of(self.pairs, self.evidence),
             *(self._parted(row) for row in decisions if not row.same),
-            *(Difference(r.at, r.symbol, "bars", "as IB has it now", r.words, self._of_bar(r.at, r.state, r.words))
+            *(Difference(r.at, r.symbol, "bars", "as IB has it now", r.words, self._of_bar(r))
               for r in self.laid.count.rows),
         ]  # fmt: skip
         return Parity(
@@ -236,6 +233,7 @@ class _Told:
             differences=tuple(sorted(differences, key=lambda d: d.at)), slippage=self._slippage(), notes=past.notes,
             findings=tuple(self._found()), session=self.ran.session, compared=self.ran.compared,
             gaps=tuple((gap.begin, gap.end) for gap in self.ran.gaps),
+            over=session_end(past.day.date, (b.instrument for b in self.job.bars), rth=self.job.bars[0].rth),
         )  # fmt: skip
 
     # ------------------------------------------------------------ money
@@ -336,12 +334,13 @@ class _Told:
         model, live = ("" if v is None else f"target {v:g}" for v in (row.model, row.live))
         return Difference(row.at, row.symbol, "decision", model, live, row.why)
 
-    def _of_bar(self, at: int, state: str, words: str) -> str:
-        if state == "revised":
+    def _of_bar(self, row: BarRow) -> str:
+        if row.state == "revised":
             return "IB changed the bar after it came live"
-        if state == "extra":
+        if row.state == "extra":
             return "IB took the bar back after it came live"
-        return self.evidence.last_told(at + self.job.bars[0].bar.ns) or "IB's live bars lacked it"
+        feed = self.evidence.symbols.index(row.symbol)
+        return self.evidence.of_bar(feed, row.at, self.job.bars[feed].bar.ns) or "IB's live bars lacked it"
 
     def _orders(self) -> Iterator[OrderRow]:
         for pair in self.pairs:

@@ -16,7 +16,7 @@ from quant.oms.journal.reading import as_of
 from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source, What
 from quant.oms.reason import Reason, reason_of
 from quant.oms.state import OrderStanding
-from quant.promotion.facts import OrderFact, fill_row, of_live
+from quant.promotion.facts import Belated, OrderFact, belated, fill_row, of_live
 from quant.promotion.parity.day import Day
 
 EXITS: Final = ("stop", "limit")
@@ -43,7 +43,8 @@ class Lived:
     between the last live bar before the day and its first, the late ones. orders: decided on that day, or filled in it;
     the exits of Stood are among them, as if decided at its beginning. before, after: the journal's own books. heard:
     when each execution came. carried: refs of other orders
-    of earlier days. fills, holdings: of the day, as the journal has them.
+    of earlier days. fills, holdings: of the day, as the journal has them. belated: of all orders, those that TWS did
+    not show at once.
     """
 
     day: Day
@@ -63,6 +64,7 @@ class Lived:
     heard: Mapping[str, int]
     notes: tuple[tuple[int, str], ...]
     halts: tuple[Halt, ...]
+    belated: Mapping[str, Belated]
 
 
 class JournalBooks:
@@ -123,7 +125,7 @@ def lived(
         holdings=tuple(h for h in during if h.source is not Source.BASELINE), before=before, after=after,
         heard={f.report.exec_id: f.at for f in ledger.facts if isinstance(f.report, Execution)},
         notes=tuple((n.at, n.words) for n in lines if isinstance(n, NoteLine) and day.begin <= n.at <= day.end),
-        halts=tuple(h for h in ledger.halts if day.begin <= h.at <= day.end),
+        halts=tuple(h for h in ledger.halts if day.begin <= h.at <= day.end), belated=belated(ledger, bars),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from quant.core.bars import COLUMNS, Bars
-from quant.core.barsize import bar_size
+from quant.core.barsize import SECOND, bar_size
 from quant.errors import (
     ConfigError,
     EmptyRange,
@@ -51,10 +51,14 @@ BACK: Final = 60  # days of tape before the day that are read, for what live had
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fresh:
-    """The bars of a deployment as they stand now, and what knows their price steps, by symbol."""
+    """The bars of a deployment as they stand now, and what knows their price steps, by symbol.
+
+    at: TWS's time when it was asked, UTC ns; None = nobody was, and they stand as of the END of the newest one.
+    """
 
     bars: tuple[Bars, ...]
     steps: dict[str, Stepped]
+    at: int | None = None
 
 
 Pull = Callable[[Deployment, str], Fresh]
@@ -97,7 +101,8 @@ def parity(data: Path, name: str, day: str | None = None, *, pull: Pull | None =
         name, cls, params, found.capital, found.costs, found.sizing,
         "first-target" if found.start_rule == "first-target" else "next-change",
     )  # fmt: skip
-    return compare(traded, fresh.bars, ledger, lines, day, fresh.steps)
+    at = max((int(b.end[-1]) for b in fresh.bars if len(b)), default=0) if fresh.at is None else fresh.at
+    return replace(compare(traded, fresh.bars, ledger, lines, day, fresh.steps), at=at)
 
 
 def _date(day: str) -> str:
@@ -178,7 +183,8 @@ def from_tws(session: Session, data: Path) -> Pull:
                 )
                 for old, series in zip(past, anew, strict=True)
             ]
-        return Fresh(tuple(bars), {b.symbol: c for b, c in zip(bars, contracts, strict=True)})
+        steps: dict[str, Stepped] = {b.symbol: c for b, c in zip(bars, contracts, strict=True)}
+        return Fresh(tuple(bars), steps, int(now.timestamp()) * SECOND)
 
     return pull
 

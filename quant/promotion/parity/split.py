@@ -9,10 +9,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 
 from quant.promotion.parity.value import PARTS, Part
 
 ZERO = Decimal(0)
+_SAME: Final = 1e-9  # of commissions: nearer to one another they differ by their sums as floats alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +171,16 @@ WORLDS: Mapping[str, Callable[[Dealt], list[Deal]]] = {
 }
 
 
+def _fees(deals: Sequence[Deal]) -> float:
+    return math.fsum(d.fee for d in deals)
+
+
 def _counts(pairs: Sequence[Dealt]) -> dict[str, str]:
     """Return in words how much each part holds."""
     both = [(p, mean) for p in pairs if p.model is not None and (mean := p.mean) is not None]
     deals = {
         "price": sum(p.model is not None and mean.price != p.then for p, mean in both),
-        "commission": sum(p.model is not None and abs(mean.fee - p.model.fee) >= 0.005 for p, mean in both)
-        + sum(bool(d.fee) for p in pairs for d in p.live if not d.quantity),
+        "commission": sum(abs(_fees(_commission(p)) - _fees(_model(p))) > _SAME for p in pairs),
         "timing": sum(p.model is not None and p.then != p.model.price for p, _ in both),
         "missed": sum(p.part == "" and p.missed > 0.0 for p in pairs),
         "extra": sum(p.part == "" and p.extra > 0.0 for p in pairs),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from quant.core.barsize import SECOND
 from quant.promotion.causes import UNEXPLAINED, moment
 from quant.promotion.difference import CENT, Difference
+from quant.promotion.parity.statement import Statement, statement
 
 PARTS: Final = (
     "price", "commission", "timing", "missed", "extra", "revised data", "carried", "interaction",
@@ -127,6 +128,7 @@ class Parity:
     each. slippage: None without a market fill of both. notes: what live said of itself, (UTC ns, words). findings:
     what a reader must know of the figures. session: from the beginning of its first bar to the END of its last;
     compared: what of it was, as the runner ran; gaps: when nothing ran in between; all UTC ns, (0, 0) = not known.
+    over: when the session ends by its calendar; at: the moment as of which the bars stand; UTC ns, 0 = not known.
     """
 
     deployment: str
@@ -147,6 +149,8 @@ class Parity:
     session: tuple[int, int] = (0, 0)
     compared: tuple[int, int] = (0, 0)
     gaps: tuple[tuple[int, int], ...] = ()
+    over: int = 0
+    at: int = 0
 
     @property
     def not_running_s(self) -> float:
@@ -170,19 +174,32 @@ class Parity:
         return not self.diverged and abs(self.unexplained) < CENT and not self.without_cause
 
     @property
+    def _filled(self) -> list[FillRow]:
+        """What the model filled."""
+        return [row for row in self.fills if row.model_quantity is not None]
+
+    @property
+    def printed(self) -> Statement:
+        """The money as it is printed: it adds up to the cent."""
+        return statement(*self.pnl, {part.name: part.amount for part in self.split}, self.unexplained)
+
+    @property
     def line(self) -> dict[str, Any]:
         """The day in the running record, which the step to live asks for."""
+        money = self.printed
         return {
             "day": self.day, "decisions": len(self.decisions), "decisions_diverged": self.diverged,
             "differences": len(self.differences), "without_cause": self.without_cause,
-            "unexplained": round(self.unexplained, 2) + 0.0, "ok": self.ok, "pnl_live": round(self.pnl[1], 2) + 0.0,
-            "pnl_model": round(self.pnl[0], 2) + 0.0,
+            "unexplained": float(money.unexplained), "ok": self.ok, "pnl_live": float(money.live),
+            "pnl_model": float(money.model),
             "not_running_s": round(self.not_running_s, 1),
+            "session_end": _told(self.over), "compared_at": _told(self.at),
+            "orders": len(self._filled), "missed": sum(row.live_quantity is None for row in self._filled),
             "slippage_bps": None if self.slippage is None else self.slippage.mean_bps,
         }  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; times as UTC text."""
+        """Return plain values for JSON; times as UTC text. Amounts are exact; `printed` has them to the cent."""
         slippage = self.slippage
         learnt = None if slippage is None else {**asdict(slippage), "setting": slippage.setting}
         bars = {name: getattr(self.bars, name) for name in ("equal", "revised", "missing", "extra")}
@@ -192,7 +209,8 @@ class Parity:
             "decisions": [_plain(r) for r in self.decisions], "orders": [_plain(r) for r in self.orders],
             "fills": [_plain(r) for r in self.fills], "pnl": dict(zip(("model", "live"), self.pnl, strict=True)),
             "split": [asdict(p) for p in self.split], "unexplained": self.unexplained,
-            "differences": [d.to_dict() for d in self.differences], "slippage": learnt,
+            "printed": self.printed.to_dict(), "slippage": learnt,
+            "differences": [d.to_dict() for d in self.differences],
             "notes": [{"at": moment(at), "words": words} for at, words in self.notes],
             "findings": list(self.findings), "session": _span(self.session), "compared": _span(self.compared),
             "not_running": [_span(gap) for gap in self.gaps], "record": self.line,
@@ -204,7 +222,11 @@ class Parity:
 
 
 def _span(moments: tuple[int, int]) -> dict[str, str | None]:
-    return dict(zip(("from", "to"), (moment(at) if at else None for at in moments), strict=True))
+    return dict(zip(("from", "to"), map(_told, moments), strict=True))
+
+
+def _told(at: int) -> str | None:
+    return moment(at) if at else None
 
 
 def _plain(row: BarRow | DecisionRow | OrderRow | FillRow) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Final
 
 from quant.promotion.causes import moment
-from quant.promotion.difference import Difference
+from quant.promotion.difference import CENT, Difference
 from quant.promotion.parity.value import BarRow, Parity
 
 SHOWN: Final = 20  # differences
@@ -20,17 +20,17 @@ def lines(found: Parity) -> list[str]:
 
 
 def _lines(found: Parity) -> Iterator[str]:
-    bars, model, live = found.bars, *found.pnl
+    bars, money = found.bars, found.printed
+    words = {part.name: part.words for part in found.split}
     yield f"parity of {found.deployment} on {found.day}: {found.strategy} on {', '.join(found.symbols)}"
     yield f"  bars       {bars.equal:,} equal, {bars.revised} revised, {bars.missing} missing, {bars.extra} extra"
     yield f"  decisions  {len(found.decisions)}, {found.diverged} diverged"
     same = sum(row.same for row in found.orders)
     yield f"  orders     {len(found.orders)}, {same} alike; fills {len(found.fills)}"
-    yield f"  profit     model {model:+,.2f}   live {live:+,.2f}   difference {round(live - model, 2) + 0.0:+,.2f}"
-    for part in found.split:
-        if round(part.amount, 2):
-            yield f"    {part.name:<13}{part.amount:+12,.2f}  {part.words}"
-    yield f"    {'unexplained':<13}{found.unexplained:+12,.2f}"
+    yield f"  profit     model {money.model:+,.2f}   live {money.live:+,.2f}   difference {money.difference:+,.2f}"
+    for name, amount in money.parts.items():
+        yield f"    {name:<13}{amount:+12,.2f}  {words[name]}"
+    yield f"    {'unexplained':<13}{money.unexplained:+12,.2f}"
     yield f"  verdict    {_verdict(found)}"
     apart = differences(found)
     yield from (f"  {text}" for text in apart[:SHOWN])
@@ -47,8 +47,8 @@ def _verdict(found: Parity) -> str:
     wrong = []
     if found.diverged:
         wrong.append(f"{found.diverged} decisions diverged")
-    if abs(found.unexplained) >= 0.005:
-        wrong.append(f"{found.unexplained:.2f} is unexplained")
+    if abs(found.unexplained) >= CENT:
+        wrong.append(f"{found.printed.unexplained:.2f} is unexplained")
     if found.without_cause:
         wrong.append(f"{found.without_cause} differences have no known cause")
     count = len(found.differences)

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant.errors import ConfigError, ParameterError
 from quant.metrics.returns import NO_SPREAD, Floats
+from quant.research.proof.columns import Whole, matrix
 
 METRICS: Final = ("sharpe", "sortino", "mean", "total_return")  # what pbo can take from sums over blocks
 MOST_BLOCKS: Final = 20  # 184,756 splits; two more blocks are four times as many and tell nothing new
@@ -80,12 +81,19 @@ def pbo(returns: ArrayLike, blocks: int = 16, metric: str = "sharpe") -> Pbo:
     if len(table) < 2 * blocks:
         reason = f"{blocks} blocks need at least {2 * blocks} returns; take fewer blocks"
         raise ParameterError("returns", f"{len(table)} rows", reason)
-    usable = np.flatnonzero(np.isfinite(table).all(axis=0))
-    dropped = table.shape[1] - len(usable)
-    if len(usable) < 2:
+    sums = BlockSums(metric, len(table), int(blocks))
+    for part in Whole(table).parts():
+        sums.add(part)
+    return pbo_of(sums)
+
+
+def pbo_of(sums: BlockSums) -> Pbo:
+    """Return what `pbo` does, of columns that were added up. Raises ParameterError below two usable ones."""
+    if sums.usable < 2:
         reason = "a choice needs at least two columns without NaN"
-        raise ParameterError("returns", f"{len(usable)} usable of {table.shape[1]} columns", reason)
-    rank, here, there, chosen = _splits(_measure(metric, table[:, usable], blocks), blocks, len(usable))
+        raise ParameterError("returns", f"{sums.usable} usable of {sums.columns} columns", reason)
+    usable = np.concatenate(sums.numbers)
+    rank, here, there, chosen = _splits(sums.measure(), sums.blocks, len(usable))
     omega = rank / (len(usable) + 1)
     return Pbo(
         probability=float(np.mean(omega <= 0.5)),  # the logit is at or below 0
@@ -96,9 +104,9 @@ def pbo(returns: ArrayLike, blocks: int = 16, metric: str = "sharpe") -> Pbo:
         out_of_sample=there,
         chosen=usable[chosen],
         columns=len(usable),
-        dropped=dropped,
-        blocks=int(blocks),
-        metric=metric,
+        dropped=sums.columns - len(usable),
+        blocks=sums.blocks,
+        metric=sums.metric,
     )
 
 
@@ -136,46 +144,73 @@ def _first_best(values: Floats) -> NDArray[np.int64]:
     return found
 
 
-def _measure(metric: str, r: Floats, blocks: int) -> Measure:
-    """Return the function that gives the performance (m, N) of the rows of blocks named by 0 and 1, (m, blocks)."""
-    sizes = np.full(blocks, len(r) // blocks)
-    sizes[: len(r) % blocks] += 1
-    starts = np.cumsum(sizes) - sizes
+class BlockSums:
+    """All that CSCV by a metric needs of columns of returns, which come some at a time and are not kept.
 
-    def sums(x: Floats) -> Floats:
-        found: Floats = np.add.reduceat(x, starts, axis=0)
+    columns: how many came; usable: those of them without NaN or infinity. Of these, a list item for what came
+    together: numbers (n,), means (n,), sums over the rows of each block of the deviations from the mean, and of what
+    else the metric needs, each (blocks, n).
+    """
+
+    def __init__(self, metric: str, rows: int, blocks: int) -> None:
+        if metric not in METRICS:
+            raise ParameterError("metric", metric, f"known are {', '.join(METRICS)}")
+        self.metric, self.blocks = metric, blocks
+        self.sizes = np.full(blocks, rows // blocks)
+        self.sizes[: rows % blocks] += 1
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self.columns = self.usable = 0
+        self.numbers: list[NDArray[np.int64]] = []
+        self.means: list[Floats] = []
+        self.deviations: list[Floats] = []
+        self.others: list[Floats] = []
+
+    def add(self, part: Floats) -> None:
+        """Take the columns of `part`, (rows, n), that come next."""
+        usable = np.flatnonzero(np.isfinite(part).all(axis=0))
+        r = part[:, usable]
+        mean = r.mean(axis=0)
+        # Sums of deviations from the whole mean: sums of returns would lose the variance of small ones to rounding.
+        deviation = r - mean
+        self.numbers.append(self.columns + usable)
+        self.means.append(mean)
+        self.deviations.append(self._sums(deviation))
+        if self.metric == "sharpe":
+            self.others.append(self._sums(deviation**2))
+        elif self.metric == "sortino":
+            self.others.append(self._sums(np.minimum(r, 0.0) ** 2))
+        elif self.metric == "total_return":
+            # A return of -100 % has no logarithm; 1e-16 of the money left is lost money as well.
+            self.others.append(self._sums(np.log(np.maximum(1.0 + r, 1e-16))))
+        self.columns += part.shape[1]
+        self.usable += len(usable)
+
+    def _sums(self, x: Floats) -> Floats:
+        found: Floats = np.add.reduceat(x, self.starts, axis=0)
         return found
 
-    # Sums of deviations from the whole mean: sums of returns would lose the variance of small ones to rounding.
-    mean = r.mean(axis=0)
-    deviation = sums(r - mean)
-    if metric == "sharpe":
-        squares = sums((r - mean) ** 2)
+    def measure(self) -> Measure:
+        """Return the function that gives the performance (m, N) of the rows of blocks named by 0 and 1, (m, blocks)."""
+        sizes, mean, deviation = self.sizes, np.concatenate(self.means), np.hstack(self.deviations)
+        if self.metric == "mean":
+            return lambda member: mean + member @ deviation / (member @ sizes)[:, None]
+        other = np.hstack(self.others)
+        if self.metric == "total_return":
+            return lambda member: np.expm1(member @ other)
 
         def sharpe(member: Floats) -> Floats:
             n = (member @ sizes)[:, None]
-            total, square = member @ deviation, member @ squares
+            total, square = member @ deviation, member @ other
             left = square - total**2 / n
             spread = np.sqrt(np.maximum(left, 0.0) / (n - 1.0))
             return _ratio(mean + total / n, spread, (left > _FLAT * square) & (spread > NO_SPREAD))
 
-        return sharpe
-    if metric == "sortino":
-        losses = sums(np.minimum(r, 0.0) ** 2)
-
         def sortino(member: Floats) -> Floats:
             n = (member @ sizes)[:, None]
-            downside = np.sqrt(member @ losses / n)
+            downside = np.sqrt(member @ other / n)
             return _ratio(mean + member @ deviation / n, downside, downside > NO_SPREAD)
 
-        return sortino
-    if metric == "mean":
-        return lambda member: mean + member @ deviation / (member @ sizes)[:, None]
-    if metric == "total_return":
-        # A return of -100 % has no logarithm; 1e-16 of the money left is lost money as well.
-        growth = sums(np.log(np.maximum(1.0 + r, 1e-16)))
-        return lambda member: np.expm1(member @ growth)
-    raise ParameterError("metric", metric, f"known are {', '.join(METRICS)}")
+        return sharpe if self.metric == "sharpe" else sortino
 
 
 def _ratio(above: Floats, below: Floats, where: NDArray[np.bool_]) -> Floats:
@@ -299,12 +334,3 @@ def _long_run_deviation(x: Floats, p: float) -> Floats:
         gamma = np.fft.irfft(power, 2 * t, axis=0)[:t] / t
         found[begin : begin + step] = np.sqrt(np.maximum(weight @ gamma, 0.0))
     return found
-
-
-def matrix(returns: ArrayLike) -> Floats:
-    """Return `returns` as (T, N) float64; raises ParameterError if it is not a table of two rows at least."""
-    table = np.asarray(returns, dtype=np.float64)
-    if table.ndim != 2 or len(table) < 2 or table.shape[1] < 1:
-        reason = "a row a period (at least 2) and a column a combination is needed"
-        raise ParameterError("returns", f"an array of shape {table.shape}", reason)
-    return table

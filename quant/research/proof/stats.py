@@ -25,7 +25,8 @@ from numpy.typing import ArrayLike
 
 from quant.errors import ParameterError
 from quant.metrics.returns import NO_SPREAD, Floats
-from quant.research.proof.overfitting import Pbo, Spa, matrix, pbo, reality_check, spa
+from quant.research.proof.columns import matrix
+from quant.research.proof.overfitting import Pbo, Spa, pbo, reality_check, spa
 
 __all__ = [
     "Moments",

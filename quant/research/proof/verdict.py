@@ -26,7 +26,8 @@ from numpy.typing import ArrayLike
 from quant.errors import ParameterError
 from quant.metrics.bootstrap import FEWEST
 from quant.metrics.returns import Floats
-from quant.research.proof.overfitting import METRICS, Pbo, matrix, pbo
+from quant.research.proof.columns import Columns, Whole, matrix
+from quant.research.proof.overfitting import METRICS, BlockSums, Pbo, pbo_of
 from quant.research.proof.stability import Neighbourhood, neighbourhood
 from quant.research.proof.stats import (
     Moments,
@@ -91,7 +92,7 @@ class Verdict:
 
 
 def verdict(
-    returns: ArrayLike,
+    returns: ArrayLike | Columns,
     *,
     periods_per_year: float,
     parameters: Mapping[str, ArrayLike] | None = None,
@@ -102,20 +103,21 @@ def verdict(
 ) -> Verdict:
     """Return what a search over the columns of `returns` proves about the best of them.
 
-    returns: (T, N) simple returns per period, a column a combination, NaN where one failed. parameters: name ->
-    (N,), the parameter columns of the table; None leaves the neighbourhood out. metric: what the best was chosen
-    by, higher is better; values: (N,) of it, needed unless metric is sharpe. trials: all that were ever tried on
-    these data (the ledger's), None or less than N counts as N. variance: of the per-period Sharpe ratios of all
-    those trials; None or NaN takes the one that luck gives: over these columns, or where trials is above N or N is
-    below 10 for trials independent of one another. More than that is never counted as luck.
+    returns: (T, N) simple returns per period, a column a combination, NaN where one failed; Columns are looked at
+    once, a part at a time, and the best once more. parameters: name -> (N,), the parameter columns of the table; None
+    leaves the neighbourhood out. metric: what the best was chosen by, higher is better; values: (N,) of it, needed
+    unless metric is sharpe. trials: all that were ever tried on these data (the ledger's), None or less than N counts
+    as N. variance: of the per-period Sharpe ratios of all those trials; None or NaN takes the one that luck gives:
+    over these columns, or where trials is above N or N is below 10 for trials independent of one another. More than
+    that is never counted as luck.
     Raises ParameterError for shapes that do not fit or numbers out of range.
     """
-    table = matrix(returns)
+    table = returns if isinstance(returns, Columns) else Whole(matrix(returns))
     rows, columns = table.shape
     if not 0.0 < periods_per_year < math.inf:
         raise ParameterError("periods_per_year", periods_per_year, "must be above 0: 252 for daily returns")
     year = math.sqrt(periods_per_year)
-    ratios = sharpe_ratios(table)
+    ratios, likeness, sums = _looked_at(table, metric)
     judged = np.isfinite(ratios)
     chosen_by = np.where(judged, _values(metric, values, ratios * year), np.nan)
     ever = max(columns, 0 if trials is None else trials)
@@ -123,8 +125,7 @@ def verdict(
     if not np.isfinite(chosen_by).any():
         return _nothing(metric, columns, ever, rows / periods_per_year)
     best = int(np.nanargmax(np.where(np.isinf(chosen_by), np.nan, chosen_by)))
-    sample = moments(table[:, best])
-    likeness = _likeness(table[:, judged])
+    sample = moments(table.column(best))
     spread = _spread_of_luck(rows, columns, ever, likeness, variance)
     expected = expected_max_sharpe(spread, ever)
     facts = Verdict(
@@ -144,7 +145,7 @@ def verdict(
         likeness=likeness,
         years=rows / periods_per_year,
         years_needed=_periods_needed(sample, expected) / periods_per_year,
-        pbo=_pbo(table, metric),
+        pbo=None if sums is None or sums.usable < 2 else pbo_of(sums),
         neighbourhood=neighbourhood(grid, chosen_by, best) if grid else None,
     )
     word, reasons = _judge(facts, rows)
@@ -190,17 +191,30 @@ def _values(metric: str, values: ArrayLike | None, ratios: Floats) -> Floats:
     return column
 
 
-def _likeness(r: Floats) -> float:
-    """Return the mean correlation over all pairs of columns, NaN for one column.
+def _looked_at(table: Columns, metric: str) -> tuple[Floats, float, BlockSums | None]:
+    """Return what one look at all columns gives.
 
+    These are the Sharpe ratio of each; the mean correlation over all pairs of those that have one, NaN for one
+    column; and for CSCV sums over blocks, by the metric where these give it, else by Sharpe ratio, None where the
+    rows are too few.
     Source: the variance of a sum of N standardised columns is N + N (N - 1) mean correlation.
     """
-    rows, n = r.shape
-    if n < 2:
-        return math.nan
-    scale = 1.0 / r.std(axis=0, ddof=1)
-    total = r @ scale - float(r.mean(axis=0) @ scale)
-    return float((total @ total / (rows - 1) - n) / (n * (n - 1)))
+    rows, _ = table.shape
+    blocks = min(BLOCKS, rows // 4 * 2)  # two returns a block at least
+    by = "total_return" if metric == "cagr" else metric  # the same order
+    sums = None if blocks < 2 else BlockSums(by if by in METRICS else "sharpe", rows, blocks)
+    found, total, n = [], np.zeros(rows), 0
+    for part in table.parts():
+        ratios = sharpe_ratios(part)
+        found.append(ratios)
+        r = part[:, np.isfinite(ratios)]
+        scale = 1.0 / r.std(axis=0, ddof=1)
+        total += r @ scale - float(r.mean(axis=0) @ scale)
+        n += r.shape[1]
+        if sums is not None:
+            sums.add(part)
+    likeness = float((total @ total / (rows - 1) - n) / (n * (n - 1))) if n > 1 else math.nan
+    return np.concatenate(found), likeness, sums
 
 
 def _spread_of_luck(rows: int, columns: int, trials: int, likeness: float, variance: float | None) -> float:
@@ -235,15 +249,6 @@ def _periods_needed(sample: Moments, expected: float) -> float:
     alone = min_track_record(sample.sharpe, 0.0, CONFIDENCE, sample.skew, sample.kurtosis) - 1.0
     search = expected / sample.sharpe * math.sqrt(sample.n - 1)
     return max(1.0 + (search + math.sqrt(alone)) ** 2, (T_STATISTIC / sample.sharpe) ** 2)
-
-
-def _pbo(r: Floats, metric: str) -> Pbo | None:
-    """Return CSCV by the metric where sums over blocks give it, else by Sharpe ratio; None if there is too little."""
-    blocks = min(BLOCKS, len(r) // 4 * 2)  # two returns a block at least
-    if np.count_nonzero(np.isfinite(r).all(axis=0)) < 2 or blocks < 2:
-        return None
-    by = "total_return" if metric == "cagr" else metric  # the same order
-    return pbo(r, blocks, by if by in METRICS else "sharpe")
 
 
 # ---------------------------------------------------------------- words

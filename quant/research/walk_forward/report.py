@@ -162,8 +162,9 @@ class Judgement:
     probabilistic: probability that the true one is above 0; deflated: that it is above what the best of `trials`
     without an edge is expected to show. t_statistic: sharpe against 0. won: share of the windows that made money.
     efficiency: share of the metric that was kept. hold_return, hold_sharpe: of buying and holding over the same
-    sessions. moves: of each parameter that had several values, how often the choice changed between windows, and
-    by which share of its range in the mean, NaN for words.
+    sessions. combinations: those of the grid; of one alone nothing was chosen. moves: of each parameter that had
+    several values, how often the choice changed between windows, and by which share of its range in the mean, NaN for
+    words.
     """
 
     word: Word
@@ -178,6 +179,7 @@ class Judgement:
     efficiency: float
     hold_return: float
     hold_sharpe: float
+    combinations: int
     moves: Mapping[str, tuple[int, float]]
 
     def __str__(self) -> str:
@@ -204,7 +206,8 @@ def _judged(result: WalkForward) -> Judgement:
         "sharpe": sample.sharpe * year, "probabilistic": probabilistic, "deflated": deflated,
         "t_statistic": sample.sharpe * math.sqrt(n), "trials": result.trials,
         "won": float((result.windows["return"] > 0.0).mean()), "efficiency": result.efficiency,
-        "hold_return": hold[-1] / start - 1.0, "hold_sharpe": held.sharpe * year, "moves": _moves(result),
+        "hold_return": hold[-1] / start - 1.0, "hold_sharpe": held.sharpe * year,
+        "combinations": int(result.settings["combinations"]), "moves": _moves(result),
     }  # fmt: skip
     word, reasons = _word(Judgement("unclear", "", (), **facts), result)
     bare = Judgement(word, "", reasons, **facts)
@@ -236,6 +239,8 @@ def _word(j: Judgement, result: WalkForward) -> tuple[Word, tuple[str, ...]]:
         reasons.append(f"less than half of the {result.metric} in training was kept")
     if not j.won > 0.5:
         reasons.append("no more than half of the windows made money")
+    if j.combinations == 1:
+        reasons.insert(0, "only one combination was tried, so this is a backtest and not out of sample")
     return ("unclear", tuple(reasons)) if reasons else ("edge", ())
 
 
@@ -263,9 +268,16 @@ def _text(j: Judgement, result: WalkForward) -> str:
     made = result.metrics["total_return"]
     account = f"{_made(made)} with a Sharpe ratio of {_number(j.sharpe)} a year"
     holding = f"buying and holding {_made(j.hold_return)} with {_number(j.hold_sharpe)}"
+    told = f"over {years:.1f} years, the account {account}; {holding}"
+    seen = f"On data that no choice had seen, {told}."
+    if j.combinations == 1:
+        told = (
+            f"{told}. Nothing was chosen here: whoever took these parameters from a search has seen its bars"
+        )
+        seen = f"In the test spans, {told}."
     parts = [
         f"{j.word.capitalize()}" + (f": {'; '.join(j.reasons)}." if j.reasons else "."),
-        f"On data that no choice had seen, over {years:.1f} years, the account {account}; {holding}.",
+        seen,
         f"{round(j.won * windows)} of {_count(windows, 'window')} made money.",
     ]
     if math.isfinite(j.efficiency):
@@ -273,11 +285,11 @@ def _text(j: Judgement, result: WalkForward) -> str:
         parts.append(f"Of the {result.metric} in training {kept} was kept (walk-forward efficiency).")
     if math.isfinite(j.probabilistic):
         every = _count(j.trials, "combination")
+        stricter = "; it is not, as no choice saw the test that followed" if j.combinations > 1 else ""
         parts.append(
             f"That the true Sharpe ratio is above 0 has a probability of {_percent(j.probabilistic)} (probabilistic "
             f"Sharpe ratio; {_percent(CONFIDENCE)} is asked for). Were the account the best of all {every} ever "
-            f"tried on these data, this would be {_percent(j.deflated)} (deflated Sharpe ratio); it is not, as no "
-            "choice saw the test that followed."
+            f"tried on these data, this would be {_percent(j.deflated)} (deflated Sharpe ratio){stricter}."
         )
     parts.append(_steadiness(j.moves, sum(p is not None for p in result.parameters) - 1))
     if j.word == "edge":
@@ -302,14 +314,13 @@ def _steadiness(moves: Mapping[str, tuple[int, float]], chances: int) -> str:
 
 
 def _facts(j: Judgement) -> list[Fact]:
-    stricter = (
-        f"The same, were the account the best of all {_count(j.trials, 'combination')} ever tried; stricter than "
-        "needed, as no choice saw the test that followed."
-    )
+    stricter = f"The same, were the account the best of all {_count(j.trials, 'combination')} ever tried"
+    if j.combinations > 1:
+        stricter += "; stricter than needed, as no choice saw the test that followed"
     return [
         ("Sharpe ratio", _number(j.sharpe), "Of the joined account out of sample, a year."),
         ("Probabilistic Sharpe ratio", _percent(j.probabilistic), "Probability that the true Sharpe ratio is above 0."),
-        ("Deflated Sharpe ratio", _percent(j.deflated), stricter),
+        ("Deflated Sharpe ratio", _percent(j.deflated), f"{stricter}."),
         ("Windows that made money", _percent(j.won), "Share of the test spans with a return above 0."),
         (
             "Buying and holding", f"{j.hold_return:+.1%}",

@@ -66,7 +66,7 @@ def pack(value: Any, name: str) -> Shipment:
             "that inside the class, or put the class into a file of strategies/, which workers import"
         )
         raise StrategyError(name, reason) from e
-    return Shipment(name, buffer.getvalue(), _sources(pickler.modules))
+    return Shipment(name, buffer.getvalue(), sources_of(pickler.modules))
 
 
 def load(shipment: Shipment) -> Any:
@@ -128,14 +128,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
             self.modules.add(obj.__name__)  # also a subclass of ModuleType, as `quant` is
             return importlib.import_module, (obj.__name__,)
         if isinstance(obj, type | types.FunctionType):
-            if _importable(obj):
+            if importable(obj):
                 self.modules.add(obj.__module__)
             elif isinstance(obj, type) and _of_backtrader(obj):
                 return _skeleton, _recipe(obj), _state(obj), None, None, _fill
         return super().reducer_override(obj)
 
 
-def _importable(obj: Any) -> bool:
+def importable(obj: Any) -> bool:
+    """Return whether a function or class is what its module has under its name, so that a name tells which it is."""
     module = sys.modules.get(obj.__module__) if obj.__module__ != "__main__" else None
     try:
         return module is not None and attrgetter(obj.__qualname__)(module) is obj
@@ -181,7 +182,7 @@ def _fill(cls: type, state: dict[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------- modules by source
-def _sources(modules: Iterable[str]) -> dict[str, Source]:
+def sources_of(modules: Iterable[str]) -> dict[str, Source]:
     """Return the project's own ones of `modules`, all that these import, and the packages that hold them."""
     found: dict[str, Source] = {}
     seen: set[str] = set()
@@ -198,7 +199,7 @@ def _sources(modules: Iterable[str]) -> dict[str, Source]:
         folders = None if spec.submodule_search_locations is None else tuple(spec.submodule_search_locations)
         if spec.origin is None or spec.loader is None:  # a package without a file
             found[name] = Source("", None, folders)
-        elif _is_own(spec.origin):
+        elif is_own(spec.origin):
             code = Path(spec.origin).read_bytes()
             found[name] = Source(spec.origin, importlib.util.decode_source(code), folders)
             todo += _imported(spec.origin, code, f"{name}.__init__" if folders is not None else name)
@@ -208,7 +209,7 @@ def _sources(modules: Iterable[str]) -> dict[str, Source]:
     return {name: s for name, s in found.items() if s.text is not None or _holds(name, found)}
 
 
-def _imported(file: str, code: bytes, module: str) -> list[str]:
+def _imported(file: str, code: bytes, module: str) -> tuple[str, ...]:
     from quant.backtest.source import imports  # heavy, and not needed where nothing is the project's own
 
     try:
@@ -233,7 +234,8 @@ def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
         return None
 
 
-def _is_own(file: str) -> bool:
+def is_own(file: str) -> bool:
+    """Return whether a module's file is the user's: Python source, of no installed package and not of Python."""
     path = Path(file)
     if path.suffix != ".py" or not path.is_file() or {"site-packages", "dist-packages"} & set(path.parts):
         return False

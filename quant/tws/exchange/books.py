@@ -7,6 +7,7 @@ of which a fill reduces the rest.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
@@ -36,6 +37,7 @@ from quant.tws.exchange.orders import (
 from quant.tws.exchange.steps import Day, Fill, Look, Work
 
 _EXEC: Final = "0000e0d5"  # IB's first part names the server; ours is always the same
+_SECOND: Final = 1_000_000_000  # ns
 
 
 @dataclass(slots=True)
@@ -88,7 +90,11 @@ class Working:
 
 
 class Books:
-    """One account's orders and fills. plan: of quant.core.costs. perm_id: of the next order."""
+    """One account's orders and fills. plan: of quant.core.costs. perm_id: the least of the next order.
+
+    IB uses no perm id and no execution id twice. Both begin with their second here, so that a TWS that is started for a
+    later time goes on with others, and one that is started for the same time repeats its own.
+    """
 
     def __init__(self, account: Account, plan: str, perm_id: int, cash_check: bool) -> None:
         self.account = account
@@ -99,7 +105,7 @@ class Books:
         self._plan = plan
         self._perm_id = perm_id
         self._cash_check = cash_check
-        self._fills = 0
+        self._fills: Counter[int] = Counter()  # by second
 
     # ------------------------------------------------------------ what there is
     def find(self, key: Key) -> Working | None:
@@ -131,6 +137,7 @@ class Books:
     # ------------------------------------------------------------ what comes and goes
     def add(self, request: OrderRequest, day: Day | None, now: int) -> Working:
         """Take a new order into the books; it rests until `transmit`."""
+        self._perm_id = max(self._perm_id, now // _SECOND)
         view = OrderView(request, self._perm_id, Status.PENDING_SUBMIT, Decimal(0), 0.0, 0.0, now)
         one = Working(view, day, now, now, seen=now - 1)
         parent = self.find((request.key[0], request.parent)) if request.parent else None
@@ -222,9 +229,10 @@ class Books:
         """Book a fill in the account and in the list of executions."""
         view, listing = one.view, one.view.request.listing
         booked = self.account.book(listing, signed, fill.price, fee)
-        self._fills += 1
+        second = fill.time // _SECOND
+        self._fills[second] += 1
         executed = Executed(
-            view, f"{_EXEC}.{self._fills:08x}.01.01", fill.time, fill.quantity, fill.price, view.filled, view.average,
+            view, f"{_EXEC}.{second:08x}.{self._fills[second]:02d}.01", fill.time, fill.quantity, fill.price, view.filled, view.average,
             listing.exchange,
         )  # fmt: skip
         charged = Charged(executed.exec_id, view.request.key, fee, listing.currency, booked.realized)

@@ -98,9 +98,22 @@ def test_a_market_order_fills_at_the_quote_in_the_order_in_which_tws_tells_it():
     assert [e.realized for e in sold if isinstance(e, Charged)] != [None]
     assert exchange.account.holding(SPY).quantity == 0
     assert [f.exec_id for f, _ in exchange.executions] == [
-        "0000e0d5.00000001.01.01",
-        "0000e0d5.00000002.01.01",
+        f"0000e0d5.{NOON // SECOND:08x}.01.01",
+        f"0000e0d5.{NOON // SECOND + 1:08x}.01.01",
     ]
+
+
+def test_a_tws_started_later_repeats_no_id_and_one_started_for_the_same_time_all_of_them():
+    def ids(start: int) -> list[int | str]:
+        exchange = on_path()
+        for number in range(1, 6):
+            exchange.place(order(number, 10), start + number // 4 * SECOND)
+        found = [f.exec_id for f, _ in exchange.executions] + [view.perm_id for view in exchange.orders]
+        assert len(set(found)) == len(found) == 10
+        return found
+
+    assert ids(NOON) == ids(NOON)
+    assert not set(ids(NOON)) & set(ids(NOON + 60 * SECOND))
 
 
 def test_a_limit_order_waits_until_the_path_goes_through_it():

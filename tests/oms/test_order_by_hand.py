@@ -1,0 +1,180 @@
+"""What a person has closed by hand is never closed once more: no order of ours opens a position at the broker."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from order_broker import SECOND
+from order_world import QQQ, SPY, World
+
+from quant.oms.desk.setup import Answer, Link
+from quant.oms.gate import Gate
+from quant.oms.ledger import Stop
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path).start().opened()
+
+
+def by_hand(world: World, quantity: int) -> None:
+    """Trade in TWS; only the next look at the books shows it, as IB tells no other client of it."""
+    world.broker.trade_by_hand(SPY, quantity)
+    world.broker.inbox.clear()
+
+
+def looked(world: World) -> World:
+    return world.until(lambda: SPY in world.desk.halted_instruments, 90)
+
+
+def sell(world: World, quantity: int) -> Answer:
+    return world.submit(world.ticket(-quantity))[0]
+
+
+def there(world: World) -> Decimal:
+    return world.broker.held[SPY]
+
+
+# ---------------------------------------------------------------- what a strategy wants
+def test_what_was_closed_by_hand_is_not_sold_again(world: World) -> None:
+    world.send(10)
+    world.run(5)
+    by_hand(world, -10)
+    looked(world)
+    answer = sell(world, 10)
+    assert [r.code for r in answer.refusals] == ["opens-at-broker"]
+    for words in ("of ours the broker holds 0", "by our books it is 10", "positions = adopt"):
+        assert words in answer.refusals[0].text
+    world.run(30)
+    assert there(world) == 0
+    assert world.desk.gate is Gate.OPEN
+    world.send(10, QQQ)  # others go on
+    world.run(5)
+    assert world.desk.positions == {SPY: 10, QQQ: 10}
+
+
+def test_position_turned_by_hand_is_not_made_larger(world: World) -> None:
+    world.send(10)
+    world.run(5)
+    by_hand(world, -15)
+    looked(world)
+    assert not sell(world, 10).taken
+    assert not sell(world, 1).taken
+
+
+def test_of_what_is_left_no_more_is_sold_than_there_is(world: World) -> None:
+    world.send(10)
+    world.run(5)
+    by_hand(world, -6)
+    looked(world)
+    world.broker.instant = False
+    assert not sell(world, 10).taken
+    assert sell(world, 3).taken
+    assert not sell(world, 2).taken  # 3 are on their way already
+    world.broker.instant = True
+    world.run(5)
+    assert there(world) == 1
+    assert sell(world, 1).taken
+    world.run(5)
+    assert there(world) == 0
+    assert not sell(world, 1).taken
+
+
+def test_what_was_left_alone_at_start_counts_for_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.broker.held[SPY] = Decimal(50)
+    world.start().opened()
+    world.send(10)
+    world.run(5)
+    by_hand(world, -10)
+    looked(world)
+    assert not sell(world, 10).taken
+    assert there(world) == 50
+
+
+def test_reduction_that_waited_for_the_connection_is_not_sent(world: World) -> None:
+    world.send(10)
+    world.run(5)
+    world.broker.disconnect()
+    world.down_until = world.now + 20 * SECOND
+    world.desk.on_link(Link.LOST, world.now)
+    ref = world.ticket(-10)
+    assert world.submit(ref)[0].taken
+    world.broker.trade_by_hand(SPY, -10)
+    world.run(60)
+    assert there(world) == 0
+    assert world.state(ref.ref) == "not sent"
+    assert any("would open a position there" in alarm.text for alarm in world.alarms)
+
+
+def test_put_right_by_hand_it_is_ours_to_close_again(world: World) -> None:
+    world.send(10)
+    world.run(5)
+    by_hand(world, -10)
+    looked(world)
+    by_hand(world, 10)
+    world.run(70)
+    assert sell(world, 10).taken
+    world.run(5)
+    assert there(world) == 0
+
+
+# ---------------------------------------------------------------- flatten
+@pytest.mark.parametrize("left", [0, 4, -5])
+def test_flatten_after_a_close_by_hand_that_nobody_has_seen_opens_nothing(world: World, left: int) -> None:
+    world.send(10)
+    world.run(15)
+    world.desk.halt("Ada looks", world.now)
+    by_hand(world, left - 10)
+    world.desk.flatten("Ada", world.now)
+    world.run(60)
+    assert there(world) == min(left, 0)
+    assert world.journal.load().by_instrument(Stop.FLATTEN) == {}
+    assert world.desk.closing is not None
+    assert any(f"by our books it is 10: {max(left, 0)} are closed" in a.text for a in world.alarms)
+
+
+def test_flatten_that_the_next_process_carries_out_opens_nothing(world: World) -> None:
+    world.send(10)
+    world.run(15)
+    world.desk.halt("Ada looks", world.now)
+    world.desk.flatten("Ada", world.now)
+    world.kill()
+    world.broker.trade_by_hand(SPY, -10)
+    world.start().run(60)
+    assert there(world) == 0
+    assert world.journal.load().by_instrument(Stop.FLATTEN) == {}
+
+
+# ---------------------------------------------------------------- what rests at the broker
+@pytest.mark.parametrize("halted", [False, True])
+def test_stop_of_what_was_closed_by_hand_is_cancelled(world: World, halted: bool) -> None:
+    _, stop = tickets = world.bracket(10)
+    world.submit(*tickets)
+    world.run(15)
+    if halted:
+        world.desk.halt("Ada looks", world.now)
+    by_hand(world, -10)
+    looked(world).run(30)
+    assert world.state(stop.ref) == "cancelled"
+    assert world.desk.gate is (Gate.HALTED if halted else Gate.OPEN)
+    assert any("protects nothing" in alarm.text for alarm in world.alarms)
+    world.broker.touches = 1.0
+    world.run(20)
+    assert there(world) == 0
+
+
+def test_stop_stays_until_positions_that_may_not_be_loaded_have_been_missing_for_long(world: World) -> None:
+    """Row O11: no trade of anybody explains it."""
+    _, stop = tickets = world.bracket(10)
+    world.submit(*tickets)
+    world.run(15)
+    world.broker.held[SPY] = Decimal(0)
+    world.until(lambda: world.desk.gate is Gate.RECONCILING, 90)
+    world.run(30)
+    assert world.state(stop.ref) == "working"
+    world.until(lambda: bool(world.desk.halted), 90)
+    world.run(90)
+    assert world.state(stop.ref) == "cancelled"
