@@ -37,7 +37,8 @@ class Clone(periods.Clone):  # type: ignore[misc]  # backtrader has no types
         bt.feed.AbstractDataBase.advance(self, size, datamaster, ticks=ticks)
 
     def _check(self, forcedata: Any = None) -> None:
-        _check(self, forcedata)
+        if len(self.data) == self._dlen:  # else the bar that ends this one is there, and comes next
+            _check(self, forcedata)
 
 
 def _check(feed: Any, forcedata: Any) -> None:
