@@ -28,7 +28,12 @@ from quant.errors import ParameterError
     show_default=True,
     help="next-change as live starts, or first-target.",
 )
-@click.option("--faults", type=FILE, help="A script of faults of the simulated TWS (TOML).")
+@click.option(
+    "--faults",
+    type=FILE,
+    metavar="FILE",
+    help="A script of faults of the simulated TWS (TOML), or builtin: the one that promotion plays.",
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is drawn for faults."
 )
@@ -59,6 +64,7 @@ def rehearse(
 
     \b
       quant rehearse macd SPY --bar 1m --from 2020-12-15 --to 2020-12-15
+      quant rehearse macd SPY --bar 1m --faults builtin
       quant rehearse macd SPY --bar 1m --faults faults.toml --json
     """  # fmt: skip
     words = [pair(p) for p in params]
@@ -66,6 +72,7 @@ def rehearse(
     settings = config.load({**given, "project.data": None if data is None else str(data)})
 
     from quant.promotion import rehearse as run_rehearsal
+    from quant.promotion.rehearsal import BUILTIN, FAULTS
     from quant.store import bars
     from quant.strategy import strategy as find_strategy
 
@@ -73,10 +80,11 @@ def rehearse(
     chosen = parameters(cls, strategy, settings, words)
     feeds = [bars(s, bar, start, end, what=what, rth=rth, source=source, data=settings.data) for s in symbols]
     section = settings.section("backtest")
+    script = () if faults is None else FAULTS if str(faults) == BUILTIN else faults
     try:
         found = run_rehearsal(
             cls, feeds, params=chosen, capital=section["cash"], costs=section["costs"], sizing=section["sizing"],
-            start_rule=start_rule, faults=() if faults is None else faults, seed=seed,
+            start_rule=start_rule, faults=script, seed=seed,
         )  # fmt: skip
     except ParameterError as e:
         raise with_origin(e, settings, strategy) from None

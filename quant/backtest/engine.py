@@ -53,7 +53,7 @@ def run(job: Job, engine: str) -> Record:
         cerebro.run()
     except QuantError:
         raise
-    except Exception as e:  # the strategy is the user's code; whatever it raises is named
+    except (Exception, SystemExit) as e:  # the user's code; whatever it raises is named, sys.exit() too
         place = f" at {job.bars[0].symbol} bar {len(feeds[0]) - 1}" if len(feeds[0]) else ""
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__}: {e}{place}") from e
     if not recorder.record.value:  # backtrader takes a strategy that raised StrategySkipError out in silence
@@ -107,12 +107,8 @@ def _slip(broker: bt.brokers.BackBroker, job: Job) -> None:
     if job.slippage.kind == "percent":
         broker.set_slippage_perc(job.slippage.rate, **options)
         return
-    ticks = {b.symbol: b.instrument.tick for b in job.bars}
-    tick = ticks[job.bars[0].symbol]
-    if tick is None or len(set(ticks.values())) > 1:
-        reason = f"needs one known tick for all feeds; they have {ticks}. Give the instruments a tick, or use percent:x"
-        raise ParameterError("slippage", job.slippage.name, reason)
-    broker.set_slippage_fixed(job.slippage.amount * tick, **options)
+    points = job.slippage.points({b.symbol: b.instrument.tick for b in job.bars})
+    broker.set_slippage_fixed(points, **options)
 
 
 def _charge(broker: bt.brokers.BackBroker, recorder: Recorder, job: Job, feeds: Sequence[BarsFeed]) -> None:

@@ -84,6 +84,19 @@ class Slippage:
         """The amount of a percent slippage as a fraction of the price."""
         return self.amount / 100.0
 
+    def points(self, ticks: Mapping[str, float | None]) -> float:
+        """Return the amount of a slippage in ticks, in price units. ticks: of each symbol, None where unknown.
+
+        Raises ParameterError unless all symbols have the same known one.
+        """
+        tick = next(iter(ticks.values()))
+        if tick is None or len(set(ticks.values())) > 1:
+            reason = f"needs one known tick for all feeds; they have {dict(ticks)}"
+            raise ParameterError(
+                "slippage", self.name, f"{reason}. Give the instruments a tick, or use percent:x"
+            )
+        return self.amount * tick
+
 
 # ---------------------------------------------------------------- by name
 def costs(

@@ -14,7 +14,6 @@ from quant.core.costs import Costs, Slippage
 from quant.core.sessions import Floats
 from quant.core.sizing import Sizing
 from quant.core.targets import SessionRules, StartRule
-from quant.errors import ParameterError
 from quant.kernel import layout
 from quant.kernel.rows import run_row
 from quant.kernel.simulate import mark, simulate
@@ -66,7 +65,8 @@ class Feed:
         s["maximum"] = costs.maximum
         if slippage is not None:
             s["slippage"] = layout.SLIPPAGES.index(slippage.kind)
-            s["slip"] = slippage.rate if slippage.kind == "percent" else _ticks(bars, slippage)
+            ticks = {bars.symbol: bars.instrument.tick}
+            s["slip"] = slippage.rate if slippage.kind == "percent" else slippage.points(ticks)
         s["borrow_a_day"] = 0.0 if borrow is None else borrow / 365.0
         s["next_change"], s["limit_first"] = start_rule == "next-change", limit_first
         s["bar_minutes"] = bars.bar.minutes
@@ -76,16 +76,6 @@ class Feed:
         first = float(bars.close[0])
         s["buy_hold_return"] = float(bars.close[-1]) / first - 1.0 if first > 0.0 else np.nan
         self.settings = s
-
-
-def _ticks(bars: Bars, slippage: Slippage) -> float:
-    tick = bars.instrument.tick
-    if tick is None:
-        reason = (
-            f"needs a known tick, and {bars.symbol} has none. Give the instrument a tick, or use percent:x"
-        )
-        raise ParameterError("slippage", slippage.name, reason)
-    return slippage.amount * tick
 
 
 class Scratch:

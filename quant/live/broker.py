@@ -19,6 +19,7 @@ from quant.live.orders.around import prices
 from quant.live.orders.dispatch import Dispatch, Wire
 from quant.live.orders.held import Held, Recheck
 from quant.live.orders.restart import Earlier, reopen, take_over
+from quant.live.orders.settings import Settings
 from quant.live.orders.tickets import check_kind
 from quant.live.orders.tracked import Tracker
 from quant.oms.desk.desk import OrderDesk
@@ -29,7 +30,7 @@ EXITS: Final = ("stop", "disaster", "limit")  # q.Strategy's words for orders th
 _RESTS: Final = (bt.Order.Submitted, bt.Order.Accepted)
 
 
-class LiveBroker(bt.BrokerBase):  # type: ignore[misc]  # backtrader has no types
+class LiveBroker(Settings, bt.BrokerBase):  # type: ignore[misc]  # backtrader has no types
     """The broker of a deployment. One position an instrument, whatever the number of its feeds.
 
     desk, journal: after `begin_run`. capital: in the instruments' currency. now: UTC ns.

@@ -19,7 +19,7 @@ from quant.live.bars.wanted import Wanted
 from quant.live.moments import newest_until, number, root
 
 
-class Clone(periods.Clone):  # type: ignore[misc]  # backtrader has no types
+class Clone(periods.Clone):
     """A live feed's bars once more, for backtrader to resample or replay."""
 
     @property
@@ -215,7 +215,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         """Begin; the store is started with it."""
         super().start()
         if any(not data.resampling or data.replaying for data in self._env.datas):
-            # Stock takes a step's time from the other feeds alone, and raises where this one has a bar and they have none.
+            # Stock takes a step's time from the others alone, and raises where only this one has a bar.
             self.resampling = 0
         self._laststatus = self.UNKNOWN  # stock begins in CONNECTED, so that nobody is ever told that
         self.p.store.start(data=self)

@@ -70,15 +70,17 @@ class LivePlans:
             feed.bars, feed.plan = own, plan
             if feed.number not in self._row:
                 self._begin(strategy, feed)
+        deciding = []
         for feed in due:
             if not any(order.alive() for order in feed.pair):
                 self._take_exits(strategy, feed)
             strategy.broker.decides(feed.data)
             self._catch_up(feed)
             self.before[feed.number] = len(feed.data), replace(feed.target)
-            self._pursue(strategy, feed)
-            self._hold_on(strategy, feed)
-        return due
+            if not self._pursue(strategy, feed):
+                self._hold_on(strategy, feed)
+                deciding.append(feed)
+        return deciding
 
     def _tradable(self, feed: Any) -> bool:
         """Return whether a feed's bar is the newest there is, and so new that it may be acted upon."""
@@ -128,17 +130,21 @@ class LivePlans:
         found: float | None = target.decide(float(feed.plan.target[row]), left, feed.bars.bar.minutes)
         return found
 
-    def _pursue(self, strategy: Strategy, feed: Any) -> None:
-        """Close what the last target does not want any more: an exit that was missed, or that did not fill."""
+    def _pursue(self, strategy: Strategy, feed: Any) -> bool:
+        """Close what the last target does not want any more: an exit that was missed, or that did not fill.
+
+        Return whether there is such a position: there is nothing else to decide then, and it gets no new exits.
+        """
         row = len(feed.data) - 1
         if self._decide(feed, replace(feed.target), row) is not None:
             self._changed[feed.number] = row
-            return  # this bar decides itself
+            return False  # this bar decides itself
         held = strategy.getposition(feed.data).size
         unwanted = held and held * feed.target.last <= 0.0 and feed.number in self._changed
         if unwanted and not strategy.broker.leaving(feed.data):
             strategy._cancel_pair(feed)
             strategy._market(feed, -held, "close")
+        return bool(unwanted)
 
     # ------------------------------------------------------------ a position that was to be closed, and is wanted again
     def _hold_on(self, strategy: Strategy, feed: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from quant.core.orders import Report, Ticket
 
@@ -70,6 +71,9 @@ class Fact:
     number: int
     at: int
     report: Report
+
+
+SMALLER: Final = "made smaller"  # how the mark of an order begins that was sent again for less than was asked
 
 
 class Source(StrEnum):

@@ -136,6 +136,11 @@ def refusals(ticket: Ticket, context: Context, limits: Limits) -> tuple[Refusal,
 Found = Iterator[Refusal]
 
 
+def _set(name: str) -> str:
+    """Return which limit refuses, and where a person sets it."""
+    return f"({name}: in [limits] of the lock file, or getbroker's limits)"
+
+
 def _permission(ticket: Ticket, context: Context, limits: Limits, market: Market) -> Found:
     if context.gate is Gate.REDUCING:
         yield Refusal("reducing", "only reductions are sent now")
@@ -146,7 +151,7 @@ def _permission(ticket: Ticket, context: Context, limits: Limits, market: Market
         yield Refusal("instrument-halted", f"{ticket.symbol} is halted: {halted}")
     if ticket.kind not in limits.kinds:
         known = ", ".join(sorted(limits.kinds))
-        yield Refusal("kind", f"orders of kind {ticket.kind} are not allowed; limits allow {known}")
+        yield Refusal("kind", f"orders of kind {ticket.kind} are not allowed; {known} are {_set('kinds')}")
     after = context.position(ticket.con_id) + _coming(ticket.con_id, context) + ticket.quantity
     if after < 0 and ticket.quantity < 0:
         if context.account.is_cash:
@@ -179,7 +184,8 @@ def _session(ticket: Ticket, context: Context, limits: Limits, market: Market) -
     if not market.is_open and ticket.tif is not TimeInForce.OPG:
         yield Refusal("closed", f"the session of {ticket.symbol} is closed")
     if at_auction and market.cutoff is not None and context.now > market.cutoff - limits.cutoff_s * SECOND:
-        yield Refusal("cut-off", f"less than {limits.cutoff_s:g} s are left to the auction's cut-off")
+        told = f"less than {limits.cutoff_s:g} s are left to the auction's cut-off"
+        yield Refusal("cut-off", f"{told} {_set('cutoff_s')}")
 
 
 def _health(ticket: Ticket, context: Context, limits: Limits, market: Market) -> Found:
@@ -190,19 +196,16 @@ def _health(ticket: Ticket, context: Context, limits: Limits, market: Market) ->
     offset = context.clock_offset_s
     if offset is None or not abs(offset) < limits.clock_offset_s:
         told = "not known" if offset is None else f"{offset:g} s away from IB's"
-        yield Refusal(
-            "clock", f"this machine's clock is {told}; at most {limits.clock_offset_s:g} s are allowed"
-        )
+        most = f"at most {limits.clock_offset_s:g} s are allowed {_set('clock_offset_s')}"
+        yield Refusal("clock", f"this machine's clock is {told}; {most}")
     if market.price is None or not math.isfinite(market.price):
         yield Refusal("no-price", f"no price of {ticket.symbol} is known")
         return
     age_s = (context.now - market.at) / SECOND
     oldest_s = limits.bar_periods * market.bar_ns / SECOND if market.bar_ns else limits.quote_age_s
     if age_s > oldest_s:
-        yield Refusal(
-            "old-price",
-            f"the last price of {ticket.symbol} is {age_s:.0f} s old; {oldest_s:g} s is the limit",
-        )
+        most = f"{oldest_s:g} s are allowed {_set('bar_periods' if market.bar_ns else 'quote_age_s')}"
+        yield Refusal("old-price", f"the last price of {ticket.symbol} is {age_s:.0f} s old; {most}")
 
 
 def _size(ticket: Ticket, context: Context, limits: Limits, market: Market) -> Found:
@@ -211,16 +214,16 @@ def _size(ticket: Ticket, context: Context, limits: Limits, market: Market) -> F
         steps = f"at least {market.min_size}, in steps of {market.size_step}"
         yield Refusal("size", f"{size} {ticket.symbol}: quantities must be {steps}")
     if limits.max_quantity is not None and size > limits.max_quantity:
-        yield Refusal("max-quantity", f"{size} {ticket.symbol}: more than {limits.max_quantity} in one order")
+        told = f"{size} {ticket.symbol}: more than {limits.max_quantity} in one order"
+        yield Refusal("max-quantity", f"{told} {_set('max_quantity')}")
     notional = cost(ticket, market)
     if notional is None:
         yield Refusal(
             "no-value", f"what {size} {ticket.symbol} cost cannot be told: price or exchange rate unknown"
         )
     elif limits.max_notional is not None and notional > limits.max_notional:
-        yield Refusal(
-            "max-notional", f"one order of {notional:,.0f}; at most {limits.max_notional:,.0f} are allowed"
-        )
+        told = f"one order of {notional:,.0f}; at most {limits.max_notional:,.0f} are allowed"
+        yield Refusal("max-notional", f"{told} {_set('max_notional')}")
 
 
 def cost(ticket: Ticket, market: Market) -> float | None:
@@ -238,7 +241,7 @@ def _price(ticket: Ticket, context: Context, limits: Limits, market: Market) -> 
         away = abs(price - market.price) / market.price if market.price > 0 else math.inf
         if away > limits.collar * (1 + 1e-9):  # 97 is 3 % from 100, whatever floats say
             told = f"{name} {price:g} is {away:.1%} from the last price {market.price:g}"
-            yield Refusal("collar", f"{told}; {limits.collar:.1%} are allowed")
+            yield Refusal("collar", f"{told}; {limits.collar:.1%} are allowed {_set('collar')}")
 
 
 def _exposure(ticket: Ticket, context: Context, limits: Limits, market: Market) -> Found:
@@ -252,16 +255,15 @@ def _exposure(ticket: Ticket, context: Context, limits: Limits, market: Market) 
         return
     if limits.max_position is not None and after > limits.max_position:
         told = f"{ticket.symbol} would be {after:,.0f}"
-        yield Refusal("max-position", f"{told}; at most {limits.max_position:,.0f} are allowed")
+        told += f"; at most {limits.max_position:,.0f} are allowed {_set('max_position')}"
+        yield Refusal("max-position", told)
     gross = after + sum(value for value in held.values() if value is not None)
     if limits.max_gross is not None and gross > limits.max_gross:
-        yield Refusal(
-            "max-gross", f"all positions would be {gross:,.0f}; at most {limits.max_gross:,.0f} are allowed"
-        )
+        told = f"all positions would be {gross:,.0f}; at most {limits.max_gross:,.0f} are allowed"
+        yield Refusal("max-gross", f"{told} {_set('max_gross')}")
     if limits.max_holdings is not None and len(held) + 1 > limits.max_holdings:
-        yield Refusal(
-            "max-holdings", f"{len(held) + 1} instruments would be held; {limits.max_holdings} are allowed"
-        )
+        told = f"{len(held) + 1} instruments would be held; {limits.max_holdings} are allowed"
+        yield Refusal("max-holdings", f"{told} {_set('max_holdings')}")
 
 
 def _values(context: Context) -> dict[int, float | None]:
@@ -280,19 +282,21 @@ def _counts(ticket: Ticket, context: Context, limits: Limits, market: Market) ->
     entries = [w for w in context.working if w.purpose is Purpose.ENTRY]
     here = sum(w.con_id == ticket.con_id for w in entries)
     if here >= limits.max_working:
-        yield Refusal(
-            "working", f"{here} entries of {ticket.symbol} are working; {limits.max_working} are allowed"
+        told = (
+            f"entries of {ticket.symbol} at work: {here}; {limits.max_working} allowed {_set('max_working')}"
         )
+        yield Refusal("working", told)
     if len(entries) >= limits.max_working_total:
-        yield Refusal(
-            "working-total", f"{len(entries)} entries are working; {limits.max_working_total} are allowed"
+        told = (
+            f"entries at work: {len(entries)}; {limits.max_working_total} allowed {_set('max_working_total')}"
         )
+        yield Refusal("working-total", told)
     if context.entries_minute >= limits.orders_per_minute:
         told = f"{context.entries_minute} entries in the last minute; {limits.orders_per_minute} are allowed"
-        yield Refusal("rate-minute", told, halts=True)
+        yield Refusal("rate-minute", f"{told} {_set('orders_per_minute')}", halts=True)
     if context.entries_day >= limits.orders_per_day:
         told = f"{context.entries_day} entries in the last day; {limits.orders_per_day} are allowed"
-        yield Refusal("rate-day", told, halts=True)
+        yield Refusal("rate-day", f"{told} {_set('orders_per_day')}", halts=True)
 
 
 def _money(ticket: Ticket, context: Context, limits: Limits, market: Market) -> Found:
@@ -308,7 +312,7 @@ def _money(ticket: Ticket, context: Context, limits: Limits, market: Market) -> 
     left = context.what_if.equity_after - context.what_if.margin_after
     if not left >= limits.margin_floor * context.what_if.equity_after:
         told = f"excess liquidity would be {left:,.0f} of {context.what_if.equity_after:,.0f}"
-        yield Refusal("margin", f"{told}; {limits.margin_floor:.0%} must be left")
+        yield Refusal("margin", f"{told}; {limits.margin_floor:.0%} must be left {_set('margin_floor')}")
 
 
 def _settled(ticket: Ticket, context: Context, market: Market) -> Found:

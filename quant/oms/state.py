@@ -18,7 +18,7 @@ from typing import Final
 
 from quant.core.orders import Commission, Completed, Echo, Execution, Report, Status, Told
 from quant.oms.fills import Fill, join_fills
-from quant.oms.ledger import Intent, Mark, What
+from quant.oms.ledger import SMALLER, Intent, Mark, What
 
 
 class OrderState(StrEnum):
@@ -169,7 +169,8 @@ def order_standing(intent: Intent, marks: Sequence[Mark], facts: AbstractSet[Rep
     own.oddities |= _oddities_of_fills(intent, own, fills, filled * side, shown)
     what = [m.what for m in marks if m.ref == intent.ref]
     state = _state(intent, own, what, shown, owed)
-    own.oddities |= _oddities_of_end(intent, own, what, state, shown)
+    smaller = any(m.ref == intent.ref and m.why.startswith(SMALLER) for m in marks)
+    own.oddities |= _oddities_of_end(intent, own, what, state, shown, smaller)
     return OrderStanding(
         ref=intent.ref, state=state, filled=filled, remaining=intent.ticket.quantity - filled,
         average=_average(counted), owed=owed, fills=fills, uncharged=sum(f.commission is None for f in fills),
@@ -323,12 +324,15 @@ def _oddities_of_fills(
 
 
 def _oddities_of_end(
-    intent: Intent, own: _Own, what: list[What], state: OrderState, shown: Decimal
+    intent: Intent, own: _Own, what: list[What], state: OrderState, shown: Decimal, smaller: bool
 ) -> set[Oddity]:
+    """smaller: we asked for less later."""
     words = own.words
     refused = "Inactive" in words and bool(own.codes & REFUSALS)
     seen = {
-        Oddity.FILLED_SHORT: state is OrderState.FILLED and shown < abs(intent.ticket.quantity),
+        Oddity.FILLED_SHORT: state is OrderState.FILLED
+        and shown < abs(intent.ticket.quantity)
+        and not smaller,
         Oddity.REVIVED: (refused and "Submitted" in words)
         or (What.NOT_SENT in what and _acknowledged(own, shown)),
     }

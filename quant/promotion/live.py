@@ -31,8 +31,8 @@ from quant.live.store import Store
 from quant.oms.desk.setup import Setup, Surroundings
 from quant.oms.gate import Gate
 from quant.oms.journal.journal import Journal
-from quant.oms.ledger import Ledger
 from quant.oms.limits import Limits
+from quant.promotion.facts import Belated, belated
 from quant.promotion.judged import JudgedDesk, Refused
 from quant.promotion.lockstep import Lockstep
 from quant.promotion.stage import ACCOUNT, Stage
@@ -59,7 +59,8 @@ class Traded:
     """A live run. cash, value: by END, before what was decided then. notes: (UTC ns, what was said), in order.
 
     found: the contracts as TWS told them. late: changes of target that were not traded. heard: when each execution
-    came, by its id, UTC ns. ledger: what the journal has at the end. settled: the books agreed at the end. wall_s: real seconds, of the bars alone.
+    came, by its id, UTC ns. belated: by ref, orders that TWS did not show at once. settled: the books agreed at the
+    end. wall_s: real seconds, of the bars alone.
     """
 
     desk: JudgedDesk
@@ -71,7 +72,7 @@ class Traded:
     late: list[Late] = field(default_factory=list)
     notes: list[tuple[int, str]] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
-    ledger: Ledger | None = None
+    belated: dict[str, Belated] = field(default_factory=dict)
     final_cash: float = 0.0
     final_value: float = 0.0
     settled: bool = False
@@ -269,7 +270,8 @@ def _run(
         raise StrategyError(job.strategy.__name__, f"raised {type(e).__name__} live: {e}") from e
     traded.wall_s = clock.monotonic() - started
     traded.settled = desk.settled
-    traded.ledger = ledger = journal.load()
+    ledger = journal.load()
+    traded.belated = belated(ledger, stage.bars)
     traded.heard = {
         fact.report.exec_id: fact.at for fact in ledger.facts if isinstance(fact.report, Execution)
     }

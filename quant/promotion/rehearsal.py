@@ -23,15 +23,27 @@ from quant.oms.limits import Limits
 from quant.promotion.causes import UNEXPLAINED, Evidence, Slow, moment
 from quant.promotion.difference import Difference, bar_differences, bars_apart, differences, money
 from quant.promotion.expected import expected
-from quant.promotion.facts import OrderFact, belated, of_backtest, of_live
+from quant.promotion.facts import OrderFact, of_backtest, of_live
 from quant.promotion.invariants import broken
 from quant.promotion.judged import Refused
 from quant.promotion.live import CHECK_S, Traded, trade
 from quant.promotion.said import said
 from quant.promotion.stage import AnyFault, Stage, in_session, make_stage
 from quant.strategy import Strategy
+from quant.tws.faults import Do, Fault
 from quant.tws.faults import read as read_faults
+from quant.tws.order_faults import OrderDo, OrderFault
 
+# What happens to every live program sooner or later: the line breaks, reports come twice and in parts, a commission is
+# late, an order is lost.
+FAULTS: Final[tuple[AnyFault, ...]] = (
+    Fault(Do.CLOSE, after_s=3000.0),
+    OrderFault(OrderDo.REPEAT, count=0),
+    OrderFault(OrderDo.PARTS, count=0, share=0.5),
+    OrderFault(OrderDo.LATE_FEE, skip=1, count=1, seconds=100.0),
+    OrderFault(OrderDo.DROP, skip=3),
+)
+BUILTIN: Final = "builtin"  # the name of these on the command line
 SHOWN: Final = 20  # differences in a text
 MINUTE_S: Final = 60.0  # between snapshots, as live
 
@@ -107,9 +119,10 @@ def lines(found: Rehearsal) -> list[str]:
     told += [f"  {name:<8} backtest {a:{form}}   live {b:{form}}" for name, (a, b), form in rows]
     told.append(f"  verdict  {_verdict(found)}")
     told += [f"  broken   {text}" for text in found.broken]
-    told += [f"  {difference}" for difference in found.differences[:SHOWN]]
-    if len(found.differences) > SHOWN:
-        told.append(f"  ... and {len(found.differences) - SHOWN} more")
+    apart = sorted(found.differences, key=lambda d: d.cause != UNEXPLAINED)  # what nobody knows, then by time
+    told += [f"  {difference}" for difference in apart[:SHOWN]]
+    if len(apart) > SHOWN:
+        told.append(f"  ... and {len(apart) - SHOWN} more; --json has all")
     for code, count in Counter(r.code for r in found.refused).items():
         first = next(r for r in found.refused if r.code == code)
         told.append(f"  limits   {code}: {count}, first at {moment(first.at)}: {first.text}")
@@ -239,5 +252,5 @@ def _evidence(stage: Stage, live: Traded, orders: Sequence[OrderFact], faulty: b
         bars_apart(stage.bars, [feed.bars for feed in live.feeds]), slow,
         said(live.notes if faulty else (), symbols),
         max(int(bars.end[0]) for bars in stage.bars), len({bars.bar for bars in stage.bars}) > 1,
-        belated={} if live.ledger is None else belated(live.ledger, stage.bars),
+        belated=live.belated,
     )  # fmt: skip

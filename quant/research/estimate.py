@@ -19,8 +19,12 @@ BUDGET_S: Final = 0.5  # for timing
 MOST: Final = 64  # combinations that are timed
 START_S: Final = 2.0  # until a worker process has loaded Python, the libraries and the bars
 DISK: Final = 200e6  # bytes a second of session returns into chunk files
-# Of the session returns: in the rows, in the matrix, and twice more while that is judged. Measured: 3.8.
-COPIES: Final = 4
+# Chunks in memory beside those that workers are at: one that waits, and one in the copies that its file takes.
+# Measured, as the next two, with the sweeps of docs/sweeps.md: 6 MB more for each MB that a chunk has more.
+CHUNKS: Final = 5
+ROW_BYTES: Final = 2_000  # a combination: its parameters, figures, row of the table
+JUDGED_BYTES: Final = 80_000_000  # what CSCV takes for some splits of many columns at a time ...
+SPLITS_BYTES: Final = 500_000  # ... and for all splits of one
 BARS_BYTES: Final = 200  # a bar: what a thread keeps beside them, indicators that are shared included
 
 
@@ -39,7 +43,7 @@ class Estimate:
     held: int
 
     def __str__(self) -> str:
-        done = f", {self.held:,} of them done already" if self.held else ""
+        done = f", {self.held:,} of them held already" if self.held else ""
         return (
             f"{self.combinations:,} combinations over {self.bars:,} bars{done}: about {duration(self.seconds)} and "
             f"{_megabytes(self.bytes)}"
@@ -65,12 +69,14 @@ def estimate(
         each = rate_of(plan) if rate is None else rate
         seconds = each * bars * (total - held) / count + (START_S if task.engine != "compiled" else 0.0)
         seconds += returns * (total - held) / DISK
-    memory = COPIES * returns * total + count * BARS_BYTES * bars
+    chunk = returns * max((len(part) for part in plan.parts), default=0)
+    memory = (0 if plan.filed else returns * total) + (count + CHUNKS) * chunk + count * BARS_BYTES * bars
+    memory += ROW_BYTES * total + min(SPLITS_BYTES * total, JUDGED_BYTES)
     return Estimate(total, bars, seconds, memory, held)
 
 
 def together(estimates: Sequence[Estimate]) -> Estimate:
-    """Return what several sweeps take one after the other; their rows stay in memory."""
+    """Return what several sweeps take one after the other; the sum of memory is more than they can take."""
     return Estimate(
         sum(e.combinations for e in estimates), max(e.bars for e in estimates), sum(e.seconds for e in estimates),
         sum(e.bytes for e in estimates), sum(e.held for e in estimates),

@@ -201,7 +201,7 @@ def validator(strategy: type[bt.Strategy]) -> Valid | None:
     def ask(row: Mapping[str, Any]) -> bool:
         try:
             return bool(strategy.valid(SimpleNamespace(**row)))
-        except Exception as e:  # the strategy is the user's code; whatever it raises is named
+        except (Exception, SystemExit) as e:  # the user's code; whatever it raises is named, sys.exit() too
             chosen = ", ".join(f"{k}={v!r}" for k, v in row.items())
             raise StrategyError(
                 strategy.__name__, f"valid raised {type(e).__name__}: {e} for {chosen}"

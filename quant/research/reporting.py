@@ -213,4 +213,6 @@ def _share(value: float) -> str:
 
 
 def _years(value: float) -> str:
+    if math.isnan(value):
+        return "an unknown time"
     return f"{value:,.1f} years" if math.isfinite(value) else "endless years"

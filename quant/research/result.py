@@ -22,7 +22,7 @@ from quant.errors import ParameterError
 from quant.metrics import NAMES
 from quant.research.grid import Combinations
 from quant.research.proof.columns import Columns, Whole, in_memory
-from quant.research.proof.verdict import Verdict, verdict
+from quant.research.proof.verdict import Verdict, Word, verdict
 from quant.research.returns import Beside, stacked
 from quant.research.task import Row, Task
 from quant.research.verify import Verification
@@ -35,6 +35,7 @@ LOW_IS_GOOD: Final = frozenset({"volatility", "max_drawdown_days", "commission",
 SHOWN: Final = 5  # rows of the best in the text
 WHOLE: Final = ("trades", "rejected")
 FAILED: Final = "failed-combinations"  # code of that finding
+UNCOUNTED: Final = "trials-unknown"  # code of the finding that the ledger of trials cannot be read
 WIDTH: Final = 100  # columns of a paragraph
 MOST_BARS: Final = 3  # feeds or symbols that the text names
 FIGURES: Final = (
@@ -220,6 +221,9 @@ class Sweep:
                 values=None if metric == "sharpe" else -values if metric in LOW_IS_GOOD else values, trials=trials,
             )  # fmt: skip
         found: Verdict = known[metric, trials]
+        uncounted = next((f for f in self.findings if f.code == UNCOUNTED), None)
+        if uncounted is not None and found.row >= 0:
+            found = _uncounted(found, uncounted.message)
         peek = next((f for f in self.findings if f.code == "look-ahead"), None)
         if peek is None:
             return found
@@ -338,6 +342,20 @@ class Sweep:
 
 def _bars_text(fact: Mapping[str, Any]) -> str:
     return str(fact["name"]) if fact["bar"] in fact["name"] else f"{fact['name']} {fact['bar']}"
+
+
+def _uncounted(v: Verdict, why: str) -> Verdict:
+    """Return the verdict of a search after others that cannot be counted: luck stays luck, nothing else is proved."""
+    word: Word = "luck" if v.word == "luck" else "unclear"
+    reasons = (*(v.reasons if word == "luck" else ()), why)
+    text = (
+        f"{word.capitalize()}: {'; '.join(reasons)}. Of the {v.combinations:,} tried here the best by {v.metric} has a "
+        f"Sharpe ratio of {v.sharpe:.2f} a year over {v.years:.1f} years (t-statistic {v.t_statistic:.1f})."
+    )
+    unknown = math.nan
+    return replace(
+        v, word=word, text=text, reasons=reasons, expected=unknown, deflated=unknown, years_needed=unknown
+    )
 
 
 def _together(sweeps: Mapping[str, Sweep]) -> tuple[Finding, ...]:

@@ -16,7 +16,7 @@ import sys
 import types
 import warnings
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,11 +28,17 @@ from quant.backtest.source import imports
 from quant.core.bars import Bars
 from quant.errors import StrategyError
 from quant.research.workers.shipping import importable, is_own, sources_of
+from quant.store import bars
 
 SCALARS: Final = frozenset(
     {type(None), bool, int, float, complex, str, bytes, bytearray, range, type(...), type(NotImplemented)}
 )
 LOCKS: Final = frozenset({"lock", "RLock"})  # of the module _thread: they decide no signal
+WRAPPERS: Final[dict[type, tuple[str, ...]]] = {  # of code: where they hold it
+    staticmethod: ("__func__",), classmethod: ("__func__",), types.MethodType: ("__func__", "__self__"),
+    property: ("fget", "fset", "fdel"), functools.cached_property: ("func",),
+    functools._lru_cache_wrapper: ("__wrapped__",),  # what it has kept follows from it
+}  # fmt: skip
 # Of a class: what says nothing of what it does, or differs from run to run; `plots` is for the report alone.
 LEFT_OUT: Final = frozenset({
     "__dict__", "__weakref__", "__doc__", "__annotations__", "__annotate__", "__annotate_func__",
@@ -163,23 +169,15 @@ class _Reader:
         elif kind in (dict, types.MappingProxyType, OrderedDict):
             self._many(kind.__name__, (x for pair in v.items() for x in pair))
         elif isinstance(v, Bars):
-            self._put("bars", repr(bars_facts([v])))
+            self._put("of the market", repr(bars_facts([v])))
         elif isinstance(v, types.ModuleType):
             self._module(v)
         elif isinstance(v, type | types.FunctionType):
             self._code_by_name(v)
         elif isinstance(v, types.CodeType):
             self._code(v)
-        elif isinstance(v, types.MethodType):
-            self._many("method", (v.__func__, v.__self__))
-        elif isinstance(v, staticmethod | classmethod):
-            self._many(kind.__name__, (v.__func__,))
-        elif isinstance(v, property):
-            self._many("property", (v.fget, v.fset, v.fdel))
-        elif isinstance(v, functools.cached_property):
-            self._many("cached_property", (v.func,))
-        elif kind is functools._lru_cache_wrapper:
-            self._many("cache", (v.__wrapped__,))  # what it has kept follows from it
+        elif kind in WRAPPERS:
+            self._many(kind.__name__, (getattr(v, name) for name in WRAPPERS[kind]))
         elif kind.__module__.partition(".")[0] == "numba":
             self._many("numba", (getattr(v, "py_func", getattr(v, "_dispatcher", kind)),))
         elif isinstance(v, types.MemberDescriptorType | types.GetSetDescriptorType):
@@ -265,7 +263,7 @@ class _Reader:
         self._at = at
         if not self._is_own(str(f.__module__)):
             return  # what an installed package names is its own; its version tells
-        asked, named, imported = _asked(f.__code__)
+        asked, named, imported, stores = _asked(f.__code__)
         self._names |= named
         for name in asked:
             if name in f.__globals__:
@@ -278,7 +276,9 @@ class _Reader:
         self._at = at
         for name in sorted(named & READS):
             self._no_value(f"{name} takes what no name tells of")
-        if "bars" in named and any(getattr(f.__globals__.get(n), "__name__", "") == "quant" for n in asked):
+        if any(getattr(f.__globals__.get(n), "bars", None) is bars for n in stores) or any(
+            f.__globals__.get(n) is bars for n in asked
+        ):
             self._no_value("it takes other bars from the store")
         package = str(f.__globals__.get("__package__") or "")
         for name in imported:  # within the function; what is not loaded yet holds what its text says
@@ -307,22 +307,31 @@ def _alone(item: Any, reader: _Reader) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _asked(code: types.CodeType) -> tuple[list[str], frozenset[str], list[str]]:
-    """Return the globals that code and what is defined in it look up, all names it uses, and what it imports."""
+def _asked(code: types.CodeType) -> tuple[list[str], frozenset[str], list[str], list[str]]:
+    """Return the globals that code and what is defined in it look up, all names it uses, and what it imports.
+
+    And those globals of which it takes the attribute `bars`.
+    """
     globals_: set[str] = set()
     names: set[str] = set()
     imported: set[str] = set()
+    stores: set[str] = set()
     todo = [code]
     while todo:
         c = todo.pop()
         names.update(c.co_names)
+        last = ""
         for op in dis.get_instructions(c):
+            if op.argval == "bars" and last:
+                stores.add(last)
+            last = ""
             if op.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-                globals_.add(str(op.argval))
+                last = str(op.argval)
+                globals_.add(last)
             elif op.opname == "IMPORT_NAME":
                 imported.add(str(op.argval))
         todo += [const for const in c.co_consts if isinstance(const, types.CodeType)]
-    return sorted(globals_), frozenset(names), sorted(imported)
+    return sorted(globals_), frozenset(names), sorted(imported), sorted(stores)
 
 
 def _texts(modules: set[str]) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ from quant.research import ledger
 from quant.research.grid import Combinations, combinations
 from quant.research.progress import Progress, no_progress
 from quant.research.proof.columns import Columns, Whole
-from quant.research.result import LOW_IS_GOOD, Sweep
+from quant.research.result import LOW_IS_GOOD, UNCOUNTED, Sweep
 from quant.research.returns import IN_MEMORY, Filed, counted
 from quant.research.search import BATCH, Search, search_of
 from quant.research.state import state_of
@@ -338,7 +338,9 @@ def run_plan(
     checked = Verification()
     if verify != 0:
         checked = verified(plan.task, plan.combos.rows, ordered, verify, returns)
-    facts = plan.facts | {"trials": trials_of(plan)}
+    trials, uncounted = trials_of(plan)
+    findings += [] if uncounted is None else [uncounted]
+    facts = plan.facts | {"trials": trials}
     made = Sweep.of(
         plan.task, plan.combos, ordered, facts, tuple(findings), checked, seconds, plan.folder, plan.data,
         returns,
@@ -498,19 +500,24 @@ def record_trials(plan: Plan, rows: Sequence[Row], created: datetime) -> list[Fi
     return []
 
 
-def trials_of(plan: Plan) -> int:
-    """Return how many combinations were ever tried of this strategy on this instrument and bar."""
+def trials_of(plan: Plan) -> tuple[int, Finding | None]:
+    """Return how many combinations were ever tried of this strategy on this instrument and bar.
+
+    Where the ledger cannot be read: those of this plan, the least there are, and a finding that says why.
+    """
+    least = len(plan.combos.rows)
     if plan.data is None:
-        return len(plan.combos.rows)
+        return least, None
     job = plan.task.job
     path = plan.data / "sweeps" / ledger.NAME
     try:
         known = ledger.counts(
             path, _strategy_name(job), _instruments(job), job.bars[0].bar.name, runs=runs(plan.data)
         )
-    except DataError:
-        return len(plan.combos.rows)
-    return max(known.count, len(plan.combos.rows))
+    except DataError as e:
+        told = f"how many combinations were ever tried cannot be told, so not what luck gives to so many either: {e}"
+        return least, Finding(UNCOUNTED, f"{told}. Then make the same call again: no row is lost")
+    return max(known.count, least), None
 
 
 def _strategy_name(job: Job) -> str:

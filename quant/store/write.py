@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from quant.store.merge import Columns, merge
 from quant.store.parquet import Array, decode, empty, encode
 
 LOCK = ".lock"
+QUIET_S: Final = 0.5  # so long nothing is said
+WAIT_S: Final = 5.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,18 @@ class Written:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the one writer's lock of a series; at its end a folder without a series is removed.
 
-    Raises StoreBusy at once if another process has the lock.
+    Raises StoreBusy if another process has the lock for WAIT_S: a write is a matter of milliseconds.
     """
     from filelock import FileLock, Timeout
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0).acquire()
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=min(QUIET_S, WAIT_S))
+        except Timeout:
+            _log.warning("another process is writing %s; waiting up to %g s for it", folder, WAIT_S)
+            lock.acquire(timeout=WAIT_S)
     except Timeout:
         raise StoreBusy(str(folder)) from None
     except OSError as e:

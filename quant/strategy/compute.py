@@ -93,7 +93,7 @@ def plans(
             raise StrategyError(name, "gives neither signals(bars, p) nor signals_all(panel, p)")
     except QuantError:
         raise
-    except Exception as e:  # the strategy is the user's code; whatever it raises is named
+    except (Exception, SystemExit) as e:  # the user's code; whatever it raises is named, sys.exit() too
         raise StrategyError(name, f"signals raised {type(e).__name__}: {e}") from e
     return [plan(name, b, r, copied=copied) for b, r in zip(bars, results, strict=True)]
 

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -54,6 +55,10 @@ def strategy(given: str | type[bt.Strategy], folder: Path | None = None) -> type
         return _member(given, _module(given, module, found.parent), name)
     there = names(found)
     if given not in there:
+        # A file without a class is one that strategies import, and none itself.
+        there = [
+            n for n in there if re.search(rb"^\s*class\s", (found / f"{n}.py").read_bytes(), re.MULTILINE)
+        ]
         close = difflib.get_close_matches(given, there, 1)
         hint = f"did you mean {close[0]}? There" if close else "there"
         raise StrategyNotFound(given, f"not in {found}; {hint} are {', '.join(there)}")
@@ -75,7 +80,9 @@ def _module(given: str, name: str, root: Path) -> ModuleType:
     except ModuleNotFoundError as e:
         if e.name is not None and (name == e.name or name.startswith(e.name + ".")):
             raise StrategyNotFound(given, f"there is no module {name}") from None
-        raise StrategyError(given, f"cannot be imported: {e}") from e
+        beside = e.name is not None and (root / FOLDER / f"{e.name}.py").is_file()
+        mend = f". It lies beside it, so write: from {FOLDER} import {e.name}" if beside else ""
+        raise StrategyError(given, f"cannot be imported: {e}{mend}") from e
     except QuantError:
         raise
     except Exception as e:  # the module is the user's code; whatever it raises is named

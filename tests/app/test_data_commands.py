@@ -111,7 +111,8 @@ def test_missing_file_and_wrong_words(empty: Path, quant: Quant) -> None:
     assert quant("data", "import", "no.csv", "--symbol", "X", "--bar", "1d", "--tz", "Mars").exit_code == 3
 
 
-def test_second_writer_is_refused(file: Path, quant: Quant) -> None:
+def test_second_writer_is_refused(file: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quant.store.write.WAIT_S", 0.0)
     imported(quant, file)
     with locked(Store("data").find("XYZ").folder):
         result = quant("data", "import", file, "--symbol", "XYZ", "--bar", "1d", "--calendar", "XNYS")

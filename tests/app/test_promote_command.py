@@ -191,12 +191,15 @@ def test_words_that_cannot_be(project: Path, quant: Quant, words: list[str], cod
     assert locks(project) == []
 
 
-def test_a_threshold_that_cannot_be_is_named_with_its_line(project: Path, quant: Quant) -> None:
-    (project / "quant.local.toml").write_text("[promote]\nrehearsal_bars = 0\n")
-    done = quant("promote", "x", "--to", "paper")
-    assert (done.exit_code, "quant.local.toml:2: promote.rehearsal_bars = 0" in done.stderr) == (3, True), (
-        done.stderr
-    )
+@pytest.mark.parametrize("name", ["rehearsal_bars", "sessions"])
+@pytest.mark.parametrize("stage", ["paper", "live"])
+def test_a_threshold_that_cannot_be_is_named_with_its_line(
+    name: str, stage: str, project: Path, quant: Quant
+) -> None:
+    (project / "quant.local.toml").write_text(f"[promote]\n{name} = 0\n")
+    done = quant("promote", "x", "--to", stage, "--account", "DU1" if stage == "paper" else "U1")
+    assert done.exit_code == 3
+    assert f"quant.local.toml:2: promote.{name} = 0: must be a number, 1 or more" in done.stderr
 
 
 # ---------------------------------------------------------------- to live

@@ -321,7 +321,10 @@ def test_of_several_symbols_the_good_ones_come_and_the_first_error_is_the_code(
     assert [f["error"] for f in said["failed"]] == ["UnknownContract"]
 
 
-def test_a_series_that_another_process_writes_is_4_and_stays_as_it_was(port: int, quant: Quant) -> None:
+def test_a_series_that_another_process_writes_is_4_and_stays_as_it_was(
+    port: int, quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant.store.write.WAIT_S", 0.0)
     good(quant("data", "pull", "AAPL", *APRIL, "--port", port))
     series = Store("data").find("AAPL", "1d", source="simulated")
     with locked(series.folder):

@@ -39,7 +39,16 @@ def test_faults_with_known_causes_end_with_0(project: Path, quant: Quant) -> Non
     assert result.exit_code == 0, said
     assert said["faults"]
     assert not said["equal"]
-    assert any("reconciling" in d["cause"] for d in said["differences"])
+    assert any("sent again" in d["cause"] for d in said["differences"])
+
+
+def test_faults_of_promotion_are_played_by_name(project: Path, quant: Quant) -> None:
+    result = quant("rehearse", "macd", "SPY", *DAY, *FEW, "--faults", "builtin", "--json")
+    said = document(result)
+    assert result.exit_code == 0, said
+    assert said["faults"]
+    assert said["fills"]["live"] > said["fills"]["backtest"]  # they come in parts
+    assert any("sent again" in d["cause"] for d in said["differences"])  # and an order is lost
 
 
 def test_what_cannot_be_rehearsed_is_refused(project: Path, quant: Quant) -> None:

@@ -171,7 +171,7 @@ def test_estimate_says_what_it_takes_and_runs_nothing(project: Path, quant: Quan
     assert quant(*SWEEP).exit_code == 0
     assert document(quant(*SWEEP, "--estimate", "--json"))["held"] == 6
     assert (
-        "6 combinations over 502 bars, 6 of them done already: about 1 s"
+        "6 combinations over 502 bars, 6 of them held already: about 1 s"
         in quant(*SWEEP, "--estimate").stdout
     )
 

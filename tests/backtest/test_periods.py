@@ -1,4 +1,4 @@
-"""Days, weeks and months that backtrader makes of feeds of ours; expected values from pandas and from known sessions."""
+"""Days, weeks and months that backtrader makes of feeds of ours; expected values: pandas, known sessions."""
 
 from __future__ import annotations
 

@@ -80,8 +80,15 @@ def test_slippage(slippage: Any, daily: q.Bars) -> None:
     refused("slippage = ", Long, daily, slippage=slippage)
 
 
-def test_ticks_need_one_known_tick(daily: q.Bars, other: q.Bars) -> None:
-    refused("one known tick", Long, of(daily, tick=None), slippage="ticks:1")
+@pytest.mark.parametrize("engine", ["fast", "plain", "compiled"])
+def test_ticks_need_a_known_tick_in_the_same_words(engine: str, daily: q.Bars) -> None:
+    told = (
+        "needs one known tick for all feeds; they have .*None.*Give the instruments a tick, or use percent:x"
+    )
+    refused(told, Long, of(daily, tick=None), slippage="ticks:1", engine=engine)
+
+
+def test_ticks_need_one_tick_of_all_feeds(daily: q.Bars, other: q.Bars) -> None:
     refused("one known tick", Long, [daily, of(other, tick=0.05)], slippage="ticks:1")
 
 

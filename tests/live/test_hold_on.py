@@ -319,3 +319,73 @@ def test_without_exits_the_size_follows_as_ever(minutes: q.Bars, tmp_path: Path)
     trade(market, wanting(minutes, *BLIP, stop=0.0), "percent:95")
     assert 1 <= len(entries(market)) <= 2
     assert works(market) == []
+
+
+@pytest.mark.parametrize("after", [0.0, -1.0])
+def test_a_followed_stop_is_not_sent_anew_beside_the_order_that_closes(
+    minutes: q.Bars, tmp_path: Path, after: float
+) -> None:
+    market = late(Market(minutes).start(tmp_path))
+    cls = wanting(minutes, (ENTRY, 1.0), (LATE, after))
+    cls.follow = True  # type: ignore[attr-defined]
+    at: list[tuple[int, Kind]] = []
+    place = market.exchange.place
+
+    def placed(number: int, ticket: Any, parent: int | None = None) -> None:
+        at.append((market.step, ticket.kind))
+        place(number, ticket, parent)
+
+    market.exchange.place = placed  # type: ignore[method-assign]
+    trade(market, cls)
+    assert [kind for step, kind in at if step > LATE] == [Kind.MARKET]
+    assert works(market) == []
+
+
+def test_whatever_comes_late_all_that_is_held_is_covered_once(tmp_path: Path, full: bool) -> None:
+    """Random targets, late bars and restarts; before each bar a stop for all that is held works, or its end does."""
+    times = {"late": 0, "restarts": 0, "covered": 0}
+    for seed in range(200 if full else 12):
+        _play_at_random(np.random.default_rng(seed), tmp_path / str(seed), times)
+    assert all(count > 10 for count in times.values()), times
+
+
+def _play_at_random(random: Any, folder: Path, times: dict[str, int]) -> None:
+    bars = known("MMM", 11, int(random.integers(1, 9)))
+    cls = wanting(
+        bars, *((row, float(random.choice([0.0, 1.0, 1.0, -1.0]))) for row in range(1, len(bars))), stop=0.02,
+        limit=float(random.choice([0.0, 0.02])),
+    )  # fmt: skip
+    cls.follow = bool(random.integers(2))  # type: ignore[attr-defined]
+    sizing = str(random.choice(["shares:7", "percent:95", "risk:1", "cash:30000"]))
+    folder.mkdir()
+    market = Market(bars).start(folder)
+    market.exchange.wakes_children = True
+    for row in range(1, len(bars)):
+        if random.random() < 0.3:
+            market.delays[row] = bars.bar.ns
+            times["late"] += 1
+
+    def look(step: int) -> None:
+        held = market.exchange.held.get(11, Decimal(0))
+        alive = [o for o in market.exchange.orders.values() if o.status in ("PreSubmitted", "Submitted")]
+        ends = [o for o in alive if o.ticket.kind is Kind.MARKET and o.ticket.quantity * held < 0]
+        if not held or ends:
+            return
+        times["covered"] += 1
+        stops = [o.left for o in alive if o.ticket.kind is Kind.STOP and not _waits(market, o)]
+        assert stops == [-held], (step, held, alive)
+
+    market.before_bar.append(look)
+    while market.step < len(bars) - 1:
+        market.stop_after = int(random.integers(market.step + 1, len(bars) + 8))
+        trade(market, cls, sizing)
+        if market.step < len(bars) - 1:
+            market.again(folder)
+            times["restarts"] += 1
+    market.journal.close()
+
+
+def _waits(market: Market, order: Any) -> bool:
+    """Return whether an exit's entry has not filled yet."""
+    parent = market.exchange.orders.get((order.client_id, order.parent_id))
+    return parent is not None and parent.status != "Filled"

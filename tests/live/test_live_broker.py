@@ -438,9 +438,13 @@ def test_a_refused_leader_takes_its_oco_group_with_it(minutes: q.Bars, tmp_path:
 
 def test_flatten_by_a_person_ends_the_strategys_trade(minutes: q.Bars, tmp_path: Path) -> None:
     market = Market(minutes).start(tmp_path)
-    market.before_bar.append(
-        lambda step: market.desk.flatten("tester", market.now) and None if step == 10 else None
-    )
+
+    def flatten(step: int) -> None:
+        if step == 10:
+            market.desk.flatten("tester", market.now)
+            market.seconds(10)  # for one more look at the broker's books
+
+    market.before_bar.append(flatten)
     here = live(minutes, doing({3: keep("buy", size=10)}), tmp_path, market)
     assert here.position.size == 0
     assert here.trades[-1][-1]

@@ -168,7 +168,9 @@ def test_feeds_on_two_clocks_keep_their_bars(tmp_path: Path) -> None:
 
 
 class Daily(bt.Strategy):  # type: ignore[misc]
-    """Keeps when each day came, and whether it was live; ends with the first that was, or after the close."""
+    """Keeps when each day came, and whether it was live; ends with the live bar of the close."""
+
+    params = dict(close="")
 
     def __init__(self) -> None:
         self.days: dict[int, tuple[str, str, bool]] = {}
@@ -181,8 +183,8 @@ class Daily(bt.Strategy):  # type: ignore[misc]
         if len(day) and len(day) not in self.days:
             times = [str(pd.Timestamp(d.datetime.datetime(0)).round("s")) for d in (fine, day)]
             self.days[len(day)] = times[0], times[1], day.is_newest
-            if day.is_newest:
-                self.env.runstop()
+        if fine.is_newest and str(fine.datetime.time(0)) == self.p.close:
+            self.env.runstop()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_a_day_comes_live_with_its_close(tmp_path: Path, begin: str, first: str,
         cerebro = bt.Cerebro(stdstats=False)
         cerebro.adddata(feed)
         cerebro.resampledata(feed, timeframe=bt.TimeFrame.Days)
-        cerebro.addstrategy(Daily)
+        cerebro.addstrategy(Daily, close=close)
         (found,) = cerebro.run()
     days = list(found.days.values())
     assert [day[0] for day in days] == [day[1] for day in days]

@@ -152,7 +152,9 @@ def test_a_command_by_file_is_obeyed_and_answered(data: Path, command: str) -> N
 
 def test_a_halt_of_one_instrument_stands_under_why_with_what_ends_it() -> None:
     symbols = {1: "SPY", 2: "AAPL"}
-    (told,) = view.stopped("flip", "", "", {2: "an order for 3 that is not ours works at the broker"}, symbols)
+    (told,) = view.stopped(
+        "flip", "", "", {2: "an order for 3 that is not ours works at the broker"}, symbols
+    )
     assert told.startswith("AAPL is halted, only what reduces is sent: an order for 3 that is not ours")
     assert told.endswith("quant halt flip --clear --reason TEXT")
     assert len(view.stopped("flip", "", "lunch", {1: "books differ", 2: "books differ"}, symbols)) == 3

@@ -341,7 +341,7 @@ def test_sending_before_the_commit_turns_it_red(tmp_path: Path) -> None:
 def test_a_new_id_on_resend_turns_it_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     send = Outbox.send
 
-    def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "", *, again: bool = False) -> Sent:
+    def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "", **_: object) -> Sent:
         if self._record.trail(ref).sends == 0:
             return send(self, ref, now, why)
         self._broker.place(self._record._journal.next_order_id(), self._record.ticket(ref))

@@ -9,8 +9,9 @@ import pytest
 from order_broker import SECOND
 from order_world import QQQ, SPY, World
 
+from quant.core.orders import Kind, TimeInForce
 from quant.oms.desk.setup import Answer, Link
-from quant.oms.gate import Gate
+from quant.oms.gate import Gate, Purpose
 from quant.oms.ledger import Stop
 
 
@@ -178,3 +179,63 @@ def test_stop_stays_until_positions_that_may_not_be_loaded_have_been_missing_for
     world.until(lambda: bool(world.desk.halted), 90)
     world.run(90)
     assert world.state(stop.ref) == "cancelled"
+
+
+@pytest.mark.parametrize("halted", [False, True])
+def test_stop_is_made_as_small_as_what_was_left_by_hand(world: World, halted: bool) -> None:
+    _, stop = tickets = world.bracket(10)
+    world.submit(*tickets)
+    world.run(15)
+    if halted:
+        world.desk.halt("Ada looks", world.now)
+    by_hand(world, -6)
+    looked(world).run(30)
+    booked = next(o for o in world.broker.orders.values() if o.ticket.ref == stop.ref)
+    assert (booked.is_open, booked.ticket.quantity) == (True, -4)
+    assert world.desk.gate is (Gate.HALTED if halted else Gate.OPEN)
+    sent = len(world.broker.placed)
+    world.run(130)
+    assert len(world.broker.placed) == sent  # it is as wanted
+    world.broker.executions.pop()  # IB tells the trades of a day: tomorrow nothing explains it
+    world.until(lambda: bool(world.desk.halted), 150)
+    world.run(130)
+    assert (booked.is_open, booked.ticket.quantity) == (True, -4)
+    assert all(ticket.quantity == -4 for _, ticket in world.broker.placed[sent:])
+    world.broker.touches = 1.0
+    world.until(lambda: there(world) == 0)
+    world.run(20)
+    assert world.state(stop.ref) == "filled"
+    assert not any(order.oddities for order in world.desk.orders)
+
+
+def test_stop_that_was_made_smaller_grows_again_with_what_is_put_right(world: World) -> None:
+    _, stop = tickets = world.bracket(10)
+    world.submit(*tickets)
+    world.run(15)
+    by_hand(world, -6)
+    looked(world).run(30)
+    by_hand(world, 6)
+    world.run(90)
+    booked = next(o for o in world.broker.orders.values() if o.ticket.ref == stop.ref)
+    assert (booked.is_open, booked.ticket.quantity) == (True, -10)
+
+
+@pytest.mark.parametrize("left", [0, 4])
+def test_exit_that_waits_for_its_price_or_the_open_sells_no_more_than_was_left_by_hand(
+    world: World, left: int
+) -> None:
+    world.send(10)
+    world.run(15)
+    ref = world.send(-10, kind=Kind.LIMIT, limit=101.0, tif=TimeInForce.GTC)
+    assert world.desk.purpose(ref) is Purpose.REDUCTION
+    world.run(5)
+    by_hand(world, left - 10)
+    looked(world).run(30)
+    booked = next(o for o in world.broker.orders.values() if o.ticket.ref == ref)
+    assert booked.is_open is (left > 0)
+    if left:
+        world.broker.fill(booked, booked.left)
+    world.run(130)
+    assert there(world) == 0
+    assert world.state(ref) == ("filled" if left else "cancelled")
+    assert world.desk.gate is Gate.OPEN

@@ -749,7 +749,7 @@ def test_killed_between_an_early_send_and_the_commit_an_order_is_lost(tmp_path: 
 def test_new_id_on_resend_doubles_an_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     send = Outbox.send
 
-    def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "", *, again: bool = False) -> Sent:
+    def under_a_new_id(self: Outbox, ref: str, now: int, why: str = "", **_: object) -> Sent:
         if self._record.trail(ref).sends == 0:
             return send(self, ref, now, why)
         self._broker.place(self._record._journal.next_order_id(), self._record.ticket(ref))

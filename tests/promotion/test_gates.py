@@ -26,6 +26,7 @@ from quant.promotion.gates.values import (
     Thresholds,
     Verdict,
 )
+from quant.promotion.parity.value import BarCount, FillRow, Parity
 
 OK = Checked("ok", "seen")
 OUTSIDE = OutOfSample("walk-forward", "w", 0.8, 60, "2024-01-02", "2024-03-28")
@@ -156,7 +157,7 @@ HELD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
         {"rehearsal": Rehearsed(failed="a plain one")}, {"rehearsal": "not run"}, "cannot be rehearsed: a plain one",
     ),
     "rehearsal without fills": ({"rehearsal": Rehearsed(bars=9, ok=True)}, {"rehearsal": "not run"}, "the last 9 bars"),
-    "faults unexplained": ({"faults": replace(REHEARSED, ok=False, differences=1)}, {"faults": "held"}, "differ 1"),
+    "faults unexplained": ({"faults": replace(REHEARSED, ok=False, differences=1)}, {"faults": "held"}, "differ once"),
     "faults not played": ({"faults": Rehearsed(failed="why")}, {"faults": "not run"}, "why"),
     "limits refuse": (
         {"rehearsal": replace(REHEARSED, refused=2, first_refused="short")}, {"limits": "held"}, "2 times", ),
@@ -212,6 +213,23 @@ def test_thresholds_decide() -> None:
 
 
 # ---------------------------------------------------------------- to live
+def test_the_record_of_a_halted_day_says_how_much_was_missed() -> None:
+    def fill(model: float | None, live: float | None) -> FillRow:
+        one, two = ((None, None, None) if q is None else (q, 100.0, 1.0) for q in (model, live))
+        return FillRow(1, "SPY", "enter", *one, *two, difference=0.0)
+
+    bare = Parity(
+        "macd-spy-1m", "Macd", ("SPY",), "2024-05-15", BarCount(390, 0, 0, 0), (), (),
+        (fill(5.0, 5.0), fill(5.0, None), fill(None, 5.0), fill(-5.0, None), fill(5.0, 2.0)), (0.0, 0.0), (), 0.0, (),
+    )  # fmt: skip
+    end = 1_715_803_200 * 10**9  # 2024-05-15 20:00 UTC
+    for at, told in ((0, None), (end - 10**9, "2024-05-15T19:59:59"), (end, "2024-05-15T20:00:00")):
+        line = replace(bare, over=end, at=at).line
+        assert (line["orders"], line["missed"]) == (4, 2)
+        assert (line["session_end"], line["compared_at"]) == ("2024-05-15T20:00:00", told)
+    assert bare.line["session_end"] is None
+
+
 STOPPED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "never promoted": ({"gates": ()}, {"evidence": "not run"}, "without the gates to paper"),
     "a gate that held": ({"gates": (("trades", "held", ""),)}, {"evidence": "held"}, "held: trades"),

@@ -331,6 +331,10 @@ TABLE = {
         lambda: faulty(OrderFault(OrderDo.STUCK, skip=2, seconds=130.0)), "+2 bars from the model's", "later",
         ("timing",),
     ),
+    "order sent again": Row(
+        lambda: faulty(OrderFault(OrderDo.DROP, skip=5)), "no answer from the broker in 10 s; sent again at 2020-12",
+        "belated", ("timing",),
+    ),
     "price on another step": Row(
         half_step, "less than a step of 0.05", "price step", ("extra", "missed", "price")
     ),

@@ -528,6 +528,66 @@ def test_progress_grows_to_all(msft: q.Bars) -> None:
     assert told == sorted(set(told))
 
 
+@pytest.mark.parametrize("research", [q.sweep, lambda *a, **k: q.walk_forward(*a, train=200, test=50, **k)])
+def test_the_address_of_a_cluster_is_no_client(research: Any, msft: q.Bars) -> None:
+    with pytest.raises(
+        ParameterError, match="client = 'tcp://127.0.0.1:1': must be a Client of dask.distributed"
+    ):
+        research("macd", msft, {"fast": [5, 12]}, client="tcp://127.0.0.1:1", save=False)
+
+
+# ---------------------------------------------------------------- a strategy that ends the program
+class Exits(q.Strategy):
+    params = dict(n=5)
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        if p.n == 6:
+            sys.exit("no data for this")
+        return bars.close > bars.close[0] + p.n
+
+
+class PlainExits(bt.Strategy):
+    params = dict(n=5)
+
+    def next(self) -> None:
+        if self.p.n == 6:
+            sys.exit(3)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "fast", "plain"])
+def test_sys_exit_is_an_error_of_its_row(engine: str, msft: q.Bars) -> None:
+    found = q.sweep(Exits, msft[:300], {"n": [5, 6, 7]}, engine=engine, save=False, verify=1)
+    assert found.table["error"].isna().tolist() == [True, False, True]
+    assert "signals raised SystemExit: no data for this" in found.table["error"][1]
+
+
+def test_sys_exit_of_a_plain_strategy_is_an_error_of_its_row(msft: q.Bars) -> None:
+    found = q.sweep(PlainExits, msft[:300], {"n": [5, 6, 7]}, save=False, verify=1)
+    assert found.table["error"].isna().tolist() == [True, False, True]
+    assert "raised SystemExit: 3" in found.table["error"][1]
+
+
+def test_sys_exit_in_valid_is_named(msft: q.Bars) -> None:
+    class Invalid(Exits):
+        @staticmethod
+        def valid(p: Any) -> bool:
+            sys.exit(3)
+
+    with pytest.raises(StrategyError, match="SystemExit: 3"):
+        q.sweep(Invalid, msft[:300], {"n": [5, 6]}, save=False)
+
+
+def test_ctrl_c_in_signals_stays_what_it_is(msft: q.Bars) -> None:
+    class Interrupted(Exits):
+        @staticmethod
+        def signals(bars: q.Bars, p: Any) -> Any:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        q.sweep(Interrupted, msft[:300], {"n": [5, 6]}, save=False)
+
+
 # ---------------------------------------------------------------- the ledger
 def test_trials_are_counted_once(msft: q.Bars, tmp_path: Path) -> None:
     def counted(**changes: Any) -> tuple[int, int]:

@@ -71,7 +71,9 @@ def wanted(strategy: Any, bars: q.Bars) -> list[float]:
 
 
 # ---------------------------------------------------------------- what changes without the text
-def test_classes_that_a_function_makes_are_told_apart_by_what_they_close_over(bars: q.Bars, tmp_path: Path) -> None:
+def test_classes_that_a_function_makes_are_told_apart_by_what_they_close_over(
+    bars: q.Bars, tmp_path: Path
+) -> None:
     first = returns_of(made(1.0), bars, tmp_path)
     second = returns_of(made(-1.0), bars, tmp_path)
     assert first != second
@@ -158,7 +160,7 @@ def run(script: Path, *arguments: str, path: Path | None = None, seed: int = 0) 
     """Return whether the script's sweep was held already, and whether it has the return of q.backtest."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *([path] if path else [])]))}
     env["PYTHONHASHSEED"] = str(seed)
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, env=env
     )
     assert done.returncode == 0, done.stderr
@@ -166,7 +168,9 @@ def run(script: Path, *arguments: str, path: Path | None = None, seed: int = 0) 
     return held == "True", swept == alone
 
 
-def test_constants_that_a_script_takes_from_its_arguments_count_and_the_same_ones_go_on(tmp_path: Path) -> None:
+def test_constants_that_a_script_takes_from_its_arguments_count_and_the_same_ones_go_on(
+    tmp_path: Path,
+) -> None:
     script = tmp_path / "own.py"
     script.write_text(textwrap.dedent(SCRIPT) + TELL.format(strategy="Own", data=str(tmp_path / "data")))
     assert run(script, "1", seed=1) == (False, True)
@@ -226,6 +230,20 @@ def test_what_is_read_during_signals_is_never_taken_from_disk_and_said_once(
     assert "signals" in note.message
 
 
+class Market(q.Strategy):
+    """Takes the market's bars from the store while its signals are computed."""
+
+    params = dict(n=5)
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        return rising(q.bars("SYN"), p.n)
+
+
+def test_bars_that_signals_take_from_the_store_make_it_unknown() -> None:
+    assert "store" in str(state_of(Market).unknown)
+
+
 def test_an_open_file_among_the_globals_has_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(tmp_path / "log.txt", "w") as log:
         monkeypatch.setattr(sys.modules[__name__], "SIGN", log)
@@ -235,7 +253,9 @@ def test_an_open_file_among_the_globals_has_no_value(tmp_path: Path, monkeypatch
 
 
 # ---------------------------------------------------------------- what must not count
-def test_globals_that_only_share_a_name_with_an_attribute_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_globals_that_only_share_a_name_with_an_attribute_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = state_of(Named)
     assert before.unknown is None
     monkeypatch.setattr(sys.modules[__name__], "close", datetime.datetime.now(datetime.UTC), raising=False)
@@ -250,7 +270,7 @@ def test_the_strategies_of_a_project_have_one_state_in_every_process() -> None:
     )
     told = []
     for seed in ("1", "2"):
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": seed},
         )  # fmt: skip
@@ -259,22 +279,25 @@ def test_the_strategies_of_a_project_have_one_state_in_every_process() -> None:
     assert len({line for line in told[0] if "unknown=None" in line}) == 6
 
 
-def test_a_plain_strategy_with_indicators_of_its_own_is_known() -> None:
+def plain(days: int) -> Any:
     class Lag(bt.Indicator):
         lines = ("lag",)
-        params = dict(days=2)
+        params = (("days", days),)
 
         def next(self) -> None:
             self.lines.lag[0] = self.data[-self.p.days]
 
     class Plain(bt.Strategy):
-        params = dict(days=2)
-
         def __init__(self) -> None:
-            self.lag = Lag(days=self.p.days)
+            self.lag = Lag()
 
-    assert state_of(Plain) == state_of(Plain)
-    assert state_of(Plain).unknown is None
+    return Plain
+
+
+def test_a_plain_strategy_is_known_with_the_defaults_of_its_indicators() -> None:
+    assert state_of(plain(2)) == state_of(plain(2))
+    assert state_of(plain(2)) != state_of(plain(3))
+    assert state_of(plain(2)).unknown is None
 
 
 def test_a_difference_names_held_chunks_as_a_cause() -> None:

@@ -153,7 +153,22 @@ def test_an_import_killed_by_the_system_leaves_nothing_that_is_read(tmp_path, st
     assert store.read(store.find("ABC")).start.tolist() == OLD.start.tolist()
 
 
-def test_a_second_writer_is_refused_at_once_and_changes_nothing(tmp_path):
+def test_a_second_writer_waits_for_the_first(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.write(OLD, REQUEST)
+    said = []
+    with FileLock(store.find("ABC").folder / ".lock") as first:
+        monkeypatch.setattr("quant.store.write.QUIET_S", 0.0)
+        monkeypatch.setattr(
+            "quant.store.write._log.warning", lambda *told: (said.append(told), first.release())
+        )
+        store.write(NEW, REQUEST)
+    assert len(said) == 1
+    assert store.read(store.find("ABC")).fingerprint != OLD.fingerprint
+
+
+def test_a_second_writer_is_refused_in_the_end_and_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("quant.store.write.WAIT_S", 0.0)
     store = Store(tmp_path)
     store.write(OLD, REQUEST)
     series = store.find("ABC")

@@ -166,3 +166,18 @@ def test_a_name_is_looked_up_in_the_project_of_the_current_folder(
 def test_without_a_project_our_own_are_found(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     assert strategy("macd").__name__ == "MacdCross"
+
+
+def test_a_file_that_strategies_import_is_offered_as_none(root: Path) -> None:
+    text = '"""What one class needs."""\ndef above(close, line):\n    return close > line\n'
+    folder = project(root / "a", cross=one(1), lines8=text)
+    with pytest.raises(StrategyNotFound, match=r"there are cross$"):
+        strategy("lines9", folder)
+    with pytest.raises(StrategyNotFound, match="must hold one strategy class"):
+        strategy("lines8", folder)
+
+
+def test_a_neighbour_that_is_imported_by_its_bare_name_is_told_how(root: Path) -> None:
+    folder = project(root / "a", cross="import lines8\n" + one(1), lines8="LEAST = 1\n")
+    with pytest.raises(StrategyError, match=r"so write: from strategies import lines8$"):
+        strategy("cross", folder)

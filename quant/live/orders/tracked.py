@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import backtrader as bt
+from backtrader.utils import AutoOrderedDict
 
 from quant.core.orders import Ticket, TimeInForce
 from quant.live.moments import instrument_of, last_close, number
@@ -120,7 +121,11 @@ class Tracker:
     # ---------------------------------------------------------------- what is told
     def notify(self, one: Tracked, stem: str = "") -> None:
         """Put a clone in the queue of what the strategy is told. stem: of the fill that it brings."""
-        self._notices.append((one.order.clone(), one, stem))
+        clone = one.order.clone()
+        clone.info = AutoOrderedDict(
+            one.order.info
+        )  # stock's clones share it, and would tell what came later
+        self._notices.append((clone, one, stem))
 
     def next_notice(self) -> bt.Order | None:
         """Return the next clone to be told of, None at the end. What was told before has reached the trades by now."""

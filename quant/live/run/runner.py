@@ -299,11 +299,13 @@ class _Run:
 def _check_time(journal: Journal, now: int, name: str) -> None:
     """Refuse a simulated TWS whose time has gone back: it was started again, and knows nothing of what was traded."""
     ledger = journal.load()
-    last = max((record.at for record in (*ledger.runs, *ledger.intents, *ledger.facts)), default=now)
+    known = (ledger.runs, ledger.intents, ledger.facts)
+    last = max((max(record.at for record in records) for records in known if records), default=now)
     if now < last - EARLIER_S * SECOND:
         told = f"the simulated TWS is at {moment(now)}, and {name} has traded until {moment(last)}"
-        mend = "Start it for a later time (quant tws --start), or trade the same day again under another name: --name NAME"
-        raise SafetyStop(f"{told}. It was started again, and knows nothing of those orders. {mend}")
+        told += ". It was started again, and knows nothing of those orders"
+        mend = "Start it for a later time (quant tws --start), or trade that day again under another name: --name NAME"
+        raise SafetyStop(f"{told}. {mend}")
 
 
 def _rule(name: str) -> StartRule:

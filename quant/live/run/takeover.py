@@ -29,6 +29,7 @@ from quant.oms.gate import Purpose
 from quant.oms.journal.journal import Journal
 from quant.oms.journal.reading import read_ledger
 from quant.oms.ledger import Stop
+from quant.oms.reconcile.position_books import MEND
 
 AGREE_S: Final = 60.0  # for two snapshots that agree; until then nobody knows what is held
 ANSWER_S: Final = 20.0  # for cancels and fills
@@ -175,11 +176,17 @@ class _Hand:
         refused = [refusal.text for answer in answers for refusal in answer.refusals]
         if refused:
             return Done(SAFETY, f"halted, but not closed: {'; '.join(refused)}")
-        if self._until(lambda: not desk.positions and not desk.unsettled_orders, ANSWER_S):
-            return Done(0, "halted; nothing is held, and no order works")
+        done = self._until(
+            lambda: desk.closing is not None and not desk.closable and not desk.unsettled_orders, ANSWER_S
+        )
         held = ", ".join(
             f"{self._symbol(con_id)} {quantity:+f}" for con_id, quantity in desk.positions.items()
         )
+        if done and not held:
+            return Done(0, "halted; nothing is held, and no order works")
+        if done:
+            told = f"nothing of it is left to close at IB, and no order works; by our books {held} is held"
+            return Done(SAFETY, f"halted; {told}; {MEND}")
         orders = ", ".join(desk.unsettled_orders) or "none"
         told = f"still held: {held or 'nothing'}; orders at IB: {orders}. A closed market fills them when it opens"
         return Done(SAFETY, f"halted; {told}. Call again to look")

@@ -45,7 +45,7 @@ class Closing:
                 refs = self._close(asked, why, now)
                 if asked == ALL:
                     self.decided = tuple(refs)
-            elif all(self._over(con_id, orders) for con_id, orders in self._orders[asked].items()):
+            if all(self._over(con_id, orders) for con_id, orders in self._orders[asked].items()):
                 self._floor.record.flat(asked, now)
                 del self._orders[asked]
 
@@ -60,7 +60,10 @@ class Closing:
             if asked in (ALL, con_id):
                 quantity = floor.record.closable(con_id)
                 if quantity != own:
-                    symbol, there = floor.counter.symbols.get(con_id, con_id), own + floor.record.astray[con_id]
+                    symbol, there = (
+                        floor.counter.symbols.get(con_id, con_id),
+                        own + floor.record.astray[con_id],
+                    )
                     told = f"{symbol}: of ours the broker holds {there}, by our books it is {own}"
                     floor.alarm(f"{told}: {quantity} are closed; {MEND}", now, con_id=con_id)
                 left = quantity + floor.counter.leaving(con_id)

@@ -82,6 +82,12 @@ class OrderDesk:
         return self._floor.record.positions
 
     @property
+    def closable(self) -> dict[int, Decimal]:
+        """What of `positions` the broker is known to hold too, by con_id: orders that close more are refused."""
+        record = self._floor.record
+        return {con_id: left for con_id in record.positions if (left := record.closable(con_id)) != 0}
+
+    @property
     def orders(self) -> tuple[OrderStanding, ...]:
         """How every order stands, oldest first."""
         return tuple(self._floor.record.standings)

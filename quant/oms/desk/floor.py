@@ -184,17 +184,23 @@ class Floor:
         for ref in out[:1]:
             self.cancel(ref, now, f"{refused}, which was to protect it, was not sent")
 
-    def send(self, ref: str, now: int, why: str, *, again: bool = False) -> Sent:
-        """Send a journalled order; says what that was for the rates, the gate and a person. again: as Outbox.send."""
-        ticket, standing = self.record.ticket(ref), self.record.standings[ref]
+    def send(
+        self, ref: str, now: int, why: str, *, again: bool = False, quantity: Decimal | None = None
+    ) -> Sent:
+        """Send a journalled order; says what that was for the rates, the gate and a person.
+
+        again, quantity: as Outbox.send.
+        """
+        ticket, filled = self.record.ticket(ref), self.record.standings[ref].filled
         aim, waiting = self.record.purpose(ref), self.outbox.queued | {ref}
-        opens = self.counter.opens(ticket, standing.remaining, aim, waiting)
+        left = (ticket.quantity if quantity is None else quantity) - filled
+        opens = self.counter.opens(ticket, left, aim, waiting)
         if opens:
             if self.record.trail(ref).sends == 0:
                 self.record.mark(ref, What.NOT_SENT, now, opens)
             self.alarm(f"order {ref} was not sent: {opens}", now, ref=ref)
             return Sent.REFUSED
-        sent = self.outbox.send(ref, now, why, again=again)
+        sent = self.outbox.send(ref, now, why, again=again, quantity=quantity)
         if sent in (Sent.OUT, Sent.UNKNOWN):
             self.counter.sent(ref, now)
         if sent in (Sent.NO_LINK, Sent.UNKNOWN):

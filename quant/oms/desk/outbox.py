@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 
 from quant.core.orders import Ticket
@@ -89,9 +90,12 @@ class Outbox:
         if self._trial is None:
             self._trial = frozenset(group)
 
-    def send(self, ref: str, now: int, why: str = "", *, again: bool = False) -> Sent:
+    def send(
+        self, ref: str, now: int, why: str = "", *, again: bool = False, quantity: Decimal | None = None
+    ) -> Sent:
         """Send a journalled order, and note it. again: it was sent before, with all that belongs to it.
 
+        quantity: in place of what was asked, with what is filled.
         No later order of its bracket comes to transmit it then: alone it would rest in TWS for ever, unseen. And where
         its entry is over, TWS knows that id no more (135): it stands by itself.
         """
@@ -99,6 +103,8 @@ class Outbox:
         if again:
             over = bool(ticket.parent) and self._record.standings[ticket.parent].is_final
             ticket = replace(ticket, transmit=True, parent="" if over else ticket.parent)
+        if quantity is not None:
+            ticket = replace(ticket, quantity=quantity)
         reach("before_send")
         try:
             self._broker.place(self._record.order_id(ref), ticket, self._parent_id(ticket))

@@ -6,7 +6,7 @@ from quant.core.orders import Snapshot
 from quant.oms.desk.floor import Floor
 from quant.oms.desk.record import AGREED
 from quant.oms.failpoints import reach
-from quant.oms.gate import Turn, passes, recovers
+from quant.oms.gate import Turn, cancels, passes, recovers
 from quant.oms.limits import SECOND
 from quant.oms.reconcile.outcome import (
     Action,
@@ -124,9 +124,10 @@ class Recovery:
             case Resend(ref, why):
                 if floor.link and (recovers(floor.gate) or passes(floor.gate, floor.record.purpose(ref))):
                     floor.send(ref, now, "", again=True)
-            case Repair(ref, why):
-                if floor.link and recovers(floor.gate):
-                    floor.send(ref, now, why, again=True)
+            case Repair(ref, why, quantity):
+                smaller = quantity is not None and cancels(floor.gate)  # as the cancel of a part
+                if floor.link and (smaller or recovers(floor.gate)):
+                    floor.send(ref, now, why, again=True, quantity=quantity)
             case Cancel(ref, why):
                 floor.end(ref, now, why)
             case Hold(source, con_id, symbol, quantity, cost, why):

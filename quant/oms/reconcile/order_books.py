@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from typing import Final
 
 from quant.core.orders import Echo, Snapshot, Ticket, TimeInForce
 from quant.oms.gate import Purpose
-from quant.oms.ledger import What
+from quant.oms.ledger import SMALLER, What
 from quant.oms.limits import SECOND
 from quant.oms.reconcile.outcome import (
     REPAIR,
@@ -123,26 +125,28 @@ def _there(
         yield _notice(order, Noticed.ECHO, text)
         yield Cancel(order.ref, text)
         return
-    orphan = _protects_nothing(order, books, held)
+    orphan = _closes_nothing(order, books, held)
     if orphan:
         yield _notice(order, Noticed.ORPHAN, orphan)
         yield Cancel(order.ref, orphan)
         return
-    yield from _compare_echo(order, echo, books, policy)
+    yield from _compare_echo(order, echo, books, policy, held)
 
 
-def _protects_nothing(order: Order, books: Books, held: Held) -> str:
-    """Return why a protective order could only open a position, "" if it protects one or waits for its entry."""
+def _closes_nothing(order: Order, books: Books, held: Held) -> str:
+    """Return why an order that is to close could only open a position, "" if it closes one or waits for its entry."""
     ticket = order.intent.ticket
-    if order.purpose is not Purpose.PROTECTION:
-        return ""
+    protects = order.purpose is Purpose.PROTECTION
+    if order.purpose is Purpose.ENTRY or not (protects or held.proven):
+        return ""  # by our own count a reduction ends with what it closes
     parent = _parent(order, books)
     if parent is not None and not parent.standing.is_final:
         return ""
     if held.closable * ticket.quantity < 0:
         return ""
     there = f", by the broker's books {held.there - held.base}" if held.proven else ""
-    return f"order {order.ref} protects nothing: {held.own} {ticket.symbol} are held{there}"
+    does = "protects" if protects else "closes"
+    return f"order {order.ref} {does} nothing: {held.own} {ticket.symbol} are held{there}"
 
 
 def _parent(order: Order, books: Books) -> Order | None:
@@ -150,11 +154,35 @@ def _parent(order: Order, books: Books) -> Order | None:
     return next((o for o in books.orders if o.ref == wanted), None) if wanted else None
 
 
-def _compare_echo(order: Order, echo: Echo, books: Books, policy: Policy) -> Iterator[Item]:
-    differences = echo_differences(order.intent.ticket, echo)
+def _wanted(order: Order, echo: Echo, books: Books, held: Held) -> Decimal:
+    """Return for how much an order should be at the broker: as asked, or less where more would open a position there.
+
+    One that was made smaller stays so until both books say that more is held again.
+    """
+    asked, parent = order.intent.ticket.quantity, _parent(order, books)
+    if order.purpose is Purpose.ENTRY or (parent is not None and not parent.standing.is_final):
+        return asked
+    filled = abs(order.standing.filled)
+    least = filled + abs(common(held.own, held.own + held.rest))
+    most = filled + abs(held.closable)
+    if held.proven and most < abs(asked):
+        return most.copy_sign(asked)
+    smaller = least <= abs(echo.quantity) < abs(asked) and echo.quantity * asked > 0
+    return echo.quantity if smaller else asked
+
+
+def _compare_echo(order: Order, echo: Echo, books: Books, policy: Policy, held: Held) -> Iterator[Item]:
+    ticket = order.intent.ticket
+    wanted = _wanted(order, echo, books, held)
+    differences = echo_differences(replace(ticket, quantity=wanted), echo)
     if not differences:
         return
     text = f"order {order.ref}: " + ", ".join(differences.values())
+    if wanted != ticket.quantity:
+        there = f"the broker holds {held.there - held.base} of our {held.own}"
+        yield _notice(order, Noticed.PROTECTION, f"{text}; {there}")
+        yield Repair(order.ref, f"{SMALLER}: {text}; {there}", wanted)
+        return
     if order.purpose is Purpose.PROTECTION:
         yield _notice(order, Noticed.PROTECTION, text)
         if order.trail.repairs < policy.max_repairs:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from quant.oms.gate import Purpose
-from quant.oms.ledger import Holding, Intent, Mark, Source, What
+from quant.oms.ledger import SMALLER, Holding, Intent, Mark, Source, What
 from quant.oms.limits import SECOND
 from quant.oms.reason import reason_of
 from quant.oms.state import OrderStanding
@@ -77,7 +77,7 @@ def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
     cancelled = [m.at for m in marks if m.what is What.CANCEL_ASKED]
     concluded = [m.what for m in marks if m.what not in (What.SENT, What.CANCEL_ASKED)]
     return Trail(
-        sends=sum(not m.why.startswith(REPAIR) for m in sent),
+        sends=sum(not m.why.startswith((REPAIR, SMALLER)) for m in sent),
         repairs=sum(m.why.startswith(REPAIR) for m in sent),
         last=max([intent.at, *(m.at for m in sent)]),
         cancelled=max(cancelled, default=None),
@@ -116,7 +116,7 @@ class Books:
 
     instruments: of the deployment. queued: refs that this process has not sent yet. halted_for: reasons of all halts
     so far. agreed_at: when the first two snapshots ever agreed, None = never. starting: none agreed in this run.
-    flattening: instruments that are to be closed, 0 = all. lasting: what differs has differed for so long that it halts.
+    flattening: instruments that are to be closed, 0 = all. lasting: what differs has done so for so long that it halts.
     """
 
     deployment: str
@@ -186,10 +186,11 @@ class Resend:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Send it again under the same id, which modifies it to what was asked."""
+    """Send it again under the same id, which modifies it to what was asked; with a quantity, to no more than that."""
 
     ref: str
     why: str
+    quantity: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from quant.oms.reconcile.outcome import (
 )
 from quant.oms.risk import common
 
-MEND: Final = "find out what traded, and start again with positions = adopt or flatten, or put the position right"
+MEND: Final = (
+    "find out what traded, and start again with positions = adopt or flatten, or put the position right"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -34,7 +35,7 @@ from quant.promotion.gates.values import (
     Rehearsed,
     Thresholds,
 )
-from quant.promotion.rehearsal import rehearse
+from quant.promotion.rehearsal import BUILTIN, FAULTS, rehearse
 from quant.promotion.stage import AnyFault
 from quant.research import ledger
 from quant.research.check import check
@@ -42,19 +43,8 @@ from quant.research.proof.verdict import FEW_TRIALS, verdict
 from quant.research.walk_forward.kept import kept
 from quant.store.quality import check as quality
 from quant.strategy import defaults
-from quant.tws.faults import Do, Fault
-from quant.tws.order_faults import OrderDo, OrderFault
 
 PULLED: Final = ("ib", "simulated")  # sources whose bars say which contract they are of
-# What happens to every live program sooner or later: the line breaks, reports come twice and in parts, one order is
-# lost, one is rejected.
-FAULTS: Final[tuple[AnyFault, ...]] = (
-    Fault(Do.CLOSE, after_s=3000.0),
-    OrderFault(OrderDo.REPEAT, count=0),
-    OrderFault(OrderDo.PARTS, count=0, share=0.5),
-    OrderFault(OrderDo.LATE_FEE, skip=1, count=1, seconds=100.0),
-    OrderFault(OrderDo.DROP, skip=3),
-)
 PLANS: Final = ("ib-fixed", "ib-tiered")
 SAME: Final = ("costs", "slippage", "sizing", "borrow")  # of two results that are compared
 Say = Callable[[str], None]
@@ -259,8 +249,28 @@ def _rehearsed(
     unexplained = [d for d in seen.differences if not script or d.cause == UNEXPLAINED]
     return Rehearsed(
         seen.bars, seen.fills[0], seen.ok, len(unexplained) + len(seen.broken), len(seen.refused),
-        seen.refused[0].text if seen.refused else "",
+        seen.refused[0].text if seen.refused else "", first=next(iter([*map(str, unexplained), *seen.broken]), ""),
+        see=_command(found, bars, capital, start_rule, bool(script)),
     )  # fmt: skip
+
+
+def _command(found: Subject, bars: Sequence[Bars], capital: float, start_rule: str, faulty: bool) -> str:
+    """Return the command that shows a rehearsal whole."""
+    known, finest = found.settings, min(bars, key=lambda b: b.bar.ns)
+    first, last = str(finest.session[0]), str(finest.session[-1])
+    if finest.bar.intraday:
+        first, last = (
+            f"{np.datetime64(int(ns), 'ns').astype('datetime64[s]')}+00:00"
+            for ns in (finest.start[0], finest.end[-1])
+        )
+    words = ["quant", "rehearse", found.name, *(b.symbol for b in bars), "--bar", finest.bar.name]
+    words += ["--from", first, "--to", last, "--cash", f"{capital:.12g}", "--costs", known["costs"]]
+    words += ["--start-rule", start_rule]
+    words += [] if known["sizing"] is None else ["--sizing", known["sizing"]]
+    words += [] if finest.what == "TRADES" else ["--what", finest.what]
+    words += [] if finest.rth else ["--all-hours"]
+    words += [word for name, value in found.params.items() for word in ("-p", f"{name}={value}")]
+    return shlex.join([*words, *(["--faults", BUILTIN] if faulty else [])])
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class Promotion:
 
     def _verdict(self) -> str:
         if self.held:
-            return f"NOT PROMOTED, nothing was written: {', '.join(self.held)}"
+            return f"NOT PROMOTED, no lock file was written: {', '.join(self.held)}"
         return "promoted" if self.lock is None else f"promoted: {_from_here(self.lock)}"
 
 

@@ -173,9 +173,8 @@ def _rehearsed(name: str, found: Rehearsed, good: str) -> Verdict:
             0.0,
             float(found.differences),
         )
-    told = (
-        f"live and backtest differ {found.differences:,} times over {found.bars:,} bars; see: quant rehearse"
-    )
+    often = "once" if found.differences == 1 else f"{found.differences:,} times"
+    told = f"live and backtest differ {often} over {found.bars:,} bars, first: {found.first}; see all: {found.see}"
     return Verdict(name, "held", told, 0.0, float(found.differences))
 
 

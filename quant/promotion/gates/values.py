@@ -94,7 +94,8 @@ class OutOfSample:
 class Rehearsed:
     """A rehearsal. ok: nothing is wrong. differences: of one under faults those without a known cause.
 
-    refused: how often the limits would have stepped in.
+    refused: how often the limits would have stepped in. first: the first of the differences, in words; see: the
+    command that shows them all.
 
     failed: why there was none, "" = there was one.
     """
@@ -106,6 +107,8 @@ class Rehearsed:
     refused: int = 0
     first_refused: str = ""
     failed: str = ""
+    first: str = ""
+    see: str = ""
 
 
 @dataclass(frozen=True, slots=True)

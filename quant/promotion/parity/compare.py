@@ -258,7 +258,7 @@ class _Told:
             rule = next((r for what, _, _, r, _ in pair.found if what in ("order", "end", "fill")), "")
             feed = pair.order.feed
             part = parts.get(feed, "") if rule in ("follows", "sized") else _PARTS.get(rule, "")
-            if pair.found and rule not in ("follows", "sized", "slippage", "later"):
+            if pair.found and rule not in ("follows", "sized", "slippage", "later", "belated"):
                 parts[feed] = part
             model, live = (_deals(order) for order in (pair.one, pair.two))
             if model or live:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from quant.promotion.causes import moment
+from quant.promotion.causes import UNEXPLAINED, moment
 from quant.promotion.difference import CENT, Difference
 from quant.promotion.parity.value import BarRow, Parity
 
@@ -33,9 +33,10 @@ def _lines(found: Parity) -> Iterator[str]:
     yield f"    {'unexplained':<13}{money.unexplained:+12,.2f}"
     yield f"  verdict    {_verdict(found)}"
     apart = differences(found)
+    apart.sort(key=lambda text: not text.endswith(UNEXPLAINED))  # what nobody knows first, then by time
     yield from (f"  {text}" for text in apart[:SHOWN])
     if len(apart) > SHOWN:
-        yield f"  ... and {len(apart) - SHOWN} more"
+        yield f"  ... and {len(apart) - SHOWN} more; the page has all"
     yield from (f"  note       {text}" for text in found.findings)
     slippage = found.slippage
     if slippage is not None and slippage.mean_bps > 0.0:

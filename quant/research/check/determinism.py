@@ -12,33 +12,46 @@ import numpy as np
 from quant.core.bars import COLUMNS, Bars
 from quant.core.finding import Finding
 from quant.errors import QuantError
+from quant.research.check.look_ahead import Attempt
 from quant.research.check.result import Part
 from quant.research.check.second import Unreachable, second_process
 from quant.research.check.subject import Subject, differing, place, shown
 from quant.strategy import Plan
 
+FRESH = 8  # shorter histories of the second process that end anywhere, and as many where the strategy acts
 MEND = (
     "Use the bars and parameters only; where chance is wanted, np.random.default_rng(p.seed) of a parameter"
 )
 
 
-def determinism(subject: Subject, seed: int) -> tuple[Part, list[Finding]]:
-    """Compute the signals again after other bars, with other random numbers, and in a second process."""
+def determinism(subject: Subject, seed: int) -> tuple[Part, list[Finding], list[Attempt]]:
+    """Compute the signals again after other bars, with other random numbers, and in a second process.
+
+    The third are the signals on shorter histories of that process, which has seen no longer ones before.
+    """
     before = _bytes(subject.bars)
     with random_numbers(seed):
         _other_bars(subject)
         again = subject.compute([replace(b) for b in subject.bars])
     found = [*_written(subject, before), *_differs(subject, again, "when they are computed again")]
     if found:
-        return Part("determinism", "failed", "signals differ from call to call, see below"), found
+        return Part("determinism", "failed", "signals differ from call to call, see below"), found, []
     try:
-        other = second_process(subject)
+        other, fresh = second_process(subject, _cuts(subject, seed))
     except Unreachable as e:
-        return Part("determinism", "ok", f"same bits when computed again; no second process: {e}"), []
+        return Part("determinism", "ok", f"same bits when computed again; no second process: {e}"), [], []
     found = list(_differs(subject, other, "in a second process, where a shorter history came first"))
     if found:
-        return Part("determinism", "failed", "signals differ from process to process, see below"), found
-    return Part("determinism", "ok", "same bits when computed again, and in a second process"), []
+        return Part("determinism", "failed", "signals differ from process to process, see below"), found, []
+    return Part("determinism", "ok", "same bits when computed again, and in a second process"), [], fresh
+
+
+def _cuts(subject: Subject, seed: int) -> list[int]:
+    """Return lengths of shorter histories: half end anywhere, half on a bar at which the strategy acts."""
+    rng, length = np.random.default_rng([seed, 3]), len(subject.longest)
+    cuts = {max(length // 2, 1), *rng.integers(1, max(length, 2), FRESH).tolist()}
+    cuts |= {int(r) + 1 for r in rng.permutation(subject.acting())[:FRESH]}
+    return sorted(c for c in cuts if c < length)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ otherwise on it. Neither sees data that signals take from elsewhere than their b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -58,8 +58,14 @@ class Attempt:
     refused: str | None = None
 
 
-def look_ahead(subject: Subject, rng: np.random.Generator) -> tuple[Part, list[Finding]]:
-    """Return what was found, and a finding where signals look ahead or could not be checked."""
+def look_ahead(
+    subject: Subject, rng: np.random.Generator, fresh: Sequence[Attempt] = ()
+) -> tuple[Part, list[Finding]]:
+    """Return what was found, and a finding where signals look ahead or could not be checked.
+
+    fresh: shorter histories of a process that had seen no longer one before: here an answer may be one that a
+    strategy has kept of all bars.
+    """
     length = len(subject.longest)
     if length < 2:
         return Part("look-ahead", "not applicable", "one bar has no earlier history"), []
@@ -67,12 +73,18 @@ def look_ahead(subject: Subject, rng: np.random.Generator) -> tuple[Part, list[F
     prefixes = [shorter(subject, c) for c in cuts if all(subject.over(c))]
     futures = list(poisoned(subject, rng))
     caught = [a for a in (*prefixes, *futures) if a.change is not None]
+    hidden = [a for a in fresh if a.change is not None]
     counted = f"{_count(prefixes)} shorter histories and {_count(futures)} poisoned futures"
-    ties = tied_rows(subject, rng) if caught else []
-    if caught and _by_rounding(caught, ties):
+    ties = tied_rows(subject, rng) if caught or hidden else []
+    if (caught or hidden) and _by_rounding([*caught, *hidden], ties):
         count = sum(int(t.sum()) for t in ties)
         return Part("look-ahead", "note", f"none, but for ties that rounding decides: {counted}"), [
             told_ties(count)
+        ]
+    if hidden and (not caught or _by_rounding(caught, ties)):
+        told = f"FOUND, in {len(hidden)} of {_count(fresh)} shorter histories of a fresh process"
+        return Part("look-ahead", "failed", told), [
+            Finding("look-ahead", _told_hidden(subject, hidden), len(hidden))
         ]
     if caught:
         finding = Finding("look-ahead", _told(subject, caught, prefixes, futures), len(caught))
@@ -196,22 +208,35 @@ def _by_rounding(caught: list[Attempt], ties: list[Marks]) -> bool:
     return all(bool(t[rows].all()) for a in caught for rows, t in zip(a.rows, ties, strict=True))
 
 
-def _count(attempts: list[Attempt]) -> int:
+def _count(attempts: Sequence[Attempt]) -> int:
     return sum(a.refused is None for a in attempts)
 
 
 def _told(subject: Subject, caught: list[Attempt], prefixes: list[Attempt], futures: list[Attempt]) -> str:
     # The longest of the histories that show it: the farther from the start, the less a warm-up is suspected.
     first = caught[-1] if caught[-1] in futures else max(caught, key=lambda a: a.last)
-    change = first.change
-    if change is None:
-        raise AssertionError("only attempts with a change are told")
     by_prefix, by_poison = (sum(a.change is not None for a in part) for part in (prefixes, futures))
     return (
-        f"{subject.strategy.__name__} looks ahead: its {change.column} for "
-        f"{place(subject.bars[change.feed], change.row)} is {shown(change.old)} with all bars and "
-        f"{shown(change.new)} {first.kind}. Seen in {by_prefix} of {_count(prefixes)} shorter histories and in "
-        f"{by_poison} of {_count(futures)} poisoned futures. {MEND}"
+        f"{subject.strategy.__name__} looks ahead: {_shown(subject, first)}. Seen in {by_prefix} of "
+        f"{_count(prefixes)} shorter histories and in {by_poison} of {_count(futures)} poisoned futures. {MEND}"
+    )
+
+
+def _told_hidden(subject: Subject, hidden: list[Attempt]) -> str:
+    return (
+        f"{subject.strategy.__name__} looks ahead, and what it keeps between calls hides it: "
+        f"{_shown(subject, hidden[-1])}, in a fresh process that has seen no more. Keep nothing between calls that "
+        f"was computed from later bars. {MEND}"
+    )
+
+
+def _shown(subject: Subject, attempt: Attempt) -> str:
+    change = attempt.change
+    if change is None:
+        raise AssertionError("only attempts with a change are told")
+    return (
+        f"its {change.column} for {place(subject.bars[change.feed], change.row)} is {shown(change.old)} with all bars "
+        f"and {shown(change.new)} {attempt.kind}"
     )
 
 

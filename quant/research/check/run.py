@@ -64,11 +64,11 @@ def check(
 
 def _signals(subject: Subject, seed: int) -> tuple[WarmUp, list[Part], list[Finding]]:
     """Return the checks of a strategy that gives signals."""
-    same, random = determinism(subject, seed)
+    same, random, fresh = determinism(subject, seed)
     if random:  # every comparison below would find the chance
         rest = [Part(n, "not applicable", RANDOM) for n in ("look-ahead", "warm-up", "edges")]
         return WarmUp(None, None), [rest[0], rest[1], same, rest[2]], random
-    ahead, peeks = look_ahead(subject, _generator(seed, 1))
+    ahead, peeks = look_ahead(subject, _generator(seed, 1), fresh)
     length, warm, notes = warm_up(subject, _generator(seed, 2))
     limits, more = edges(subject, honest=ahead.verdict != "failed")
     told = {f.code for f in peeks}  # both may tell of ties

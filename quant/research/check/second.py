@@ -1,4 +1,4 @@
-"""Signals in a second process: another order of sets, no state of this one, and a shorter history first.
+"""Signals in a second process: another order of sets, no state of this one, and shorter histories first.
 
 The child imports the strategy's module anew, as the workers of a sweep and the live session do.
 """
@@ -11,11 +11,12 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from typing import Any, Final
 
 from quant.core.bars import Bars
 from quant.errors import QuantError
+from quant.research.check.look_ahead import Attempt, shorter
 from quant.research.check.subject import Subject
 from quant.strategy import Plan, plans
 
@@ -33,13 +34,20 @@ class Unreachable(Exception):  # noqa: N818  # says why, and is caught where the
     """No second process can compute these signals."""
 
 
-def second_process(subject: Subject) -> tuple[Plan, ...]:
-    """Return the signals that a fresh process gives. Raises Unreachable where there is no way to ask it."""
+def second_process(subject: Subject, cuts: Sequence[int] = ()) -> tuple[tuple[Plan, ...], list[Attempt]]:
+    """Return the signals that a fresh process gives, and what it gave before on shorter histories.
+
+    cuts: bars of the longest feed that these have, in increasing order: what is kept of one is no answer for the
+    next. Raises Unreachable where there is no way to ask it.
+    """
     cls = subject.strategy
     if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
         raise Unreachable("the class is not in a module")
+    wishes = [(p.target, p.stop, p.limit, p.follow_stop) for p in subject.plans]
     try:
-        asked = pickle.dumps((cls.__module__, cls.__qualname__, dict(subject.params), subject.bars))
+        asked = pickle.dumps(
+            (cls.__module__, cls.__qualname__, dict(subject.params), subject.bars, wishes, list(cuts))
+        )
     except (pickle.PicklingError, TypeError, AttributeError) as e:
         raise Unreachable(f"its parameters cannot be sent ({e})") from None
     # -R: sets of texts in another order, whatever PYTHONHASHSEED says.
@@ -54,29 +62,37 @@ def second_process(subject: Subject) -> tuple[Plan, ...]:
     answer = pickle.loads(done.stdout)  # noqa: S301  # of our own child
     if isinstance(answer, str):
         raise Unreachable(answer)
-    return tuple(Plan(*columns) for columns in answer)
+    whole, attempts = answer
+    return tuple(Plan(*columns) for columns in whole), attempts
 
 
 def main() -> None:
     """Answer what stdin asks: the signals as columns, or a text that says why there are none."""
-    name, qualified, params, bars = pickle.loads(sys.stdin.buffer.read())  # noqa: S301  # of our own parent
+    asked = pickle.loads(sys.stdin.buffer.read())  # noqa: S301  # of our own parent
     out = sys.stdout.buffer
     with redirect_stdout(io.StringIO()):  # a strategy may print
-        answer = _answer(name, qualified, params, bars)
+        answer = _answer(*asked)
     out.write(pickle.dumps(answer))
     out.flush()
 
 
-def _answer(name: str, qualified: str, params: dict[str, Any], bars: Sequence[Bars]) -> Any:
+def _answer(
+    name: str,
+    qualified: str,
+    params: dict[str, Any],
+    bars: tuple[Bars, ...],
+    wishes: list[Any],
+    cuts: list[int],
+) -> Any:
     import importlib
 
     found: Any = importlib.import_module(name)
     for part in qualified.split("."):
         found = getattr(found, part)
-    with suppress(QuantError):  # a shorter history first: what is kept of it shows in the whole
-        plans(found, [b[: max(len(b) // 2, 1)] for b in bars], params)
+    subject = Subject(found, params, bars, tuple(Plan(*columns) for columns in wishes))
+    attempts = [shorter(subject, c) for c in cuts if all(subject.over(c))]
     try:
         whole = plans(found, bars, params)
     except QuantError as e:
         return f"signals fail there: {e}"
-    return [(p.target, p.stop, p.limit, p.follow_stop) for p in whole]
+    return [(p.target, p.stop, p.limit, p.follow_stop) for p in whole], attempts

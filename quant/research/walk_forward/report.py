@@ -29,7 +29,7 @@ from quant.report import WalkForwardContent, walk_forward_page
 from quant.report.sweep_content import Fact
 from quant.research.proof.stats import deflated_sharpe, moments, probabilistic_sharpe
 from quant.research.proof.verdict import CONFIDENCE, LEAST_KEPT, T_STATISTIC, Word
-from quant.research.result import LOW_IS_GOOD
+from quant.research.result import LOW_IS_GOOD, UNCOUNTED
 from quant.store import atomic
 
 DATES: Final = ("train_first", "train_last", "test_first", "test_last")
@@ -195,10 +195,11 @@ def _judged(result: WalkForward) -> Judgement:
     if math.isfinite(sample.sharpe):
         skew, kurtosis = sample.skew, sample.kurtosis
         probabilistic = probabilistic_sharpe(sample.sharpe, 0.0, n, skew=skew, kurtosis=kurtosis)
-        # The spread that luck gives to independent trials, as in verdict.py.
-        deflated = deflated_sharpe(
-            sample.sharpe, n, variance=1.0 / (n - 1), trials=result.trials, skew=skew, kurtosis=kurtosis
-        )
+        if all(f.code != UNCOUNTED for f in result.findings):
+            # The spread that luck gives to independent trials, as in verdict.py.
+            deflated = deflated_sharpe(
+                sample.sharpe, n, variance=1.0 / (n - 1), trials=result.trials, skew=skew, kurtosis=kurtosis
+            )
     _, _, hold = _by_session(run)
     start = float(result.settings["cash"])
     held = moments(np.diff(hold, prepend=start) / np.append(start, hold[:-1]))
@@ -286,10 +287,15 @@ def _text(j: Judgement, result: WalkForward) -> str:
     if math.isfinite(j.probabilistic):
         every = _count(j.trials, "combination")
         stricter = "; it is not, as no choice saw the test that followed" if j.combinations > 1 else ""
+        deflated = (
+            f"Were the account the best of all {every} ever tried on these data, this would be {_percent(j.deflated)} "
+            f"(deflated Sharpe ratio){stricter}."
+        )
+        if not math.isfinite(j.deflated):
+            deflated = "How many were ever tried cannot be told, so neither can its deflated Sharpe ratio."
         parts.append(
             f"That the true Sharpe ratio is above 0 has a probability of {_percent(j.probabilistic)} (probabilistic "
-            f"Sharpe ratio; {_percent(CONFIDENCE)} is asked for). Were the account the best of all {every} ever "
-            f"tried on these data, this would be {_percent(j.deflated)} (deflated Sharpe ratio){stricter}."
+            f"Sharpe ratio; {_percent(CONFIDENCE)} is asked for). " + deflated
         )
     parts.append(_steadiness(j.moves, sum(p is not None for p in result.parameters) - 1))
     if j.word == "edge":
@@ -315,7 +321,9 @@ def _steadiness(moves: Mapping[str, tuple[int, float]], chances: int) -> str:
 
 def _facts(j: Judgement) -> list[Fact]:
     stricter = f"The same, were the account the best of all {_count(j.trials, 'combination')} ever tried"
-    if j.combinations > 1:
+    if math.isfinite(j.probabilistic) and not math.isfinite(j.deflated):
+        stricter = "How many were ever tried cannot be told"
+    elif j.combinations > 1:
         stricter += "; stricter than needed, as no choice saw the test that followed"
     return [
         ("Sharpe ratio", _number(j.sharpe), "Of the joined account out of sample, a year."),

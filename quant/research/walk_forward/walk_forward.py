@@ -413,11 +413,13 @@ def _walk(
         cash = after
     job, record = _joined(plan.task.job, [s for _, s in spans], tested)
     name = "fast" if plan.task.engine == "compiled" else plan.task.engine
+    trials, uncounted = trials_of(plan)
     notes += [*_told(plan, windows, tested, record), *noticed.after(job, record)]
+    notes += [] if uncounted is None else [uncounted]
     account = make_run(job, record, notes, engine=name, look_ahead_ok=None)
     chosen = tuple(None if b is None else dict(plan.combos.rows[b[1]]) for b in choices.best)
     return WalkForward(
-        settings={**plan.facts, "walk_forward": dict(how), "trials": trials_of(plan)}, parameters=chosen,
+        settings={**plan.facts, "walk_forward": dict(how), "trials": trials}, parameters=chosen,
         windows=_table(rows, plan.combos.names), account=account, in_sample=_mean_in_sample(choices, how["metric"]),
         folder=plan.folder,
     )  # fmt: skip

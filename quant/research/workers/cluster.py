@@ -19,7 +19,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from quant.core.version import versions
-from quant.errors import ClusterError
+from quant.errors import ClusterError, ParameterError
 from quant.research.workers.processes import DEATHS, Combos, Evaluate, Piece, Pieces, name_of
 from quant.research.workers.shipping import answer, load, pack, result
 
@@ -72,6 +72,9 @@ def run(
     row with that error. Raises StrategyError for a task that cannot be sent; ClusterError if the cluster is gone, has
     no workers for a minute, or its workers hold other versions; and whatever evaluate raises.
     """
+    if not all(hasattr(client, part) for part in ("scheduler", "scatter", "submit")):
+        reason = "must be a Client of dask.distributed: distributed.Client(address) makes one"
+        raise ParameterError("client", client, reason)
     name = name_of(task)
     sweep = _Sweep(client, name, pickle.dumps(pack((evaluate, task), name)), workers)
     pieces = Pieces(chunks)

@@ -231,10 +231,10 @@ class Books:
         booked = self.account.book(listing, signed, fill.price, fee)
         second = fill.time // _SECOND
         self._fills[second] += 1
+        exec_id = f"{_EXEC}.{second:08x}.{self._fills[second]:02d}.01"
         executed = Executed(
-            view, f"{_EXEC}.{second:08x}.{self._fills[second]:02d}.01", fill.time, fill.quantity, fill.price, view.filled, view.average,
-            listing.exchange,
-        )  # fmt: skip
+            view, exec_id, fill.time, fill.quantity, fill.price, view.filled, view.average, listing.exchange
+        )
         charged = Charged(executed.exec_id, view.request.key, fee, listing.currency, booked.realized)
         self.executions.append((executed, charged))
         return executed, charged

@@ -424,7 +424,10 @@ def test_a_full_disk_stops_the_pull_and_keeps_what_was_written(
     assert content(tmp_path) == undisturbed
 
 
-def test_a_series_that_another_process_writes_stops_the_pull(world: World, tmp_path: Path) -> None:
+def test_a_series_that_another_process_writes_stops_the_pull(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant.store.write.WAIT_S", 0.0)
     pulled(world, tmp_path, "SPY", "1m", "2024-05-14")
     (series,) = Store(tmp_path).series()
     with FileLock(series.folder / ".lock"):

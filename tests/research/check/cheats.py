@@ -335,6 +335,41 @@ class Remembers(q.Strategy):
         return remembers(bars)
 
 
+_SCORES: dict[Any, Any] = {}
+
+
+def _kept(what: str, b: q.Bars, compute: Any) -> Any:
+    """Return what was computed of the longest of these histories so far."""
+    key = (what, b.symbol, int(b.start[0]))
+    if key not in _SCORES or len(_SCORES[key]) < len(b):
+        _SCORES[key] = compute(b)
+    return _SCORES[key][: len(b)]
+
+
+class KeepsScore(q.Strategy):
+    """Keeps the score of the whole sample until a longer history comes: each history is answered from it."""
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        return _kept("score", bars, lambda b: (b.close - b.close.mean()) / b.close.std()) < -0.1
+
+
+class KeepsTomorrow(q.Strategy):
+    """Keeps whether the next close is higher, in the same way."""
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        return _kept("tomorrow", bars, lambda b: np.append(b.close[1:], b.close[-1]) > b.close)
+
+
+class KeepsAverage(q.Strategy):
+    """Honest: what it keeps in the same way knows no later bars."""
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        return bars.close > _kept("average", bars, lambda b: close(b).rolling(20).mean().to_numpy())
+
+
 class SetOrder(q.Strategy):
     """Adds up numbers in the order of a set of texts, which differs from process to process."""
 

@@ -12,6 +12,9 @@ import pytest
 from cheats import (
     CHEATS,
     HONEST,
+    KeepsAverage,
+    KeepsScore,
+    KeepsTomorrow,
     Rule,
     always,
     close,
@@ -238,6 +241,26 @@ def test_poisons_change_what_comes_later_and_only_that(quarters: q.Bars) -> None
             assert getattr(bars, name)[:n].tobytes() == getattr(quarters, name)[:n].tobytes()
         assert np.array_equal(bars.start, quarters.start)
         assert not np.array_equal(bars.close[n:], quarters.close[n:])
+
+
+@pytest.mark.parametrize("cls", [KeepsScore, KeepsTomorrow])
+@pytest.mark.parametrize("seed", range(3))
+def test_cheat_behind_what_it_keeps_of_the_whole_history_is_caught(
+    cls: type[q.Strategy], seed: int, quarters: q.Bars
+) -> None:
+    found = q.check(cls, quarters, seed=seed)
+    (told,) = [f for f in found.findings if f.code == "look-ahead"]
+    assert told.message.startswith(
+        f"{cls.__name__} looks ahead, and what it keeps between calls hides it: its target"
+    )
+    assert "in a fresh process" in told.message
+    assert not found.ok
+
+
+def test_honest_strategy_that_keeps_what_it_computed_is_not_accused(quarters: q.Bars) -> None:
+    found = q.check(KeepsAverage, quarters)
+    assert [f for f in found.findings if f.level == "warning"] == []
+    assert found.ok
 
 
 def test_message_names_the_first_row_and_both_values(quarters: q.Bars) -> None:

@@ -69,7 +69,7 @@ def by_identity(b: q.Bars) -> Any:
     ids=["numpy", "own", "python", "calls", "memory", "identity"],
 )
 def test_chance_and_state_are_caught(rule: Rule) -> None:
-    part, found = determinism(subject(ruled(rule)), 0)
+    part, found, _ = determinism(subject(ruled(rule)), 0)
     assert part.verdict == "failed"
     assert [(f.code, f.level) for f in found] == [("not-deterministic", "warning")]
     assert "signals for bar " in found[0].message
@@ -77,21 +77,21 @@ def test_chance_and_state_are_caught(rule: Rule) -> None:
 
 def test_seeded_chance_is_none() -> None:
     rule = ruled(lambda b: np.random.default_rng(7).random(len(b)) > 0.5)
-    part, found = determinism(subject(rule), 0)
+    part, found, _ = determinism(subject(rule), 0)
     assert (part.verdict, found) == ("ok", [])
     assert "no second process: the class is not in a module" in part.told
 
 
 @pytest.mark.parametrize("cls", [Remembers, SetOrder])
 def test_second_process_sees_what_one_process_cannot(cls: type[q.Strategy]) -> None:
-    part, found = determinism(subject(cls), 0)
+    part, found, _ = determinism(subject(cls), 0)
     assert part.verdict == "failed"
     assert "in a second process, where a shorter history came first" in found[0].message
 
 
 def test_second_process_gives_the_same_bits() -> None:
     whole = subject(Honest, period=7)
-    (plan,) = second_process(whole)
+    (plan,), _ = second_process(whole)
     assert plan.target.tobytes() == whole.plans[0].target.tobytes()
     assert plan.stop is None
 
@@ -123,7 +123,7 @@ def test_writing_into_the_bars_is_caught() -> None:
         close[0] += 0.001
         return np.ones(len(b))
 
-    _, found = determinism(subject(ruled(writes), loose), 0)
+    _, found, _ = determinism(subject(ruled(writes), loose), 0)
     assert [f.code for f in found] == ["bars-changed"]
 
 
