@@ -125,6 +125,10 @@ class Resampler(resamplerfilter.Resampler):  # type: ignore[misc]  # backtrader 
             return True
         return bool(super().__call__(data, fromcheck=fromcheck, forcedata=forcedata))
 
+    def check(self, data: Any, _forcedata: Any = None) -> Any:
+        """Let a time end a bar; stock ends none of a day or more by it, but forgets where the session ends."""
+        return super().check(data, _forcedata=_forcedata) if self.subdays else None
+
     def _dataonedge(self, data: Any) -> Any:
         return super()._dataonedge(data) if _on_edge(self, data) else (False, True)
 
@@ -141,6 +145,10 @@ class Replayer(resamplerfilter.Replayer):  # type: ignore[misc]  # backtrader ha
             data.backwards(force=True)
             return True
         return bool(super().__call__(data, fromcheck=fromcheck, forcedata=forcedata))
+
+    def check(self, data: Any, _forcedata: Any = None) -> Any:
+        """Let a time end a bar; stock ends none of a day or more by it, but forgets where the session ends."""
+        return super().check(data, _forcedata=_forcedata) if self.subdays else None
 
     def _dataonedge(self, data: Any) -> Any:
         return super()._dataonedge(data) if _on_edge(self, data) else (False, True)

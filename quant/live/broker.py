@@ -12,7 +12,7 @@ from typing import Any, Final
 import backtrader as bt
 
 from quant.errors import ParameterError
-from quant.live.moments import con_id_of, end_of, instrument_of, is_live, length_of
+from quant.live.moments import con_id_of, end_of, instrument_of, is_live, length_of, root
 from quant.live.orders.account import Account
 from quant.live.orders.anew import REPEATED
 from quant.live.orders.around import prices
@@ -92,6 +92,10 @@ class LiveBroker(Settings, bt.BrokerBase):  # type: ignore[misc]  # backtrader h
             magnifier = instrument_of(feed).price_magnifier
             if magnifier != 1:
                 self.addcommissioninfo(scheme(magnifier), name=feed._name)
+
+    def getcommissioninfo(self, data: Any) -> bt.CommInfoBase:
+        """Return the scheme of a feed's instrument: cerebro's clones, to resample a feed, have no name."""
+        return super().getcommissioninfo(data if data._name else root(data))
 
     def _scale(self, data: Any) -> None:
         """Let the units of the instrument count where the user named no scheme for it."""

@@ -211,6 +211,9 @@ def _gap(case: Case) -> str:
 
 
 def _late(case: Case) -> str:
+    if case.what == "end" and case.two is not None and case.two.status == "open":
+        after = [end for feed, end in case.evidence.late if feed == case.two.feed and end > case.two.decided]
+        return f"what ended it in the model, at {moment(min(after))}, was not traded in time" if after else ""
     if case.two is not None or case.at not in case.evidence.late | case.evidence.untimely:
         return ""
     why = case.evidence.held_up(case.order.feed, case.order.decided + MINUTE)

@@ -70,13 +70,14 @@ def estimate(
         seconds = each * bars * (total - held) / count + (START_S if task.engine != "compiled" else 0.0)
         seconds += returns * (total - held) / DISK
     chunk = returns * max((len(part) for part in plan.parts), default=0)
-    memory = (0 if plan.filed else returns * total) + (count + CHUNKS) * chunk + count * BARS_BYTES * bars
+    filed = plan.many and (plan.folder is not None or data is not None)
+    memory = (0 if filed else returns * total) + (count + CHUNKS) * chunk + count * BARS_BYTES * bars
     memory += ROW_BYTES * total + min(SPLITS_BYTES * total, JUDGED_BYTES)
     return Estimate(total, bars, seconds, memory, held)
 
 
 def together(estimates: Sequence[Estimate]) -> Estimate:
-    """Return what several sweeps take one after the other; the sum of memory is more than they can take."""
+    """Return what several sweeps take one after the other; of memory they take no more than the sum."""
     return Estimate(
         sum(e.combinations for e in estimates), max(e.bars for e in estimates), sum(e.seconds for e in estimates),
         sum(e.bytes for e in estimates), sum(e.held for e in estimates),

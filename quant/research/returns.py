@@ -17,7 +17,7 @@ from quant.research import chunks as files
 from quant.research.proof.columns import Columns, Whole, width
 from quant.research.task import Row
 
-IN_MEMORY: Final = 128_000_000  # bytes of a sweep's returns; more are read from its chunk files when asked for
+IN_MEMORY: Final = 128_000_000  # bytes of a sweep's returns; more are read from its chunk files
 
 
 @dataclass(frozen=True, slots=True, eq=False)

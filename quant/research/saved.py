@@ -35,7 +35,7 @@ from quant.store.query import named
 from quant.strategy import strategy
 
 NOT_SETTINGS: Final = frozenset(
-    {"chunks", "findings", "created", "done", "seconds", "verified"}
+    {"chunks", "findings", "created", "done", "key", "seconds", "verified"}
 )  # of sweep.json
 REPORT: Final = "report.html"
 COLUMNS: Final = (

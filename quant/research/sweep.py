@@ -22,7 +22,6 @@ import numpy as np
 
 from quant.backtest import compiled, parity, source
 from quant.backtest import findings as noticed
-from quant.backtest.folder import runs
 from quant.backtest.job import AnyCosts, Job, prepare
 from quant.backtest.result import bars_facts, costs_text
 from quant.core import clock
@@ -31,20 +30,20 @@ from quant.core.costs import Costs
 from quant.core.finding import Finding
 from quant.core.sessions import Floats
 from quant.core.version import versions_here
-from quant.errors import DataError, ParameterError
+from quant.errors import DataError, ParameterError, ParityError
 from quant.kernel.compiling import sources
 from quant.metrics import NAMES
 from quant.research import chunks as files
-from quant.research import ledger
 from quant.research.grid import Combinations, combinations
 from quant.research.progress import Progress, no_progress
 from quant.research.proof.columns import Columns, Whole
-from quant.research.result import LOW_IS_GOOD, UNCOUNTED, Sweep
+from quant.research.result import LOW_IS_GOOD, Sweep
 from quant.research.returns import IN_MEMORY, Filed, counted
 from quant.research.search import BATCH, Search, search_of
 from quant.research.state import state_of
 from quant.research.task import Row, Task, evaluate, evaluator
-from quant.research.verify import SHARPE, Verification, best_of, verified
+from quant.research.trials import record_held, record_trials, trials_of
+from quant.research.verify import Verification, best_of, verified
 from quant.research.workers import processes, threads
 from quant.store.folder import data_folder, quote
 from quant.strategy import Strategy, look_ahead, plans
@@ -82,9 +81,14 @@ class Plan:
         return len(self.combos.rows) if self.search is None else self.search.samples
 
     @property
+    def many(self) -> bool:
+        """Whether the session returns are left in the chunk files where there are such."""
+        return 8 * self.count * count_sessions(self.task.job.bars) > IN_MEMORY
+
+    @property
     def filed(self) -> bool:
-        """Whether the session returns are left in the chunk files: they are many."""
-        return self.folder is not None and 8 * self.count * count_sessions(self.task.job.bars) > IN_MEMORY
+        """Whether the session returns are left in the chunk files."""
+        return self.folder is not None and self.many
 
     def combos_of(self, part: range) -> Combos:
         """Return the combinations of a chunk."""
@@ -322,12 +326,18 @@ def run_plan(
     """Run what is not held yet, keep it, and return the sweep."""
     started = clock.now()
     findings: list[Finding] = []
-    if plan.folder is not None:
-        files.save_sweep_facts(plan.folder, {**plan.facts, "created": started.isoformat(), "done": False})
-    if plan.search is None:
-        ordered, returns, resumed = _computed(plan, plan.filed, workers, client, findings, progress)
-    else:
-        plan, ordered, returns, resumed = _searched(plan, plan.search, workers, client, findings, progress)
+    if not _is_finished(plan):
+        _save_unfinished(plan, started)
+    try:
+        if plan.search is None:
+            ordered, returns, resumed = _computed(plan, plan.filed, workers, client, findings, progress)
+        else:
+            plan, ordered, returns, resumed = _searched(
+                plan, plan.search, workers, client, findings, progress
+            )
+    except BaseException:  # Ctrl-C above all: what was tried counts, though nobody saw the table
+        record_held(plan, started)
+        raise
     findings = [*plan.findings, *findings]
     if resumed:
         findings.append(Finding("resumed", "chunks that were held already", resumed, level="note"))
@@ -336,8 +346,12 @@ def run_plan(
         findings += record_trials(plan, ordered, started)
     findings += [] if verify == 0 else _peeks(plan, ordered)
     checked = Verification()
-    if verify != 0:
-        checked = verified(plan.task, plan.combos.rows, ordered, verify, returns)
+    try:
+        if verify != 0:
+            checked = verified(plan.task, plan.combos.rows, ordered, verify, returns)
+    except ParityError:
+        _save_unfinished(plan, started)  # also what was finished once
+        raise
     trials, uncounted = trials_of(plan)
     findings += [] if uncounted is None else [uncounted]
     facts = plan.facts | {"trials": trials}
@@ -349,6 +363,7 @@ def run_plan(
         done_facts = {
             "created": started.isoformat(),
             "done": True,
+            "key": plan.key,
             "seconds": seconds,
             "verified": asdict(checked),
         }
@@ -360,6 +375,23 @@ def run_plan(
         }
         files.save_sweep_facts(plan.folder, {**facts, **told, **done_facts})
     return made
+
+
+def _is_finished(plan: Plan) -> bool:
+    """Return whether the folder holds this sweep as finished; it stays so if this call is ended in the middle."""
+    if plan.folder is None:
+        return False
+    try:
+        known = files.load_sweep_facts(plan.folder)
+    except DataError:
+        return False
+    return bool(known.get("done")) and known.get("key") == plan.key
+
+
+def _save_unfinished(plan: Plan, started: datetime) -> None:
+    if plan.folder is not None:
+        facts = {**plan.facts, "created": started.isoformat(), "done": False}
+        files.save_sweep_facts(plan.folder, facts)
 
 
 def _computed(
@@ -454,7 +486,12 @@ def _searched(
         part = replace(
             plan, combos=replace(plan.combos, rows=batch), parts=_parts(plan.task, len(batch)), search=None
         )
-        found, own, held = _computed(part, plan.filed, workers, client, findings, of_all)
+        try:
+            found, own, held = _computed(part, plan.filed, workers, client, findings, of_all)
+        except BaseException:
+            record_held(part, clock.now())
+            record_trials(replace(plan, combos=replace(plan.combos, rows=combos)), rows, clock.now())
+            raise
         returns += [own.table.T] if isinstance(own, Whole) else []
         study.tell([math.nan if r.figures is None else float(r.figures[figure]) for r in found])
         parts += [range(len(rows) + p.start, len(rows) + p.stop) for p in part.parts]
@@ -473,59 +510,6 @@ def _searched(
     tried_plan = replace(plan, combos=tried, parts=parts, facts=facts, search=None)
     held_returns = _filed(tried_plan) if plan.filed else Whole(np.concatenate(returns).T)
     return tried_plan, rows, held_returns, resumed
-
-
-def record_trials(plan: Plan, rows: Sequence[Row], created: datetime) -> list[Finding]:
-    """Write every combination into the ledger of trials; a ledger that cannot be written is a finding."""
-    if plan.data is None:
-        return []
-    job = plan.task.job
-    first = job.bars[0]
-    year = math.sqrt(min(job.bars, key=lambda b: b.bar.ns).periods_per_year)
-    name = "" if plan.folder is None else plan.folder.name
-    tried = [
-        ledger.Trial(
-            strategy=_strategy_name(job), params=params, instrument=_instruments(job),
-            symbol=", ".join(b.symbol for b in job.bars), bar=first.bar.name, what=first.what, rth=first.rth,
-            sharpe=math.nan if row.figures is None else float(row.figures[SHARPE]) / year,
-            periods=0 if row.returns is None else len(row.returns), first=str(first.session[0]),
-            last=str(first.session[-1]), created=created, sweep=name,
-        )
-        for params, row in zip(plan.combos.rows, rows, strict=True)
-    ]  # fmt: skip
-    try:
-        ledger.record(plan.data / "sweeps" / ledger.NAME, tried)
-    except DataError as e:
-        return [Finding("trials-not-counted", f"the ledger of trials was not written: {e}")]
-    return []
-
-
-def trials_of(plan: Plan) -> tuple[int, Finding | None]:
-    """Return how many combinations were ever tried of this strategy on this instrument and bar.
-
-    Where the ledger cannot be read: those of this plan, the least there are, and a finding that says why.
-    """
-    least = len(plan.combos.rows)
-    if plan.data is None:
-        return least, None
-    job = plan.task.job
-    path = plan.data / "sweeps" / ledger.NAME
-    try:
-        known = ledger.counts(
-            path, _strategy_name(job), _instruments(job), job.bars[0].bar.name, runs=runs(plan.data)
-        )
-    except DataError as e:
-        told = f"how many combinations were ever tried cannot be told, so not what luck gives to so many either: {e}"
-        return least, Finding(UNCOUNTED, f"{told}. Then make the same call again: no row is lost")
-    return max(known.count, least), None
-
-
-def _strategy_name(job: Job) -> str:
-    return f"{job.strategy.__module__}:{job.strategy.__name__}"
-
-
-def _instruments(job: Job) -> str:
-    return ledger.instrument_key([b.instrument for b in job.bars])
 
 
 def _held(plan: Plan, part: range) -> list[Row] | files.Damage | None:

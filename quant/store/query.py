@@ -49,8 +49,18 @@ def bars(
     if not len(found):
         wanted = f"{'…' if start is None else start} to {'…' if end is None else end}"
         wanted += "" if as_of is None else f" as of {as_of}"
-        raise EmptyRange(series.name, wanted, series.span)
+        raise EmptyRange(series.name, wanted, series.span + _elsewhere(store, series))
     return found
+
+
+def _elsewhere(store: Store, series: Series) -> str:
+    """Return what other sources hold of the same, and how to ask for it."""
+    mine = (series.symbol, series.bar, series.what, series.rth)
+    others = [
+        s for s in store.series() if (s.symbol, s.bar, s.what, s.rth) == mine and s.source != series.source
+    ]
+    told = [f"{s.source} has {s.span}: --source {s.source}, in Python source={s.source!r}" for s in others]
+    return "".join([f" of source {series.source}; {'; '.join(told)}"] * bool(told))
 
 
 def named(instrument: Mapping[str, Any]) -> str:

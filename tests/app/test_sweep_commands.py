@@ -179,7 +179,7 @@ def test_estimate_says_what_it_takes_and_runs_nothing(project: Path, quant: Quan
 def test_a_long_sweep_is_announced(project: Path, quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant.research.estimate.rate_of", lambda plan: 2.0)
     result = quant(*SWEEP, "--workers", "1", "--verify", "0")
-    assert result.stderr == "quant: 6 combinations over 502 bars: about 2 h and 1 MB\n".replace(
+    assert result.stderr == "quant: 6 combinations over 502 bars: about 2 h and 3 MB\n".replace(
         "2 h", "1.7 h"
     )
 

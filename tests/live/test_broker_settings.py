@@ -57,6 +57,15 @@ def test_all_setters_of_backtraders_broker_are_known(market: Market) -> None:
             getattr(market.broker, name)([])
 
 
+def test_a_clone_has_the_scheme_of_its_feed(market: Market) -> None:
+    """As cerebro makes one to resample a feed that is there already: without a name."""
+    feed, scheme = market.feeds[0], bt.CommInfoBase(mult=50.0)
+    feed._name = "FUTURE"
+    market.broker.addcommissioninfo(scheme, name="FUTURE")
+    assert market.broker.getcommissioninfo(feed.clone()) is scheme
+    assert market.broker.getcommissioninfo(feed.clone().clone()) is scheme
+
+
 class Told(bt.Strategy):  # type: ignore[misc]
     """Buys more than the limits allow, and keeps what each notice said when it came."""
 

@@ -13,7 +13,7 @@ from quant.core.orders import Kind
 from quant.live.run.job import Address
 from quant.live.run.takeover import clear, take_over
 from quant.oms.ledger import Stop
-from quant.tws.order_faults import OrderDo, OrderFault
+from quant.tws.order_faults import FILL, OrderDo, OrderFault
 
 
 def refused(picture: dict[str, Any]) -> bool:
@@ -24,7 +24,7 @@ def test_what_was_closed_by_hand_is_neither_sold_by_the_strategy_nor_by_its_stop
     data: Path,
 ) -> None:
     job = draft(data, bar="5m", disaster_stop=20.0)
-    closed = OrderFault(OrderDo.HAND_CLOSE, after_s=660, symbol="SPY")  # bought at 15:10, to be sold at 15:15
+    closed = OrderFault(OrderDo.HAND_CLOSE, on=FILL, symbol="SPY")  # five minutes before it is to be sold
     with tws(faults=(closed,)) as port:
         ended, told = play(job, port, data, refused)
         after = books(port)

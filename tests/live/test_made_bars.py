@@ -62,7 +62,7 @@ def shown(data: Any) -> tuple[float, ...]:
 
 
 def build(feeds: Sequence[Any], words: str) -> bt.Cerebro:
-    """words: `+0` adds feed 0, `5r0` resamples it to five minutes, `5p0` replays it."""
+    """words: `+0` adds feed 0, `5r0` resamples it to five minutes, `5p0` replays it, `Dr0` makes days."""
     cerebro = bt.Cerebro(stdstats=False)
     for word in words.split():
         feed, how = feeds[int(word[-1])], word[-2]
@@ -70,7 +70,11 @@ def build(feeds: Sequence[Any], words: str) -> bt.Cerebro:
             cerebro.adddata(feed)
         else:
             make = cerebro.resampledata if how == "r" else cerebro.replaydata
-            make(feed, timeframe=bt.TimeFrame.Minutes, compression=int(word[:-2]))
+            days = {"timeframe": bt.TimeFrame.Days}
+            size = word[:-2]
+            make(
+                feed, **days if size == "D" else {"timeframe": bt.TimeFrame.Minutes, "compression": int(size)}
+            )
     return cerebro
 
 
@@ -152,8 +156,11 @@ def holed(bars: q.Bars, seed: int) -> q.Bars:
     """Without some bars, but for the newest."""
     keep = np.random.default_rng(seed).random(len(bars)) > 0.2
     keep[-3:] = True
-    names = ("start", "open", "high", "low", "close", "volume")
-    return replace(bars, **{name: getattr(bars, name)[keep] for name in names})
+    return rows_of(bars, keep)
+
+
+def rows_of(bars: q.Bars, rows: Any) -> q.Bars:
+    return replace(bars, **{name: getattr(bars, name)[rows] for name in ("start", *LINES[1:])})
 
 
 def test_feeds_on_two_clocks_keep_their_bars(tmp_path: Path) -> None:
@@ -165,6 +172,28 @@ def test_feeds_on_two_clocks_keep_their_bars(tmp_path: Path) -> None:
         found = lived(feeds, "+0 +1 5r0 5r1")
     for number, word in enumerate(["+0", "+1", "5r0", "5r1"]):
         assert_as_alone(found, number, feeds, word)
+
+
+def test_a_day_without_its_last_bar_is_no_part_of_the_next(tmp_path: Path) -> None:
+    """Another feed's bar of the close does not end it, and must not keep the next day from ending it."""
+    with flying() as port:
+        probe = Store(port=port, data=tmp_path, client_id=7, gap_wait_s=PATIENT)
+        whole = [probe.data(symbol, bar="1m", history_start="2024-05-14") for symbol in ("SPY", "MSFT")]
+        probe.start()
+        held = [feed.incoming.bars.upto(len(feed.incoming.bars)) for feed in whole]
+        probe.stop()
+        first = int((held[1].session == np.datetime64("2024-05-14")).sum())
+        lacks = np.delete(np.arange(len(held[1])), first - 1)
+        store = Store(port=port, data=tmp_path, gap_wait_s=PATIENT)
+        feeds = [
+            store.data("SPY", bar="1m", history=held[0]),
+            store.data("MSFT", bar="1m", history=rows_of(held[1], lacks)),
+        ]
+        found = lived(feeds, "+0 +1 Dr1", steps=2)
+    (day,) = made(found, 2).values()
+    own = held[1][: first - 1]
+    wanted = own.open[0], own.high.max(), own.low.min(), own.close[-1], own.volume.sum()
+    assert day == wanted
 
 
 class Daily(bt.Strategy):  # type: ignore[misc]

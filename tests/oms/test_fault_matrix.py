@@ -401,7 +401,7 @@ def test_a_gate_that_lets_all_pass_turns_it_red(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_correction_added_on_top_turns_it_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("fills", "standings"):
+    for module in ("fills", "desk.standings"):
         monkeypatch.setattr(f"quant.oms.{module}.exec_key", lambda exec_id: (exec_id, 0))
     red("O4 quantity corrected", tmp_path, "by the journal", seeds=2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from quant.core.orders import Kind, TimeInForce
 from quant.oms.desk.setup import Answer, Link
 from quant.oms.gate import Gate, Purpose
 from quant.oms.ledger import Stop
+from quant.oms.reconcile.outcome import Policy, Start
 
 
 @pytest.fixture
@@ -239,3 +241,21 @@ def test_exit_that_waits_for_its_price_or_the_open_sells_no_more_than_was_left_b
     assert there(world) == 0
     assert world.state(ref) == ("filled" if left else "cancelled")
     assert world.desk.gate is Gate.OPEN
+
+
+def test_what_was_closed_by_hand_counts_at_its_price_when_it_is_adopted(world: World) -> None:
+    """Else it would count as given away, and a limit of loss would halt."""
+    world.send(10)
+    world.run(5)
+    world.broker.price = 103.0
+    by_hand(world, -6)
+    world.broker.price = 104.0
+    by_hand(world, -4)
+    looked(world)
+    world.desk.clear("Ada", "I closed it", world.now)
+    world.kill()
+    world.setup = replace(world.setup, policy=Policy(start=Start.ADOPT))
+    world.start().opened()
+    assert world.desk.positions == {}
+    (holding,) = world.journal.load().holdings
+    assert (holding.quantity, holding.price) == (-10, pytest.approx(103.4))

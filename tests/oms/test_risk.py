@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 
 import pytest
@@ -145,6 +145,21 @@ REFUSED: list[tuple[str, Ticket, Context, Limits]] = [
 @pytest.mark.parametrize(("code", "order", "around", "limits"), REFUSED)
 def test_entry_is_refused(code: str, order: Ticket, around: Context, limits: Limits) -> None:
     assert code in codes(order, around, limits)
+
+
+@pytest.mark.parametrize(("code", "order", "around", "limits"), REFUSED)
+def test_what_a_limit_refuses_names_the_limit_and_where_it_is_set(
+    code: str, order: Ticket, around: Context, limits: Limits
+) -> None:
+    facts = {
+        "instrument", "reducing", "halted", "instrument-halted", "short-in-cash-account", "duplicate", "blackout",
+        "closed", "delayed-data", "late-data", "no-price", "size", "no-value", "margin-unknown", "settled-unknown",
+        "unsettled-cash",
+    }  # fmt: skip
+    for found in refusals(order, around, limits):
+        named = [field.name for field in fields(Limits) if f"({field.name}: " in found.text]
+        named += ["shorts"] * ("limits: shorts" in found.text)
+        assert len(named) == (found.code not in facts), found.text
 
 
 PASSED: list[tuple[Ticket, Context, Limits]] = [

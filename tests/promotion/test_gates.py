@@ -128,6 +128,10 @@ HELD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
         {"bars": (Completeness("A", 1000, 0), Completeness("B", 1, 1))}, {"data": "held"}, "50.00% of B",
     ),
     "nothing out of sample": ({"outside": None}, {"out-of-sample": "not run"}, "make one: quant walk"),
+    "what looks like it is none": (
+        {"outside": None, "not_outside": "walk-forward w chose nothing"}, {"out-of-sample": "not run"},
+        "that no choice had seen: walk-forward w chose nothing; make one: quant walk",
+    ),
     "poor out of sample": ({"outside": replace(OUTSIDE, sharpe=0.29)}, {"out-of-sample": "held"}, "0.29"),
     "little out of sample": ({"outside": replace(OUTSIDE, sessions=29)}, {"out-of-sample": "held"}, "29 sessions"),
     "idle out of sample": ({"outside": replace(OUTSIDE, sharpe=math.nan)}, {"out-of-sample": "held"}, "did not trade"),

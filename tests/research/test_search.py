@@ -16,6 +16,7 @@ import pytest
 import quant as q
 from quant.errors import ParameterError
 from quant.metrics import NAMES
+from quant.research import ledger
 from quant.research.search import BATCH, Study, search_of
 
 ROOT = Path(__file__).parents[2]
@@ -250,8 +251,11 @@ def test_search_that_broke_off_goes_on(bars: q.Bars, tmp_path: Path) -> None:
         if done == 64:
             raise Enough
 
+    CALLS.clear()  # what a global holds is part of what is swept
     with pytest.raises(Enough):
         swept(bars, data=tmp_path, save=True, progress=stop)
+    of = (f"{Crosses.__module__}:Crosses", ledger.instrument_key([bars.instrument]), bars.bar.name)
+    assert ledger.counts(tmp_path / "sweeps" / ledger.NAME, *of).count == 64
     CALLS.clear()
     sweep = swept(bars, data=tmp_path, save=True)
     assert len(CALLS) == 16

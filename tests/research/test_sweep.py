@@ -531,7 +531,7 @@ def test_progress_grows_to_all(msft: q.Bars) -> None:
 @pytest.mark.parametrize("research", [q.sweep, lambda *a, **k: q.walk_forward(*a, train=200, test=50, **k)])
 def test_the_address_of_a_cluster_is_no_client(research: Any, msft: q.Bars) -> None:
     with pytest.raises(
-        ParameterError, match="client = 'tcp://127.0.0.1:1': must be a Client of dask.distributed"
+        ParameterError, match=r"client = 'tcp://127.0.0.1:1': must be a Client of dask.distributed"
     ):
         research("macd", msft, {"fast": [5, 12]}, client="tcp://127.0.0.1:1", save=False)
 

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 import quant as q
-from quant.errors import WriteFailed
+from quant.errors import ParityError, WriteFailed
 from quant.research import chunks
 from quant.research.sweep import plan_sweep
+
+sweep_module = sys.modules["quant.research.sweep"]
 
 ROOT = Path(__file__).parents[2]
 CALLS: list[int] = []
@@ -358,3 +360,55 @@ def test_sweep_ended_by_ctrl_c_goes_on_where_it_was(workers: int, undisturbed: b
     assert HELD[workers] <= held < 12
     assert len(script.calls) == 12 - held
     assert table == undisturbed
+
+
+# ---------------------------------------------------------------- what an interrupted call leaves
+def ended(plan: Any, *_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_a_finished_sweep_stays_finished_when_it_is_called_again_and_ended(
+    bars: q.Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = swept(bars, tmp_path)
+    assert first.folder is not None
+    for name in ("_computed", "record_trials"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sweep_module, name, ended)
+            with pytest.raises(KeyboardInterrupt):
+                swept(bars, tmp_path)
+        assert q.sweeps(tmp_path)["done"].tolist() == [True]
+        assert q.load_sweep(first.folder).table.equals(first.table)
+
+
+def test_a_finished_sweep_that_differs_from_backtrader_later_is_finished_no_more(
+    bars: q.Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def differs(*_: Any) -> Any:
+        raise ParityError("Counts", "n=1", "so")
+
+    swept(bars, tmp_path)
+    monkeypatch.setattr(sweep_module, "verified", differs)
+    with pytest.raises(ParityError):
+        swept(bars, tmp_path, verify=1)
+    assert q.sweeps(tmp_path)["done"].tolist() == [False]
+
+
+def test_what_an_interrupted_sweep_computed_counts_as_tried(
+    bars: q.Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = chunks.write_chunk, []
+
+    def two(*args: Any) -> Path:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(args)
+        return write(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks, "write_chunk", two)
+        with pytest.raises(KeyboardInterrupt):
+            swept(bars, tmp_path)
+    other = swept(bars, tmp_path, grid=dict(n=[11]))
+    assert other.trials == 5  # two chunks of two, and this one
+    assert swept(bars, tmp_path).trials == 11

@@ -321,6 +321,17 @@ def test_a_range_without_bars_says_what_is_held(tmp_path):
         bars("ABC", "1d", "2021-01-01", data=tmp_path)
 
 
+def test_a_range_that_only_another_source_has_says_how_to_ask_for_it(tmp_path):
+    Store(tmp_path).write(replace(daily(), source="simulated"), REQUEST)
+    Store(tmp_path).write(replace(daily()[:3], source="import"), REQUEST)
+    with pytest.raises(EmptyRange) as error:
+        bars("ABC", "1d", "2020-01-02", data=tmp_path)
+    held = "the store holds 2019-11-01 … 2019-11-05 of source import; simulated has 2019-11-01 … 2020-02-28"
+    assert held in str(error.value)
+    assert "--source simulated" in str(error.value)
+    assert len(bars("ABC", "1d", "2020-01-02", source="simulated", data=tmp_path)) > 3
+
+
 @pytest.mark.parametrize("value", ["yesterday", "2020-13-01", "", 3])
 def test_a_moment_that_is_none_is_refused(tmp_path, value):
     Store(tmp_path).write(daily(), REQUEST)

@@ -130,8 +130,8 @@ class Recovery:
                     floor.send(ref, now, why, again=True, quantity=quantity)
             case Cancel(ref, why):
                 floor.end(ref, now, why)
-            case Hold(source, con_id, symbol, quantity, cost, why):
-                price = floor.counter.price(con_id, cost)
+            case Hold(source, con_id, symbol, quantity, cost, why, traded):
+                price = floor.counter.price(con_id, cost) if traded is None else traded
                 floor.record.hold(source, con_id, symbol, quantity, price, now, why)
                 floor.counter.symbols[con_id] = symbol
             case Flatten(con_id, symbol, quantity, why):

@@ -212,7 +212,11 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Write down a holding that no order of ours made. average_cost: as IB tells it, times the multiplier."""
+    """Write down a holding that no order of ours made.
+
+    average_cost: of all that the account holds, as IB tells it, times the multiplier. price: at which it was traded,
+    where that is known.
+    """
 
     source: Source
     con_id: int
@@ -220,6 +224,7 @@ class Hold:
     quantity: Decimal
     average_cost: float
     why: str
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

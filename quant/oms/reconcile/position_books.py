@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from quant.core.orders import Position, Snapshot
+from quant.core.orders import Execution, Position, Snapshot
 from quant.oms.ledger import Source
 from quant.oms.reconcile.outcome import (
     Books,
@@ -32,8 +32,8 @@ MEND: Final = (
 class Held:
     """What is held of an instrument. there: all that the broker has; own: ours; base: what was left alone.
 
-    by_others: orders that are not ours made all of the difference. proven: that, or it has lasted too long to be books
-    that TWS has not loaded yet (row O11).
+    by_others: orders that are not ours made all of the difference, on average at `price`. proven: that, or it has
+    lasted too long to be books that TWS has not loaded yet (row O11).
     """
 
     con_id: int
@@ -43,6 +43,7 @@ class Held:
     base: Decimal
     by_others: bool
     proven: bool
+    price: float | None = None
 
     @property
     def rest(self) -> Decimal:
@@ -61,8 +62,10 @@ def held_of(con_id: int, books: Books, snapshot: Snapshot) -> Held:
     there = sum((p.quantity for p in rows), Decimal(0))
     own, base = books.position(con_id), books.baseline(con_id)
     rest = there - own - base
-    by_others = rest != 0 and books.agreed_at is not None and rest == _foreign(con_id, books, snapshot)
-    return Held(con_id, rows, there, own, base, by_others, rest != 0 and (by_others or books.lasting))
+    others = _others(con_id, books, snapshot) if rest != 0 and books.agreed_at is not None else ()
+    by_others = bool(others) and rest == sum(e.quantity for e in others)
+    price = sum(float(e.quantity) * e.price for e in others) / float(rest) if by_others else None
+    return Held(con_id, rows, there, own, base, by_others, rest != 0 and (by_others or books.lasting), price)
 
 
 def compare_position(held: Held, unsure: bool, books: Books, policy: Policy) -> Iterator[Item]:
@@ -104,26 +107,23 @@ def _at_start(held: Held, symbol: str, text: str, books: Books, policy: Policy) 
     if policy.start is Start.BASELINE:
         source = Source.BASELINE
     cost = held.rows[0].average_cost if held.rows else 0.0
-    yield Hold(source, con_id, symbol, rest, cost, f"positions = {policy.start}: {text}")
+    yield Hold(source, con_id, symbol, rest, cost, f"positions = {policy.start}: {text}", held.price)
     if policy.start is Start.FLATTEN and held.own + rest != 0:
         yield Flatten(con_id, symbol, -(held.own + rest), f"positions = flatten: {text}")
 
 
-def _foreign(con_id: int, books: Books, snapshot: Snapshot) -> Decimal:
-    """Return what executions that are not ours added since the books agreed, by the broker's list of the day."""
+def _others(con_id: int, books: Books, snapshot: Snapshot) -> tuple[Execution, ...]:
+    """Return the executions since the books agreed that are not ours, by the broker's list of the day."""
     refs = {order.ref for order in books.orders}
     perms = {perm for order in books.orders for perm in order.standing.perm_ids}
     began = 0 if books.agreed_at is None else books.agreed_at
     since = max([began, *(h.at for h in books.holdings if h.con_id == con_id)])
-    return sum(
-        (
-            e.quantity
-            for e in snapshot.executions
-            if e.account == books.account
-            and e.con_id == con_id
-            and e.time > since
-            and e.ref not in refs
-            and e.perm_id not in perms
-        ),
-        Decimal(0),
+    return tuple(
+        e
+        for e in snapshot.executions
+        if e.account == books.account
+        and e.con_id == con_id
+        and e.time > since
+        and e.ref not in refs
+        and e.perm_id not in perms
     )

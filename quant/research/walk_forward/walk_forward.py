@@ -42,8 +42,9 @@ from quant.research import chunks as files
 from quant.research.check.subject import cut
 from quant.research.progress import Progress, no_progress
 from quant.research.result import LOW_IS_GOOD
-from quant.research.sweep import ENGINES, Combos, Plan, plan_sweep, record_trials, trials_of
+from quant.research.sweep import ENGINES, Combos, Plan, plan_sweep
 from quant.research.task import Row, Task, memo_of
+from quant.research.trials import record_trials, trials_of
 from quant.research.verify import SHARPE
 from quant.research.walk_forward.kept import keep
 from quant.research.walk_forward.report import COUNTS, DATES, GROWING, WalkForward
