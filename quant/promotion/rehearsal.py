@@ -113,8 +113,8 @@ def lines(found: Rehearsal) -> list[str]:
     rows = (
         ("orders", found.orders, ","),
         ("fills", found.fills, ","),
-        ("cash", found.cash, ",.2f"),
-        ("value", found.value, ",.2f"),
+        ("cash", _settled(found.cash), ",.2f"),
+        ("value", _settled(found.value), ",.2f"),
     )
     told += [f"  {name:<8} backtest {a:{form}}   live {b:{form}}" for name, (a, b), form in rows]
     told.append(f"  verdict  {_verdict(found)}")
@@ -128,6 +128,11 @@ def lines(found: Rehearsal) -> list[str]:
         told.append(f"  limits   {code}: {count}, first at {moment(first.at)}: {first.text}")
     told += [f"  {f}" for f in found.findings]
     return told
+
+
+def _settled(amounts: tuple[float, float]) -> tuple[float, float]:
+    """Return amounts without the dust of sums made in another order, which half a cent would show as a whole one."""
+    return round(amounts[0], 6), round(amounts[1], 6)
 
 
 def _verdict(found: Rehearsal) -> str:

@@ -122,9 +122,10 @@ def test_costs_are_held_against_what_ib_would_have_charged(data: Path) -> None:
 
 
 def test_costs_of_what_has_no_plan_are_not_compared(data: Path) -> None:
-    for number, changes in enumerate(({"currency": "CHF"}, {"sec_type": "FUT"})):
-        bars = q.bars("SPY", data=data)
-        bars = replace(bars, source=f"mine{number}", instrument=replace(bars.instrument, **changes))
+    sample = q.bars("SPY", data=data)
+    changes: tuple[dict[str, Any], ...] = ({"currency": "CHF"}, {"sec_type": "FUT"})
+    for number, change in enumerate(changes):
+        bars = replace(sample, source=f"mine{number}", instrument=replace(sample.instrument, **change))
         Store(data).write(bars, {"kind": "test", "at": "2024-01-01T00:00:00+00:00"})
         mine = q.bars("SPY", source=f"mine{number}", data=data)
         run = q.backtest("cross", mine, costs="percent:0.01", slippage=SLIPPAGE, data=data)
@@ -162,8 +163,8 @@ def test_a_walk_forward_of_the_same_is_found(data: Path) -> None:
     assert found is not None
     assert (found.kind, found.name, found.sharpe) == ("walk-forward", walk.folder.name, walk.verdict.sharpe)
     assert (found.sessions, found.last) == (len(walk.returns), "2018-12-31")
-    kept = walk.folder / "walk_forward.json"
-    kept.write_text(kept.read_text().replace('"windows": 4', '"windows": 9'))
+    file = walk.folder / "walk_forward.json"
+    file.write_text(file.read_text().replace('"windows": 4', '"windows": 9'))
     assert outside(data, given) is None, "an edited one proves nothing"
 
 
@@ -189,7 +190,9 @@ def test_a_walk_forward_that_chose_nothing_or_something_else_proves_nothing(
     good = walked(data)
     assert good.folder is not None
     # A newer one that proves nothing takes nothing away.
-    monkeypatch.setattr(evidence, "kept", lambda _: sorted(kept(data), key=lambda one: one[0] != walk.folder.name))
+    monkeypatch.setattr(
+        evidence, "kept", lambda _: sorted(kept(data), key=lambda one: one[0] != walk.folder.name)
+    )
     seen = outside(data, given)
     assert seen is not None
     assert seen.name == good.folder.name
@@ -297,8 +300,8 @@ def test_what_held_passes_with_a_reason_that_is_kept(data: Path, monkeypatch: py
         data, overrides={"trades": "a slow one", "out-of-sample": "paper is it", "costs": "not needed"}
     )
     assert found.lock is not None
-    kept = {g.name: (g.outcome, g.override) for g in read(found.lock).gates if g.override}
-    assert kept == {"trades": ("held", "a slow one"), "out-of-sample": ("not run", "paper is it")}
+    said = {g.name: (g.outcome, g.override) for g in read(found.lock).gates if g.override}
+    assert said == {"trades": ("held", "a slow one"), "out-of-sample": ("not run", "paper is it")}
     assert "overridden: a slow one" in str(found)
 
 

@@ -185,6 +185,14 @@ def test_backtest_that_lacks_cash_differs_and_says_so() -> None:
     assert "too little cash" in found.differences[0].cause
 
 
+def test_half_a_cent_that_sums_in_another_order_reach_is_printed_as_one_amount() -> None:
+    found = rehearse("macd", spy(0, 60))
+    dust = replace(found, cash=(5019.445000000001, 5019.444999999999))
+    (told,) = [line for line in str(dust).splitlines() if "cash" in line]
+    backtest, live = told.split("backtest ")[1].split("live ")
+    assert backtest.strip() == live.strip()
+
+
 def test_fill_at_another_price_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison itself: one bar's open is a cent higher at the exchange than in the stored bars."""
     bars = spy(0, 120)
