@@ -107,7 +107,8 @@ def feed(
     stamp: whether backtrader's datetime is a bar's END or its start. tz: the clock of these times:
     "exchange", "UTC" or any zone. options: of backtrader's feeds (name, fromdate, todate, timeframe ...).
     Bars that `resampledata` and `replaydata` make of it end by the instrument's calendar, days at the close; stock's
-    would end with the next session's first bar. Raises BarsError where that clock repeats an hour within the bars; "UTC" never does.
+    would end with the next session's first bar. Raises BarsError where that clock repeats an hour within the bars;
+    "UTC" never does.
     """
     if stamp not in ("start", "end"):
         raise ParameterError("stamp", stamp, 'is "start" or "end"')
