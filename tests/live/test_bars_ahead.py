@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from live_run import START, draft, filled, ledger, play, tws
 from live_tws import NOON, TODAY, Watch, flying, watch
 
@@ -13,6 +12,7 @@ import quant as q
 from quant.core.barsize import MINUTE, SECOND
 from quant.live import Store
 from quant.live.bars.past import ahead, over
+from quant.live.run.view import moment
 from quant.oms.reason import reason_of
 
 LATER = 90 * MINUTE
@@ -74,6 +74,4 @@ def test_what_is_over_stays_and_a_clock_that_is_a_second_behind_is_not_told() ->
     assert ahead(bars[:6], at - SECOND) == ""
     assert ahead(bars[:6], at) == ""
     told = ahead(bars[:8], at)
-    assert told.startswith(
-        f"2 bars end after IB's time, {np.datetime64(at, 'ns').astype('datetime64[s]')} UTC"
-    )
+    assert told.startswith(f"2 bars end after IB's time, {moment(at)}")
