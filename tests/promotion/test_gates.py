@@ -248,8 +248,10 @@ STOPPED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "one of an earlier release": (
         {"sessions": (*DAYS[1:], day(21, over=None))}, {"parity": "held"}, "2024-05-21 (its record does not say that",
     ),
-    "one without a decision": (
-        {"sessions": (*DAYS[1:], day(21, decisions=0))}, {"parity": "held"}, "2024-05-21 (nothing was decided)",
+    "one without a decision": ({"sessions": (*DAYS[1:], day(21, decisions=0))}, {}, ""),
+    "none with a decision": (
+        {"sessions": tuple(replace(one, decisions=0) for one in DAYS)}, {"parity": "held"},
+        "nothing was decided in 20 of them, and one decision must be seen",
     ),
     "one that missed too much": (
         {"sessions": (*DAYS[1:], day(21, missed=2))}, {"parity": "held"}, "2 of 20 orders were missed, up to 5% may",
@@ -258,7 +260,7 @@ STOPPED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "one that nobody taped": (
         {"sessions": (*DAYS[1:], day(21, taped=False))}, {"parity": "held"}, "2024-05-21 (no tape shows",
     ),
-    "twenty, and some that do not count": ({"sessions": (*DAYS, day(21, decisions=0), day(22, over=False))}, {}, ""),
+    "twenty, and some that do not count": ({"sessions": (*DAYS, day(21, over=None), day(22, over=False))}, {}, ""),
     "the last one is not compared": (
         {"uncompared": ("2024-05-21",)}, {"parity": "held"},
         "0 sessions with parity one after the other, 20 are asked for; 2024-05-21 was traded and not compared since it",
@@ -299,12 +301,17 @@ def test_gate_to_live(name: str) -> None:
 
 
 def test_what_does_not_count_is_told_also_where_enough_does() -> None:
-    more = (day(n, decisions=0) for n in range(21, 26))
+    more = (day(n, over=False) for n in range(21, 26))
     told = proven(sessions=(*DAYS, *more))["parity"].sentence
     assert told.endswith(
-        "; not counted: 2024-05-25 (nothing was decided), 2024-05-24 (nothing was decided), "
-        "2024-05-23 (nothing was decided) and 2 more"
+        "; not counted: 2024-05-25 (it was not over when it was compared), 2024-05-24 (it was not over when it was "
+        "compared), 2024-05-23 (it was not over when it was compared) and 2 more"
     )
+
+
+def test_quiet_sessions_are_told() -> None:
+    told = proven(sessions=(*DAYS[2:], day(21, decisions=0), day(22, decisions=0)))["parity"].sentence
+    assert told.endswith("20 are asked for; nothing was decided in 2 of them")
 
 
 def test_what_was_overridden_on_the_way_to_paper_is_told() -> None:

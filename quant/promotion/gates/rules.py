@@ -242,7 +242,7 @@ def evidence(found: PaperEvidence, asked: Thresholds) -> Verdict:
 
 def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
     """The last sessions of paper were what the backtest says, each; one that proves too little does not count."""
-    wanted, good, left, end = asked.sessions, 0, [], ""
+    wanted, good, quiet, left, end = asked.sessions, 0, 0, [], ""
     ask = "1 is asked for" if wanted == 1 else f"{wanted} are asked for"
     known = {one.day: one for one in found.sessions}
     if not known:
@@ -258,10 +258,13 @@ def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
             left.append(f"{day} ({why})")
         else:
             good += 1
+            quiet += not one.decisions
         if end:
             break
-    held = good < wanted
+    held = good < wanted or quiet == good
     told = f"{good} session{'' if good == 1 else 's'} with parity one after the other, {ask}"
+    if quiet:  # bars and signals were compared all the same: a daily strategy decides once in some weeks
+        told += f"; nothing was decided in {quiet} of them" + ", and one decision must be seen" * (quiet == good)
     if held and end:
         told += f"; {end}"
     if left:
@@ -280,8 +283,6 @@ def _too_little(one: Session, asked: Thresholds) -> str:
         return "it was not over when it was compared"
     if one.not_running_s > PART_S:
         return "over an hour of it was not run"
-    if not one.decisions:
-        return "nothing was decided"
     if one.missed > asked.missed_orders * one.orders:
         return f"{one.missed:,} of {one.orders:,} orders were missed, up to {asked.missed_orders:.0%} may"
     return ""
