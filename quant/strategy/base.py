@@ -198,7 +198,7 @@ class Strategy(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
         self._protect(feed, stop, limit)
 
     def _protect(self, feed: _Feed, stop: float, limit: float) -> None:
-        """Send exits for all that is held. Its entry has filled, and stock would reject children: an OCO pair instead."""
+        """Send exits for all that is held, as an OCO pair: its entry has filled, and stock would reject children."""
         position, group = self.getposition(feed.data).size, None
         for reason, kind, price in feed.legs(stop, limit, self._decisions.limit_first):
             order = self._market(
