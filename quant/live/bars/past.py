@@ -70,7 +70,8 @@ def ahead(bars: Bars, now: int) -> str:
     if not count:
         return ""
     last, here = (
-        str(np.datetime64(at, "ns").astype("datetime64[s]")).replace("T", " ") for at in (int(bars.end[-1]), now)
+        str(np.datetime64(at, "ns").astype("datetime64[s]")).replace("T", " ")
+        for at in (int(bars.end[-1]), now)
     )
     told = f"{count} bars end after IB's time, {here} UTC, the last one at {last}: they are left out. They were stored "
     told += "by another clock or in a wrong zone; bring them in anew"

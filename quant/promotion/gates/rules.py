@@ -264,7 +264,9 @@ def parity(found: PaperEvidence, asked: Thresholds) -> Verdict:
     held = good < wanted or quiet == good
     told = f"{good} session{'' if good == 1 else 's'} with parity one after the other, {ask}"
     if quiet:  # bars and signals were compared all the same: a daily strategy decides once in some weeks
-        told += f"; nothing was decided in {quiet} of them" + ", and one decision must be seen" * (quiet == good)
+        told += f"; nothing was decided in {quiet} of them" + ", and one decision must be seen" * (
+            quiet == good
+        )
     if held and end:
         told += f"; {end}"
     if left:
