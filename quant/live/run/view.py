@@ -109,7 +109,7 @@ def idle(
     if not desk.settled or desk.gate is Gate.RECONCILING:
         found.append("journal and IB's books are being compared; nothing is sent until they agree twice")
     for feed in feeds:
-        if feed.con_id not in halted or not is_open(feed.instrument, now):
+        if not desk.halted and (feed.con_id not in halted or not is_open(feed.instrument, now)):
             found += _waits(feed, wants, halts, now)
     waiting = [s.ref for s in _open(desk) if s.state.value in ("decided", "unknown")]
     if waiting:
