@@ -73,7 +73,7 @@ def test_day_is_explained_to_the_cent_while_another_process_has_the_journal(data
     assert (seen["day"], seen["unexplained"]) == (DAY, 0.0)
     # The session went on without the runner, and had begun before it; as long as it ran, all is the model's.
     assert (seen["diverged"], seen["ok"], result.exit_code) == (0, True, 0), seen["differences"]
-    assert sum(row["same"] for row in seen["decisions"]) >= 4
+    assert sum(row["same"] for row in seen["decisions"]) >= 4, seen["decisions"]
     assert seen["bars"]["rows"] == []
     assert seen["session"]["from"] < seen["compared"]["from"] < seen["compared"]["to"]
     assert any("nothing ran" in text for text in seen["findings"])

@@ -379,7 +379,7 @@ def test_completed_orders_are_those_of_the_day(tws: Tws) -> None:
     owner.say("PlaceOrderRequest", **order(5))
     last = NOON + 12 * 60 * MINUTE - MINUTE
     done = other.say("CompletedOrdersRequest", last)
-    assert [(m.order.permId, m.order.filledQuantity) for m in done[:-1]] == [(900_000_001, "10")]
+    assert [(m.order.permId, m.order.filledQuantity) for m in done[:-1]] == [(NOON // 10**9, "10")]
     assert kinds(other.say("CompletedOrdersRequest", last + MINUTE)) == ["CompletedOrdersEnd"]
 
 
