@@ -353,7 +353,7 @@ def test_killed_sweep_goes_on_where_it_was(workers: int, undisturbed: bytes, tmp
 def test_sweep_ended_by_ctrl_c_goes_on_where_it_was(workers: int, undisturbed: bytes, tmp_path: Path) -> None:
     script = Script(tmp_path)
     code, said = script.stopped(workers, lambda process: process.send_signal(signal.SIGINT))
-    assert code in (-signal.SIGINT, 130)
+    assert code in (-signal.SIGINT, 130), said
     # It may come while another exception is handled, of which Python then tells too.
     assert said.count("Traceback") - said.count("During handling of") == said.count("KeyboardInterrupt") == 1
     held, table = script.finished("data", workers)
