@@ -17,7 +17,7 @@ FREQUENCY = {"Days": "D", "Weeks": "W-SUN", "Months": "ME"}
 Row = tuple[pd.Timestamp, pd.Timestamp, list[float]]
 
 
-class Sees(bt.Strategy):  # type: ignore[misc]
+class Sees(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     """Keeps when each bar of its last feed came, its own time, and its values; of a replayed one the last state."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant.oms.journal.locks.lock_folder", lambda: tmp_path / "locks")
 
 
-class Sees(bt.Strategy):  # type: ignore[misc]
+class Sees(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     """Keeps all bars of each step, and buys once on live ones; ends after so many steps with live bars of all feeds."""
 
     params = dict(live=(), steps=8, trade=False)
