@@ -72,7 +72,7 @@ def name_of(task: Any) -> str:
 # ---------------------------------------------------------------- what to compute, and what deaths mean
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Combinations that one worker computes at a time: a chunk, or one combination of it. first: its row."""
+    """Combinations that one worker computes at a time: a chunk, or a part of it. first: its row."""
 
     chunk: int
     first: int
