@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -109,7 +110,12 @@ def _table(returns: Sequence[Floats | None], sessions: int) -> Floats:
 
 def counted(row: Row) -> Row:
     """Return the row with as many NaN as it has returns, which take no memory: their number is still asked for."""
-    return row if row.returns is None else replace(row, returns=np.broadcast_to(math.nan, len(row.returns)))
+    return row if row.returns is None else Row(row.figures, _nothing(len(row.returns)), row.error)
+
+
+@lru_cache(maxsize=16)  # the rows of a sweep have returns of one number
+def _nothing(sessions: int) -> Floats:
+    return np.broadcast_to(math.nan, sessions)
 
 
 def lost_chunk(path: Path, damage: files.Damage | None) -> DamagedData:
