@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,17 @@ def test_a_read_only_api_halts_and_says_what_to_switch_off(data: Path) -> None:
     held = ledger(data, draft(data))
     assert all(s.state is OrderState.REJECTED or not s.filled for s in standings(held))
     assert "Read-Only API" in ended.picture["halted"], (ended.picture["halted"], told)
+
+
+@pytest.mark.parametrize("asked", ["CompletedOrdersRequest", "AllOpenOrdersRequest"])
+def test_a_read_only_api_that_shows_no_orders_halts_before_the_first_one(data: Path, asked: str) -> None:
+    """TWS refuses to tell of orders too, with an error of no request: ib_insync 1 and 224, bankroll 65."""
+    refuses = Fault(Do.REFUSE, on=asked, count=0, code=321, text=READ_ONLY)
+    with tws(faults=(refuses,)) as port:
+        ended, told = play(draft(data), port, data, lambda p: bool(p["halted"]))
+    assert "Read-Only API" in ended.picture["halted"], (ended.picture["halted"], told)
+    assert {s.state for s in standings(ledger(data, draft(data)))} <= {OrderState.NOT_SENT}
+    with tws(faults=(refuses,)) as port:  # a shadow asks for none
+        shadow = replace(draft(data, "other-spy"), shadow=True)
+        ended, told = play(shadow, port, data, lambda p: p["settled"] and p["feeds"][0]["status"] == "LIVE")
+    assert (ended.code, ended.picture["halted"]) == (0, ""), told

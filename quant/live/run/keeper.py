@@ -258,8 +258,8 @@ class Keeper:
                 words = view.order_words(view.order_of(desk, standing))
                 self.tell(words, loud=not dull)
                 more = standing.filled != (0 if before is None else before[1])
-                if standing.state is OrderState.REJECTED and "read-only" in standing.reason.casefold():
-                    desk.halt(READ_ONLY, self._parts.store.clock())
+                if standing.state is OrderState.REJECTED:
+                    self._look_for_read_only(standing.reason)
                 self._deliver("order", words, rejected=standing.state is OrderState.REJECTED, filled=more)
 
     def _messages(self) -> None:
@@ -298,6 +298,15 @@ class Keeper:
         else:
             text = " ".join(str(arg) for arg in args if str(arg))
             self.tell(f"{msg}: {text}", loud=msg in ("state", "data_gap", "delayed", "ahead"))
+            if msg == "notice" and self._parts.mode != "shadow":
+                self._look_for_read_only(
+                    text
+                )  # TWS does not show orders then either: books would never agree
+
+    def _look_for_read_only(self, told: str) -> None:
+        """Halt where TWS says that its API takes no orders."""
+        if "read-only" in told.casefold() and not self._parts.desk.halted:
+            self._parts.desk.halt(READ_ONLY, self._parts.store.clock())
 
     def _stops(self, alarm: Alarm) -> bool:
         """Return whether a person is to be alarmed; by a start that only waits for IB's books not yet."""
