@@ -25,6 +25,8 @@ from ibapi.server_versions import MIN_SERVER_VER_PROTOBUF
 from quant.errors import RequestFailed
 
 OLDEST_SERVER: Final = 178  # the oldest text form that the simulated TWS and independent clients certify
+_BARS: Final = int(IN.HISTORICAL_DATA)
+_PIECE: Final = int(IN.REAL_TIME_BARS)
 BAD_MESSAGE: Final = 508  # ibapi's own code for what cannot be written to TWS
 Row = tuple[str, float, float, float, float, float, float, int]
 
@@ -149,10 +151,10 @@ class Decoder:
     def _events(self, message: int, body: bytes) -> list[Event]:
         if message > PROTOBUF_MSG_ID:
             message -= PROTOBUF_MSG_ID
-            if message == IN.HISTORICAL_DATA:
-                return [_bars(body)]
-            if message == IN.REAL_TIME_BARS:
+            if message == _PIECE:
                 return [_real_time_bar(body)]
+            if message == _BARS:
+                return [_bars(body)]
             if message not in self._decoder.msgId2handleInfoProtoBuf:
                 raise ValueError("unknown message id")
             self._decoder.processProtoBuf(body, message)
@@ -161,7 +163,7 @@ class Decoder:
                 raise ValueError("unknown message id")
             fields = read_fields(body)
             self._decoder.interpret(fields, message)
-            if message == IN.HISTORICAL_DATA:
+            if message == _BARS:
                 return _joined(int(fields[0]), self._recorder.events)
         if not self._recorder.events:  # ibapi only logs a wrong number of fields
             raise ValueError("fields are missing or too many")

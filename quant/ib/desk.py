@@ -169,8 +169,11 @@ class Desk:
         elif subscription is not None and name in subscription.request.names:
             subscription.retry_s = 5.0
             self._deliver(subscription.callback, event)
-        for pending in [p for p in self._asked.values() if not p.request.by_id and name in p.request.names]:
-            self._feed(pending, event, at)
+        if self._asked:  # as a rule nothing is, and pieces of bars come all the time
+            for pending in [
+                p for p in self._asked.values() if not p.request.by_id and name in p.request.names
+            ]:
+                self._feed(pending, event, at)
 
     def damaged(self, reason: str) -> None:
         """Note that a message is lost: any open request may have lost a part of its answer."""

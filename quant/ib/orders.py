@@ -15,7 +15,7 @@ from typing import Any
 from ibapi.order_cancel import OrderCancel
 
 from quant.core import clock
-from quant.core.orders import Echo, Report, Snapshot, Ticket
+from quant.core.orders import Echo, Position, Report, Snapshot, Ticket
 from quant.errors import BrokerError, NotConnected, ParameterError
 from quant.ib.account import WhatIf, what_if
 from quant.ib.asking import Pending
@@ -23,7 +23,7 @@ from quant.ib.codec import Event
 from quant.ib.codes import GOES_ON
 from quant.ib.desk import FIRST_REQUEST
 from quant.ib.lookup import Found
-from quant.ib.reports import READERS, Damaged, read
+from quant.ib.reports import READERS, Damaged, position, read
 from quant.ib.session import Session
 from quant.ib.snapshots import ENDS, Snapshots
 from quant.ib.states import State
@@ -45,12 +45,12 @@ class Orders:
         self._contracts: dict[int, Found] = {}
         self._ids: dict[str, int] = {}  # ref -> order id, for parents
         self._what_ifs: dict[int, Pending[WhatIf]] = {}
-        self._reports: list[Report] = []
+        self._reports: list[Report | Position] = []
         self._damaged: list[Damaged] = []
         self._snapshots = Snapshots(session, now)
         for found in contracts:
             self.know(found)
-        session.listen(self._take, "damaged", "state", *READERS, *ENDS)
+        session.listen(self._take, "damaged", "state", "position", *READERS, *ENDS)
 
     # ------------------------------------------------------------ out
     def know(self, found: Found) -> None:
@@ -98,8 +98,11 @@ class Orders:
         return self._what_ifs[order_id]
 
     # ------------------------------------------------------------ in
-    def reports(self) -> list[Report]:
-        """Return the reports since the last call, oldest first."""
+    def reports(self) -> list[Report | Position]:
+        """Return the reports since the last call, oldest first; of positions the changes outside of a snapshot's list.
+
+        TWS tells those from the end of the first snapshot on, whoever traded, of contracts that are known here.
+        """
         found, self._reports = self._reports, []
         return found
 
@@ -142,6 +145,10 @@ class Orders:
         try:
             if name == "damaged":
                 self._damaged.append(Damaged(f"message {args[0]}", str(args[1])))
+            elif name == "position" and not self._snapshots.lists_positions:
+                held = position(*args)
+                if held.con_id in self._contracts:
+                    self._reports.append(held)
             elif name in READERS and not self._of_what_if(event):
                 report = read(event)
                 if report is not None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -196,6 +197,10 @@ def position(account: str, contract: Any, quantity: Decimal, average_cost: float
     )
 
 
+VALUES: Final = {
+    kind: attrgetter(*(field.name for field in fields(kind)))
+    for kind in (Echo, Status, Completed, Execution, Commission, Told)
+}
 READERS: Final[dict[str, Callable[..., Report | None]]] = {
     "openOrder": echo,
     "orderStatus": status,
@@ -284,10 +289,9 @@ def _word(text: str, name: str) -> str:
 
 def _check_range(report: Report) -> None:
     """Raise ValueError where a number is too large for any journal: a flipped bit, e.g. in the year of a time."""
-    for name in type(report).__dataclass_fields__:
-        value = getattr(report, name)
+    for place, value in enumerate(VALUES[type(report)](report)):
         if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
-            raise ValueError(f"{name} {value} is out of all range")
+            raise ValueError(f"{fields(report)[place].name} {value} is out of all range")
 
 
 def _order(number: int) -> int:

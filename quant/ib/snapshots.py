@@ -144,8 +144,7 @@ QUESTIONS: Final = (
         "the positions",
         lambda c, _: c.reqPositions(),
         frozenset({"position"}),
-        "positionEnd",
-        release=lambda c, _: c.cancelPositions(),  # TWS would go on telling them
+        "positionEnd",  # from then on TWS tells each change, until the next snapshot begins
     ),
     _Question("the next order id", lambda c, _: c.reqIds(-1), frozenset(), "nextValidId"),
 )
@@ -154,7 +153,8 @@ QUESTIONS: Final = (
 class Snapshots:
     """Snapshots of one session, one at a time. now: the time in UTC.
 
-    Told of the session's events by `saw`, and moved on by `advance`, on the thread that polls.
+    Told of the session's events by `saw`, and moved on by `advance`, on the thread that polls. Between two of them TWS
+    tells each change of a position: what it tells in answer to the next one is a list of its own, begun anew.
     """
 
     def __init__(self, session: Session, now: Callable[[], datetime]) -> None:
@@ -163,6 +163,7 @@ class Snapshots:
         self._session = session
         self._now = now
         self._owed = Owed()
+        self._streams = False  # TWS tells changes of positions
         self._answers: _Answers | None = None
         self._step = 0
         self._piece: _Piece | None = None
@@ -174,12 +175,21 @@ class Snapshots:
         """True from `begin` until it is complete or has failed."""
         return self._answers is not None
 
+    @property
+    def lists_positions(self) -> bool:
+        """True while TWS answers what is held: rows of a position are no changes then."""
+        return self._answers is not None and QUESTIONS[self._step].end == "positionEnd"
+
     def begin(self) -> None:
-        """Begin one, unless one is under way; one that nobody took is forgotten. Raises NotConnected."""
+        """Begin one, unless one is under way; one that nobody took is forgotten. Raises NotConnected, LinkLost."""
         if self.under_way:
             return
         if self._session.state is not State.READY:
             raise NotConnected("a snapshot of the broker's books", self._session.state.value)
+        if self._streams:
+            # Four answers come before positions are asked for again, so no change is taken for a row of those.
+            self._streams = False
+            self._session.tell("the end of changes of positions", lambda c: c.cancelPositions())
         self._done = self.trouble = None
         self._answers = _Answers(self.epoch)
         self._step = 0
@@ -211,6 +221,7 @@ class Snapshots:
                     self._owed.forget(QUESTIONS[self._step].end)
                 self._fail(error)
                 return
+            self._streams = self._streams or self.lists_positions
             self._step += 1
             if self._step == len(QUESTIONS):
                 self._done = self._finished(self._answers)
@@ -222,6 +233,7 @@ class Snapshots:
     def _turned(self, _old: State, new: State, trouble: BrokerError | None) -> None:
         if new is State.LOGIN:
             self.epoch += 1
+            self._streams = False
             self._owed.forget()
         if self._answers is not None and new is not State.READY:
             why = new.value if trouble is None else str(trouble)

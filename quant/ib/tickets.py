@@ -40,13 +40,13 @@ def quantised(ticket: Ticket, found: Found) -> Ticket:
     _check(ticket, found)
     near = found.facts.min_tick if ticket.stop is None else found.tick(ticket.stop)
     buys = ticket.quantity > 0
-    return replace(
-        ticket,
-        limit=_price("limit", ticket.limit, found, up=not buys),
-        stop=_price("stop", ticket.stop, found, up=buys),
-        trail=None if ticket.trail is None else _distance(ticket.trail, near),
-        offset=None if ticket.offset is None else on_step(ticket.offset, near),
-    )
+    limit = _price("limit", ticket.limit, found, up=not buys)
+    stop = _price("stop", ticket.stop, found, up=buys)
+    trail = None if ticket.trail is None else _distance(ticket.trail, near)
+    offset = None if ticket.offset is None else on_step(ticket.offset, near)
+    if (limit, stop, trail, offset) == (ticket.limit, ticket.stop, ticket.trail, ticket.offset):
+        return ticket  # as a rule: what is sent was asked for on a step
+    return replace(ticket, limit=limit, stop=stop, trail=trail, offset=offset)
 
 
 def to_ib(ticket: Ticket, found: Found, parent_id: int = 0) -> tuple[IbContract, IbOrder]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant.errors import ParameterError
-from quant.indicators.shared import known_gapless, note_gapless
+from quant.indicators.shared import memo_here
 
 Floats = NDArray[np.float64]
 MOST_PERIOD = 100_000  # bars; TA-Lib refuses longer periods
@@ -78,21 +78,22 @@ def before_gap(function: Callable[..., tuple[Floats, ...]], *inputs: Floats) -> 
     Smoothing has no answer to it: TA-Lib 0.8.2 turns some results into NaN for ever (EMA, SMA) and goes on
     with others as if nothing had happened (RSI, STOCH). Missing stays missing here.
     """
-    size = len(inputs[0])
-    if all(known_gapless(values) for values in inputs):
+    size, memo = len(inputs[0]), memo_here()
+    if memo is not None and all(id(values) in memo.gapless for values in inputs):
         return function(*inputs)
     end = _first_gap(inputs, size)
     if end == size:
-        for values in inputs:
-            note_gapless(values)
+        if memo is not None:
+            memo.gapless.update(id(values) for values in inputs if id(values) in memo.known)
+        return function(*inputs)
     results = function(*(values[:end] for values in inputs))
-    if end == size:
-        return results
     return tuple(np.concatenate([r, np.full(size - end, np.nan)]) for r in results)
 
 
 def first_number(values: Floats) -> int:
     """Return the row of the first number, the length where there is none."""
+    if len(values) and values[0] == values[0]:
+        return 0
     for row in range(0, len(values), 256):  # in parts: as a rule it is among the first
         part = values[row : row + 256]
         missing = np.isnan(part)
@@ -103,11 +104,12 @@ def first_number(values: Floats) -> int:
 
 
 def _first_gap(inputs: tuple[Floats, ...], size: int) -> int:
-    start = max((first_number(values) for values in inputs), default=0)
+    start = max(map(first_number, inputs))
     with np.errstate(all="ignore"):
-        # A finite sum has finite terms; several times faster than to look at each.
-        if all(math.isfinite(np.sum(values[start:])) for values in inputs):
-            return size
+        # A finite sum has finite terms; several times faster than to look at each. np.sum would take longer for a few.
+        sums = [np.add.reduce(values[start:]) for values in inputs]
+    if all(map(math.isfinite, sums)):
+        return size
     wrong = np.zeros(size, dtype=bool)
     for values in inputs:
         wrong |= ~np.isfinite(values)

@@ -39,7 +39,7 @@ class Memo:
         for root in roots:
             self._know(root)
         self.seen: set[Any] = set()
-        self.gapless: set[int] = set()  # ids of known arrays that were looked through
+        self.gapless: set[int] = set()  # ids of known arrays that were looked through: nothing is missing
         self.results: OrderedDict[Any, tuple[Any, list[Any]]] = OrderedDict()
 
     def call(
@@ -105,10 +105,16 @@ def _arrays(result: Any) -> list[Any]:
 _here = threading.local()
 
 
+def memo_here() -> Memo | None:
+    """Return what shares indicators in this thread."""
+    found: Memo | None = getattr(_here, "memo", None)
+    return found
+
+
 @contextmanager
 def sharing(memo: Memo | None) -> Iterator[None]:
     """Share indicators by way of `memo` in this thread until the block ends; None shares nothing."""
-    before = getattr(_here, "memo", None)
+    before = memo_here()
     _here.memo = memo
     try:
         yield
@@ -124,20 +130,7 @@ def shared(function: Callable[P, R], *, at_once: bool = False) -> Callable[P, R]
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        memo: Memo | None = getattr(_here, "memo", None)
+        memo = memo_here()
         return function(*args, **kwargs) if memo is None else memo.call(function, args, kwargs, at_once)
 
     return call
-
-
-def known_gapless(values: Any) -> bool:
-    """Return True for a shared array in which `note_gapless` was told that nothing is missing."""
-    memo: Memo | None = getattr(_here, "memo", None)
-    return memo is not None and id(values) in memo.gapless
-
-
-def note_gapless(values: Any) -> None:
-    """Remember, of a shared array, that it has no gap."""
-    memo: Memo | None = getattr(_here, "memo", None)
-    if memo is not None and id(values) in memo.known:
-        memo.gapless.add(id(values))

@@ -73,7 +73,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         self._incoming: Incoming | None = None
         self._given = 0
         self._due = False  # the store has let go the next bar
-        self._seen: Bars | None = None
+        self._seen: Bars | None = None  # what it has delivered, once somebody asked for it
         self._instrument: Instrument | None = None
         self.is_newest = False  # the bar that came last was live, and no closed one waited behind it
 
@@ -110,7 +110,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
     @property
     def bars(self) -> Bars:
         """All bars that the feed has delivered."""
-        if self._seen is None or len(self._seen) != self._given:
+        if self._seen is None:
             self._seen = self.incoming.bars.upto(self._given)
         return self._seen
 
@@ -269,5 +269,5 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]  # backtrader has no typ
         lines.datetime[0] = number(self, end)
         self.is_newest = self._laststatus == self.LIVE
         self._given += 1
-        self._due = False
+        self._seen, self._due = None, False
         return True

@@ -98,13 +98,13 @@ def rounded(ticket: Ticket, tick: float | None) -> Ticket:
         return ticket
     up, down = ROUND_CEILING, ROUND_FLOOR
     buys = ticket.quantity > 0
-    return replace(
-        ticket,
-        limit=_step(ticket.limit, tick, down if buys else up),
-        stop=_step(ticket.stop, tick, up if buys else down),
-        trail=None if ticket.trail is None else max(_step(ticket.trail, tick, ROUND_HALF_EVEN) or 0.0, tick),
-        offset=_step(ticket.offset, tick, ROUND_HALF_EVEN),
-    )
+    limit = _step(ticket.limit, tick, down if buys else up)
+    stop = _step(ticket.stop, tick, up if buys else down)
+    trail = None if ticket.trail is None else max(_step(ticket.trail, tick, ROUND_HALF_EVEN) or 0.0, tick)
+    offset = _step(ticket.offset, tick, ROUND_HALF_EVEN)
+    if (limit, stop, trail, offset) == (ticket.limit, ticket.stop, ticket.trail, ticket.offset):
+        return ticket
+    return replace(ticket, limit=limit, stop=stop, trail=trail, offset=offset)
 
 
 def _step(price: float | None, tick: float, rounding: str) -> float | None:

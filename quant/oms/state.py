@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
 from operator import attrgetter
@@ -51,9 +51,12 @@ REFUSALS: Final = frozenset(
     }
 )  # fmt: skip
 CANCEL_CODE: Final = 202  # IB's normal answer to a cancel; can follow a partial fill
+ENDING: Final = REFUSALS | {CANCEL_CODE}
 
 WORKING_WORDS: Final = frozenset({"PreSubmitted", "Submitted"})
 CANCELLED_WORDS: Final = frozenset({"Cancelled", "ApiCancelled"})
+_CANCELLING: Final = CANCELLED_WORDS | {"PendingCancel"}
+_WORKING: Final = WORKING_WORDS | {"Filled", "Inactive"}
 KNOWN_WORDS: Final = frozenset(
     {
         "",
@@ -127,29 +130,20 @@ def same(one: OrderStanding, other: OrderStanding) -> bool:
 
 @dataclass(slots=True)
 class _Own:
-    """An order's facts, sorted by kind."""
+    """An order's facts, sorted by kind. words: of echoes and statuses; ends: of its list of completed orders.
 
-    echoes: list[Echo]
-    statuses: list[Status]
-    executions: list[Execution]
-    completed: list[Completed]
-    told: list[Told]
+    amounts: status and filled quantity, wherever the broker told both.
+    """
+
     perm_ids: set[int]
-    oddities: set[Oddity]
-
-    @property
-    def words(self) -> set[str]:
-        return {e.status for e in self.echoes} | {s.status for s in self.statuses}
-
-    @property
-    def amounts(self) -> list[tuple[str, Decimal]]:
-        """Status and filled quantity, wherever the broker told both."""
-        told = [(s.status, s.filled) for s in self.statuses]
-        return told + [(c.status, c.filled) for c in self.completed]
-
-    @property
-    def codes(self) -> set[int]:
-        return {t.code for t in self.told}
+    executions: list[Execution] = field(default_factory=list)
+    completed: list[Completed] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    words: set[str] = field(default_factory=set)
+    ends: set[str] = field(default_factory=set)
+    amounts: list[tuple[str, Decimal]] = field(default_factory=list)
+    codes: set[int] = field(default_factory=set)
+    oddities: set[Oddity] = field(default_factory=set)
 
 
 def order_standing(intent: Intent, marks: Sequence[Mark], facts: AbstractSet[Report]) -> OrderStanding:
@@ -167,54 +161,70 @@ def order_standing(intent: Intent, marks: Sequence[Mark], facts: AbstractSet[Rep
     shown = sum((f.shown for f in counted), Decimal(0))
     owed = _owed(intent, own, counted, shown)
     own.oddities |= _oddities_of_fills(intent, own, fills, filled * side, shown)
-    what = [m.what for m in marks if m.ref == intent.ref]
+    marks = [m for m in marks if m.ref == intent.ref]
+    what = [m.what for m in marks]
     state = _state(intent, own, what, shown, owed)
-    smaller = any(m.ref == intent.ref and m.why.startswith(SMALLER) for m in marks)
+    smaller = any(m.why.startswith(SMALLER) for m in marks)
     own.oddities |= _oddities_of_end(intent, own, what, state, shown, smaller)
     return OrderStanding(
         ref=intent.ref, state=state, filled=filled, remaining=intent.ticket.quantity - filled,
         average=_average(counted), owed=owed, fills=fills, uncharged=sum(f.commission is None for f in fills),
         perm_ids=tuple(sorted(own.perm_ids)), told=tuple(sorted(own.told, key=lambda t: (t.at, t.code, t.text))),
-        reason=_reason(own, [m for m in marks if m.ref == intent.ref], state), oddities=frozenset(own.oddities),
+        reason=_reason(own, marks, state), oddities=frozenset(own.oddities),
     )  # fmt: skip
 
 
 # ---------------------------------------------------------------- which facts are the order's
 def _own(intent: Intent, facts: Iterable[Report]) -> _Own:
     """Return the facts that are the order's: by orderRef, else by permId; by order id only where neither is told."""
-    facts = list(facts)
-    named = [f for f in facts if isinstance(f, Echo | Execution | Completed)]
-    perms = {f.perm_id for f in named if f.ref == intent.ref and f.perm_id != 0}
-    own = _Own([], [], [], [], [], set(perms), set())
-    for fact in named:
-        if not (fact.ref == intent.ref or (fact.ref == "" and fact.perm_id in perms)):
-            if isinstance(fact, Echo | Execution) and _same_id(intent, fact):
-                own.oddities.add(Oddity.ID_REUSED)
-            continue
-        if fact.account != intent.ticket.account:
-            own.oddities.add(Oddity.WRONG_ACCOUNT)
-        if fact.con_id != intent.ticket.con_id:
-            own.oddities.add(Oddity.WRONG_CONTRACT)
-        if isinstance(fact, Echo):
-            own.echoes.append(fact)
-        elif isinstance(fact, Execution):
-            own.executions.append(fact)
-        else:
-            own.completed.append(fact)
+    ref, perms = intent.ref, set[int]()
+    named: list[Echo | Execution | Completed] = []
+    others: list[Status | Told] = []
     for report in facts:
-        if isinstance(report, Told) and report.order_id == intent.order_id:
-            own.told.append(report)
-        elif isinstance(report, Status):
-            _own_status(intent, own, report, perms)
+        if isinstance(report, Status | Told):
+            others.append(report)
+        elif not isinstance(report, Commission):
+            named.append(report)
+            if report.ref == ref and report.perm_id != 0:
+                perms.add(report.perm_id)
+    own = _Own(set(perms))
+    for fact in named:
+        if fact.ref == ref or (fact.ref == "" and fact.perm_id in perms):
+            _own_named(intent, own, fact)
+        elif not isinstance(fact, Completed) and _same_id(intent, fact):
+            own.oddities.add(Oddity.ID_REUSED)
+    for other in others:
+        if isinstance(other, Status):
+            _own_status(intent, own, other, perms)
+        elif other.order_id == intent.order_id:
+            own.told.append(other)
+            own.codes.add(other.code)
     if len(own.perm_ids) > 1:
         own.oddities.add(Oddity.TWO_ORDERS)
     return own
 
 
+def _own_named(intent: Intent, own: _Own, fact: Echo | Execution | Completed) -> None:
+    """Take a fact that bears the order's name."""
+    if fact.account != intent.ticket.account:
+        own.oddities.add(Oddity.WRONG_ACCOUNT)
+    if fact.con_id != intent.ticket.con_id:
+        own.oddities.add(Oddity.WRONG_CONTRACT)
+    if isinstance(fact, Echo):
+        own.words.add(fact.status)
+    elif isinstance(fact, Execution):
+        own.executions.append(fact)
+    else:
+        own.completed.append(fact)
+        own.ends.add(fact.status)
+        own.amounts.append((fact.status, fact.filled))
+
+
 def _own_status(intent: Intent, own: _Own, status: Status, perms: set[int]) -> None:
     """Take a status, which bears no orderRef; one of another permId under our id is another order's (nautilus 4247)."""
     if status.perm_id in perms or (_same_id(intent, status) and (status.perm_id == 0 or not perms)):
-        own.statuses.append(status)
+        own.words.add(status.status)
+        own.amounts.append((status.status, status.filled))
         if status.perm_id != 0:
             own.perm_ids.add(status.perm_id)
     elif _same_id(intent, status):
@@ -228,13 +238,13 @@ def _same_id(intent: Intent, fact: Echo | Execution | Status) -> bool:
 # ---------------------------------------------------------------- what they come to
 def _state(intent: Intent, own: _Own, what: list[What], shown: Decimal, owed: Decimal) -> OrderState:
     verdict = next((w for w in reversed(what) if w is not What.CANCEL_ASKED), None)
-    words = own.words | {c.status for c in own.completed}
+    words = own.words | own.ends
     if owed == 0:
         if shown >= abs(intent.ticket.quantity) or ("Filled" in words and shown > 0):
             return OrderState.FILLED
         if own.completed or words & CANCELLED_WORDS or verdict is What.EXPIRED:
             return _ended(own, what, shown)
-        if verdict is What.ABSENT and (own.codes & (REFUSALS | {CANCEL_CODE}) or "Inactive" in words):
+        if verdict is What.ABSENT and (own.codes & ENDING or "Inactive" in words):
             return _ended(own, what, shown)
         if verdict is not What.FOUND and "Inactive" in words:
             # Refused or held. It may have worked before or since: then nothing but the books can tell (row O6).
@@ -249,11 +259,11 @@ def _state(intent: Intent, own: _Own, what: list[What], shown: Decimal, owed: De
 
 def _alive(own: _Own, what: list[What], words: set[str], shown: Decimal) -> OrderState:
     # A final word with fills owed is an order that only waits for its executions.
-    if What.CANCEL_ASKED in what or words & (CANCELLED_WORDS | {"PendingCancel"}):
+    if What.CANCEL_ASKED in what or words & _CANCELLING:
         return OrderState.CANCELLING
     if shown > 0:
         return OrderState.PARTLY_FILLED
-    if words & (WORKING_WORDS | {"Filled", "Inactive"}) or words - KNOWN_WORDS or What.FOUND in what:
+    if words & _WORKING or words - KNOWN_WORDS or What.FOUND in what:
         return OrderState.WORKING
     return (
         OrderState.SENT if What.SENT in what or _acknowledged(own, shown) or own.told else OrderState.DECIDED
@@ -261,14 +271,14 @@ def _alive(own: _Own, what: list[What], words: set[str], shown: Decimal) -> Orde
 
 
 def _acknowledged(own: _Own, shown: Decimal) -> bool:
-    return bool(own.echoes or own.statuses or own.completed) or shown > 0
+    return bool(own.words or own.ends) or shown > 0
 
 
 def _ended(own: _Own, what: list[What], shown: Decimal) -> OrderState:
     """Return which end of an order that is over and not filled."""
     if shown > 0 or What.CANCEL_ASKED in what or CANCEL_CODE in own.codes:
         return OrderState.CANCELLED
-    refused = bool(own.codes & REFUSALS) or "Inactive" in own.words | {c.status for c in own.completed}
+    refused = bool(own.codes & REFUSALS) or "Inactive" in own.words | own.ends
     return OrderState.REJECTED if refused else OrderState.CANCELLED
 
 
@@ -279,7 +289,7 @@ def _owed(intent: Intent, own: _Own, counted: list[Fill], shown: Decimal) -> Dec
     claimed = [filled for _, filled in own.amounts]
     claimed += [e.cumulative for e in own.executions if e.con_id == intent.ticket.con_id]
     ends = [filled for word, filled in own.amounts if word == "Filled"]
-    if "Filled" in own.words | {c.status for c in own.completed} and not any(ends):
+    if "Filled" in own.words | own.ends and not any(ends):
         claimed.append(abs(intent.ticket.quantity))  # Filled without an amount: an openOrder has none
     return max(max(claimed, default=Decimal(0)) - shown, Decimal(0))
 
@@ -294,7 +304,7 @@ def _average(fills: list[Fill]) -> float | None:
 def _reason(own: _Own, marks: list[Mark], state: OrderState) -> str:
     """Return why an order ended or is in doubt: the broker's words before ours."""
     if state in (OrderState.REJECTED, OrderState.CANCELLED):
-        words = sorted(t.text for t in own.told if t.code in REFUSALS | {CANCEL_CODE})
+        words = sorted(t.text for t in own.told if t.code in ENDING)
         words += sorted(c.told for c in own.completed if c.told)
         if words:
             return words[0]
@@ -308,6 +318,9 @@ def _oddities_of_fills(
     intent: Intent, own: _Own, fills: tuple[Fill, ...], filled: Decimal, shown: Decimal
 ) -> set[Oddity]:
     """filled: above 0 on the order's side."""
+    strange = {Oddity.STRANGE_STATUS} if own.words - KNOWN_WORDS else set()
+    if not fills:
+        return strange
     side = 1 if intent.ticket.quantity > 0 else -1
     ends = [amount for word, amount in own.amounts if word in CANCELLED_WORDS]
     seen = {
@@ -318,9 +331,8 @@ def _oddities_of_fills(
         Oddity.BUSTED: any(f.quantity == 0 for f in fills),
         Oddity.CLASH: any(f.clashes for f in fills),
         Oddity.LIQUIDATION: any(f.liquidation for f in fills),
-        Oddity.STRANGE_STATUS: bool(own.words - KNOWN_WORDS),
     }
-    return {oddity for oddity, holds in seen.items() if holds}
+    return strange | {oddity for oddity, holds in seen.items() if holds}
 
 
 def _oddities_of_end(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import select
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from quant.core.barsize import SECOND
 from quant.ib.wire import Closed, Inbox, Item, Wire
 from quant.tws.server import HOST, Server
 
-TURNS: Final = 2  # of the event loop: what lies in a socket is read, worked on and answered by then
+PASSES: Final = 2  # of the event loop: what lies in a socket is read, worked on and answered by then
 _TRIES: Final = 10
 
 
@@ -116,18 +115,13 @@ class Lockstep:
         self._turn(until)
 
     def _next(self, inbox: Inbox) -> Item:
-        with contextlib.suppress(queue.Empty):
-            return self._taken(inbox.get_nowait())
-        if inbox is not self._inbox or self._line is None:
+        if inbox.empty() and inbox is self._inbox and self._line is not None:
+            if self._line.unread:
+                self._turn()
+            self._line.settle()
+        if inbox.empty():  # of one thread, so that it stays so
             return None
-        if self._line.unread:
-            self._turn()
-        self._line.settle()
-        with contextlib.suppress(queue.Empty):
-            return self._taken(inbox.get_nowait())
-        return None
-
-    def _taken(self, item: Item) -> Item:
+        item = inbox.get_nowait()
         if isinstance(item, Closed):
             self._line = None
         return item
@@ -136,13 +130,11 @@ class Lockstep:
         """Let the server do what is due at `moment`, and read and answer what came."""
         if self._line is not None:
             self._line.unread = False
-        self._loop.run_until_complete(self._turns(moment))
-
-    async def _turns(self, moment: int | None) -> None:
         if moment is not None:
             self._server.step_to(moment)
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        for _ in range(PASSES):
+            self._loop.stop()  # after one pass
+            self._loop.run_forever()
 
 
 class _Line:

@@ -86,16 +86,17 @@ class _Quick(History):
 
     def live_bar(self, listing: Listing, what: str, end: int) -> LiveBar | None:
         """Return the 5-second bar that is over at `end` (UTC ns), None where nothing traded."""
+        made = self._made.get(listing.con_id) if what == "TRADES" else None
+        if made is not None and end in made:
+            return made[end]
         bars = self._held.get(listing.con_id)
         if bars is None or what != "TRADES" or bars.what != "TRADES" or bars.bar.ns % FIVE:
             return super().live_bar(listing, what, end)
-        made = self._made.get(listing.con_id, {})
-        if end not in made:
-            row = int(np.searchsorted(bars.end, end))
-            if row == len(bars) or bars.times.begin[row] > end - FIVE:
-                return super().live_bar(listing, what, end)
-            ticks = self._trades.path(listing, bars, row)
-            made = self._made[listing.con_id] = {one.start + FIVE: one for one in _pieces(ticks)}
+        row = int(np.searchsorted(bars.end, end))
+        if row == len(bars) or bars.times.begin[row] > end - FIVE:
+            return super().live_bar(listing, what, end)
+        ticks = self._trades.path(listing, bars, row)
+        made = self._made[listing.con_id] = {one.start + FIVE: one for one in _pieces(ticks)}
         return made.get(end)
 
 
@@ -113,8 +114,7 @@ def _pieces(ticks: Ticks) -> Iterator[LiveBar]:
         np.where(volume > 0.0, paid / np.maximum(volume, 1e-300), ticks.price[last]),
         np.add.reduceat((ticks.size > 0.0).astype(np.int64), first),
     )  # fmt: skip
-    for values in zip(*(column.tolist() for column in columns), strict=True):
-        yield LiveBar(*values)
+    yield from map(LiveBar, *(column.tolist() for column in columns))
 
 
 def in_session(bars: Bars) -> Bars:

@@ -2,8 +2,9 @@
 
 That is what its functions and classes hold and name while they run: closures, defaults, attributes, the globals of
 their modules, their compiled code; and modules of the user's own that lie outside the project. Code of installed
-packages is known by name and version. What has no value that can be hashed, or is read while signals are computed,
-makes the state unknown: who asks must then take nothing for equal.
+packages is known by name and version. What modules have read when they were loaded is known by what they hold. What
+has no value that can be hashed, or is read while signals are computed, makes the state unknown: who asks must then
+take nothing for equal.
 """
 
 from __future__ import annotations
@@ -45,15 +46,21 @@ LEFT_OUT: Final = frozenset({
     "__annotations_cache__", "__firstlineno__", "__static_attributes__", "__dataclass_fields__",
     "__dataclass_params__", "__repr__", "_abc_impl", "plots",
 })  # fmt: skip
-# Builtins that reach what no name tells of, and what else reads a file or the net.
+# Builtins that reach what no name tells of, and what else reads a file, the environment or the net.
 BUILTINS: Final = {
     "exec": "it runs text as code", "eval": "it runs text as code", "__import__": "it imports by text",
     "globals": "it looks globals up by text", "open": "it reads a file",
 }  # fmt: skip
 READS: Final = frozenset({
     "read_csv", "read_parquet", "read_feather", "read_json", "read_excel", "read_pickle", "read_hdf", "read_sql",
-    "read_text", "read_bytes", "loadtxt", "genfromtxt", "fromfile", "memmap", "urlopen", "import_module",
+    "read_sql_query", "read_sql_table", "read_table", "read_fwf", "read_orc", "read_html", "read_xml", "scan_csv",
+    "scan_parquet", "read_text", "read_bytes", "read", "readline", "readlines", "loadtxt", "genfromtxt", "fromfile",
+    "memmap", "urlopen", "import_module", "environ", "environb", "getenv", "getenvb",
 })  # fmt: skip
+BY_TEXT: Final = frozenset({"getattr", "hasattr", "vars", "attrgetter"})  # take names as text
+LOOKED_AT: Final = frozenset(
+    {"bars", "load"}
+)  # attributes that read, of the store and of packages such as numpy
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ class _Reader:
         self._todo: deque[Any] = deque()
         self._modules: dict[str, types.ModuleType] = {}  # the user's own that were reached
         self._sources: set[str] = set()  # names of modules, their text counts
+        self._late: set[str] = set()  # names of modules that functions import and that are not loaded yet
         self._names: set[str] = set()  # that the user's functions use
         self._packages: set[str] = set()
         self._own: dict[str, bool] = {}
@@ -114,6 +122,9 @@ class _Reader:
         try:
             for name, text in _texts(self._sources):
                 self._put("source", name, text)
+            for name, text in _texts(self._late):
+                if name not in sys.modules:
+                    self._unloaded(name, text)
         except StrategyError as e:
             self.unknown.append(str(e))
         for name in sorted(self._packages):
@@ -263,7 +274,7 @@ class _Reader:
         self._at = at
         if not self._is_own(str(f.__module__)):
             return  # what an installed package names is its own; its version tells
-        asked, named, imported, stores = _asked(f.__code__)
+        asked, named, imported, attributes = _asked(f.__code__)
         self._names |= named
         for name in asked:
             if name in f.__globals__:
@@ -276,16 +287,37 @@ class _Reader:
         self._at = at
         for name in sorted(named & READS):
             self._no_value(f"{name} takes what no name tells of")
-        if any(getattr(f.__globals__.get(n), "bars", None) is bars for n in stores) or any(
+        taken = [(f.__globals__.get(n), attribute) for n, attribute in attributes]
+        if any(getattr(v, a, None) is bars for v, a in taken) or any(
             f.__globals__.get(n) is bars for n in asked
         ):
             self._no_value("it takes other bars from the store")
-        package = str(f.__globals__.get("__package__") or "")
-        for name in imported:  # within the function; what is not loaded yet holds what its text says
-            self._sources.add(name)
-            for full in (name, f"{package}.{name}"):
-                if full in sys.modules:
-                    self._value(sys.modules[full])
+        if any(
+            a == "load" and isinstance(v, types.ModuleType) and not self._is_own(v.__name__) for v, a in taken
+        ):
+            self._no_value("load takes what no name tells of")
+        self._imported(imported, str(f.__globals__.get("__package__") or ""))
+
+    def _imported(self, names: list[str], package: str) -> None:
+        """Take what a function of the package imports when it runs."""
+        parts = package.split(".")
+        holders = [".".join(parts[:k]) for k in range(len(parts) + 1)]  # of relative imports
+        for full in dict.fromkeys(f"{holder}.{name}".strip(".") for name in names for holder in holders):
+            self._sources.add(full)
+            if full in sys.modules:
+                self._value(sys.modules[full])
+            else:
+                self._late.add(full)
+
+    def _unloaded(self, name: str, text: str) -> None:
+        """Look at a module that is loaded only when signals are computed: what it then reads, no value tells of."""
+        asked, named, _, attributes = _asked(compile(text, name, "exec", dont_inherit=True))
+        reads = [*(n for n in asked if n in BUILTINS), *sorted(named & READS), *(a for _, a in attributes)]
+        if reads:
+            self._at = name
+            self._no_value(
+                f"it is not loaded before signals are computed, and {reads[0]} takes what no name tells of"
+            )
 
     def _code(self, c: types.CodeType) -> None:
         sizes = (c.co_argcount, c.co_posonlyargcount, c.co_kwonlyargcount, c.co_flags)
@@ -307,31 +339,37 @@ def _alone(item: Any, reader: _Reader) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _asked(code: types.CodeType) -> tuple[list[str], frozenset[str], list[str], list[str]]:
+def _asked(code: types.CodeType) -> tuple[list[str], frozenset[str], list[str], list[tuple[str, str]]]:
     """Return the globals that code and what is defined in it look up, all names it uses, and what it imports.
 
-    And those globals of which it takes the attribute `bars`.
+    That are modules, and what could be modules among the names that are taken from them. And those globals of which
+    it takes an attribute that is looked at, with that.
     """
     globals_: set[str] = set()
     names: set[str] = set()
     imported: set[str] = set()
-    stores: set[str] = set()
+    attributes: set[tuple[str, str]] = set()
     todo = [code]
     while todo:
         c = todo.pop()
         names.update(c.co_names)
-        last = ""
+        if BY_TEXT.intersection(c.co_names):
+            names.update(text for text in c.co_consts if isinstance(text, str))
+        last = module = ""
         for op in dis.get_instructions(c):
-            if op.argval == "bars" and last:
-                stores.add(last)
+            if last and op.argval in LOOKED_AT:
+                attributes.add((last, str(op.argval)))
             last = ""
             if op.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
                 last = str(op.argval)
                 globals_.add(last)
             elif op.opname == "IMPORT_NAME":
-                imported.add(str(op.argval))
+                module = str(op.argval)
+                imported.add(module)
+            elif op.opname == "IMPORT_FROM":
+                imported.add(f"{module}.{op.argval}".strip("."))
         todo += [const for const in c.co_consts if isinstance(const, types.CodeType)]
-    return sorted(globals_), frozenset(names), sorted(imported), sorted(stores)
+    return sorted(globals_), frozenset(names), sorted(imported - {""}), sorted(attributes)
 
 
 def _texts(modules: set[str]) -> list[tuple[str, str]]:

@@ -179,6 +179,7 @@ class Faults:
     def __init__(self, script: Iterable[Fault | OrderFault], seed: int = 0) -> None:
         given = list(script)
         rows = [row for row in given if isinstance(row, Fault)]
+        self.scripted = bool(rows)  # what is none of orders
         self.orders = OrderFaults((row for row in given if isinstance(row, OrderFault)), seed)
         self.rng = np.random.default_rng(seed)
         self._rows = [row for row in rows if row.on]

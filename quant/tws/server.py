@@ -277,7 +277,9 @@ class _Connection(asyncio.Protocol):
     def send(self) -> None:
         """Send the session's outbox; end the connection if the session wants that."""
         messages = self._session.take()
-        if self._codec is not None and messages:
+        if messages and not self._server.faults.scripted:
+            self._tell(messages)
+        elif self._codec is not None and messages:
             calm: list[Any] = []
             over: set[tuple[str, int]] = set()  # subscriptions that end here, with more of them in the outbox
             for message in messages:

@@ -54,7 +54,7 @@ def test_a_snapshot_has_all_that_the_broker_says() -> None:
         asked = [type(r).__name__ for _, r in books.links[0].requests[1:]]
         assert asked == [
             "OpenOrdersRequest", "AllOpenOrdersRequest", "ExecutionRequest", "CompletedOrdersRequest",
-            "PositionsRequest", "CancelPositions", "IdsRequest",
+            "PositionsRequest", "IdsRequest",
         ]  # fmt: skip
         assert not books.links[0].asked("CompletedOrdersRequest")[0].apiOnly
         assert [(e.client_id, e.order_id, e.perm_id) for e in found.echoes] == [(1, 7, 9001), (5, 7, 77)]
@@ -69,6 +69,37 @@ def test_a_snapshot_has_all_that_the_broker_says() -> None:
         assert orders.snapshot() is None  # once
         kinds = {type(r).__name__ for r in orders.reports()}  # facts, whoever asked for them
         assert kinds == {"Echo", "Status", "Execution", "Commission", "Completed"}
+
+
+def test_changes_of_positions_are_told_between_two_snapshots() -> None:
+    books = full_books()
+    with session_of(books) as session:
+        orders = orders_of(session)
+        for _ in range(2):
+            orders.begin_snapshot()
+            assert [p.quantity for p in follow(session, orders).positions] == [-50]
+            assert not [r for r in orders.reports() if isinstance(r, Position)]  # a list is no change
+            tell(books.links[0], ib.position("-20"))
+            session.poll(1.0)
+            (held,) = orders.reports()
+            assert (type(held), held.con_id, held.quantity) == (Position, ib.SPY_ID, -20)
+        asked = [type(r).__name__ for _, r in books.links[0].requests[1:]]
+        assert [asked.count(n) for n in ("PositionsRequest", "CancelPositions")] == [2, 1]
+        assert (
+            asked[6] == "CancelPositions"
+        )  # before all questions of the next one, so that its list is not mixed
+
+
+def test_a_position_of_no_contract_of_this_run_is_not_told() -> None:
+    books = full_books()
+    with session_of(books) as session:
+        orders = Orders(session, now=lambda: ib.NOW)
+        orders.begin_snapshot()
+        assert len(follow(session, orders).positions) == 1
+        orders.reports()
+        tell(books.links[0], ib.position("-20"))
+        session.poll(1.0)
+        assert orders.reports() == []
 
 
 def test_nothing_at_all_is_a_snapshot_too() -> None:

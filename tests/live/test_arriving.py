@@ -5,7 +5,6 @@ What a bar is comes from Bars.resample, which tests/core checks against other pr
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -97,7 +96,7 @@ def test_a_bar_is_closed_once_and_duplicates_are_told() -> None:
 def test_a_piece_with_two_values_is_for_history_to_say() -> None:
     arriving, raw = stream("1m", DAYS[0]), pieces(DAYS[0])
     rows = rows_of(raw)
-    early = replace(rows[11], close=rows[11].open, high=rows[11].open, low=rows[11].open, volume=1.0)
+    early = rows[11]._replace(close=rows[11].open, high=rows[11].open, low=rows[11].open, volume=1.0)
     for row in (*rows[:11], early):
         arriving.take(row, row.start + FIVE)
     assert arriving.take(rows[11], rows[12].start) is Seen.REVISED
@@ -115,7 +114,7 @@ def test_an_answer_with_less_volume_than_the_stream_is_not_final() -> None:
     for row in (*rows[:5], *rows[6:12]):
         arriving.take(row, row.start + FIVE)
     now = rows[11].start + FIVE + GRACE
-    arriving.answer([replace(history[0], volume=10.0)], Gap(rows[0].start, now), now)
+    arriving.answer([history[0]._replace(volume=10.0)], Gap(rows[0].start, now), now)
     assert arriving.closed(now) == []
     arriving.answer([history[0]], Gap(rows[0].start, now), now + SECOND)
     assert arriving.closed(now) == history[:1]
@@ -128,7 +127,7 @@ def test_an_answer_with_less_volume_than_the_stream_is_not_final() -> None:
 def test_zero_prices_and_volumes_are_a_missing_piece(change: dict[str, float]) -> None:
     arriving, rows = stream("1m", DAYS[0]), rows_of(pieces(DAYS[0]))
     for n, row in enumerate(rows[:12]):
-        seen = arriving.take(replace(row, **change) if n == 4 else row, row.start + FIVE)
+        seen = arriving.take(row._replace(**change) if n == 4 else row, row.start + FIVE)
         assert seen is (Seen.UNUSABLE if n == 4 else Seen.NEW)
     now = rows[11].start + FIVE + GRACE
     assert arriving.closed(now) == []
@@ -138,7 +137,7 @@ def test_zero_prices_and_volumes_are_a_missing_piece(change: dict[str, float]) -
 def test_pieces_without_trades_repeat_a_price_that_is_not_the_bars() -> None:
     """IB's history of a minute knows its trades only."""
     arriving, rows = stream("1m", DAYS[0]), rows_of(pieces(DAYS[0]))
-    quiet = [replace(r, open=500.0, high=500.0, low=500.0, close=500.0, volume=0.0) for r in rows[:12]]
+    quiet = [r._replace(open=500.0, high=500.0, low=500.0, close=500.0, volume=0.0) for r in rows[:12]]
     told = [*quiet[:3], *rows[3:9], *quiet[9:12]]
     for row in told:
         arriving.take(row, row.start + FIVE)
@@ -146,7 +145,7 @@ def test_pieces_without_trades_repeat_a_price_that_is_not_the_bars() -> None:
     assert (bar.open, bar.close) == (rows[3].open, rows[8].close)
     assert bar.high < 500.0
     for row in rows[12:24]:
-        arriving.take(replace(row, open=9.0, high=9.0, low=9.0, close=9.0, volume=0.0), row.start + FIVE)
+        arriving.take(row._replace(open=9.0, high=9.0, low=9.0, close=9.0, volume=0.0), row.start + FIVE)
     now = rows[24].start
     assert arriving.closed(now) == []
     assert arriving.missing(now) is not None  # history says whether there is such a bar
@@ -229,7 +228,7 @@ def test_days_come_from_history_after_the_close() -> None:
     arriving.answer([day], gap, close - SECOND)  # asked before: it was not over
     assert arriving.closed(close + GRACE) == []
     for _ in range(3):  # a day that history does not have yet will come
-        arriving.answer([replace(day, start=label - DAY)], gap, close + GRACE)
+        arriving.answer([day._replace(start=label - DAY)], gap, close + GRACE)
     assert arriving.closed(close + GRACE) == []
     arriving.answer([day], gap, close + GRACE)
     assert arriving.closed(close + GRACE) == [day]
@@ -237,14 +236,14 @@ def test_days_come_from_history_after_the_close() -> None:
 
 def test_rows_outside_the_regular_hours_are_left_out() -> None:
     arriving, row = stream("1m", DAYS[0]), rows_of(pieces(DAYS[0]))[0]
-    early = replace(row, start=row.start - FIVE)
+    early = row._replace(start=row.start - FIVE)
     assert arriving.take(early, row.start) is Seen.OUTSIDE
 
 
 def test_a_damaged_time_is_not_believed() -> None:
     arriving, row = stream("1m", DAYS[0]), rows_of(pieces(DAYS[0]))[0]
-    assert arriving.take(replace(row, start=row.start + 300 * DAY), row.start) is Seen.UNUSABLE
-    assert arriving.take(replace(row, start=row.start + 1), row.start) is Seen.UNUSABLE
+    assert arriving.take(row._replace(start=row.start + 300 * DAY), row.start) is Seen.UNUSABLE
+    assert arriving.take(row._replace(start=row.start + 1), row.start) is Seen.UNUSABLE
 
 
 def test_without_known_sessions_the_beginning_and_each_hole_is_asked_for() -> None:
@@ -272,11 +271,11 @@ def test_without_known_sessions_the_beginning_and_each_hole_is_asked_for() -> No
 def test_kept_up_bars_close_when_a_later_one_begins_or_their_end_has_passed() -> None:
     history = rows_of(pieces(DAYS[0]).resample("1m"))[:3]
     arriving = stream("1m", DAYS[0], updates=True)
-    forming = [replace(history[0], close=history[0].low, volume=v) for v in (10.0, 20.0)]
+    forming = [history[0]._replace(close=history[0].low, volume=v) for v in (10.0, 20.0)]
     for row in (*forming, history[0], forming[0]):  # the last one is older: its volume is less
         arriving.take(row, row.start + 30 * SECOND)
     assert arriving.closed(history[1].start) == []
-    arriving.take(replace(history[1], volume=1.0), history[1].start)
+    arriving.take(history[1]._replace(volume=1.0), history[1].start)
     assert arriving.closed(history[1].start) == history[:1]
     arriving.take(history[1], history[2].start)
     assert arriving.closed(history[2].start) == []
@@ -306,13 +305,13 @@ def spoiled(draw: st.DrawFn) -> list[tuple[int, Row]]:
         elif kind == "twice":
             told += [(at, row), (at + delay * SECOND, row)]
         elif kind == "revised":  # in the same moment: what is acted upon cannot be revised
-            told.append((at, replace(row, close=row.high, volume=row.volume + 100)))
+            told.append((at, row._replace(close=row.high, volume=row.volume + 100)))
         elif kind == "early":
             told.insert(
-                -1, (at, replace(row, high=row.open, low=row.open, close=row.open, volume=row.volume // 2))
+                -1, (at, row._replace(high=row.open, low=row.open, close=row.open, volume=row.volume // 2))
             )
         elif kind == "zero":
-            told.append((at, replace(row, open=0.0, high=0.0, low=0.0, close=0.0)))
+            told.append((at, row._replace(open=0.0, high=0.0, low=0.0, close=0.0)))
         elif kind == "older" and n:
             told.append((at, rows[n - 1]))
     return sorted(told, key=lambda pair: pair[0])

@@ -16,8 +16,11 @@ from bar_exchange import CAPITAL, WIDE, Market
 import quant as q
 from quant.backtest.feed import feed
 from quant.core.orders import Kind
+from quant.live.moments import is_loading
+from quant.live.orders.around import prices
+from quant.live.orders.dispatch import Dispatch
 from quant.oms.book import book
-from quant.oms.desk.setup import Link
+from quant.oms.desk.setup import Link, Surroundings
 from quant.oms.reconcile.outcome import Policy, Start
 
 Event = tuple[Any, ...]
@@ -252,6 +255,34 @@ def test_a_late_commission_reaches_order_trade_and_cash(minutes: q.Bars, tmp_pat
     assert trade.commission == 4.0
     assert trade.pnlcomm == trade.pnl - 4.0
     assert market.broker.getcash() == pytest.approx(CAPITAL + trade.pnlcomm)
+
+
+def test_the_desk_always_knows_the_newest_surroundings(
+    minutes: q.Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market, asked = Market(minutes).start(tmp_path), list[bool]()
+    market.exchange.fee, market.exchange.late_fees = 2.0, True
+    market.before_bar.append(lambda step: market.exchange.pay() if step == 20 else None)
+    look = Dispatch._look
+
+    def compared(self: Dispatch, now: int) -> None:
+        known = self._desk._floor.counter.around
+        look(self, now)
+        if not any(is_loading(data) for data in self.feeds.values()):
+            account, feeds = self._account, self.begun()
+            equity = account.equity(prices(feeds)) if feeds else None
+            assert self._desk._floor.counter.around == self.around.now(feeds, equity, now)
+            asked.append(self._desk._floor.counter.around is known)
+
+    monkeypatch.setattr(Dispatch, "_look", compared)
+
+    def hears(strategy: Log) -> None:
+        market.broker.observe(Surroundings(clock_offset_s=0.5))
+        keep("buy", size=1)(strategy)
+
+    plan = {3: keep("buy", size=10), 4: keep("sell", size=4), 9: keep("close"), 25: hears}  # 4: just filled
+    live(minutes, doing(plan), tmp_path, market)
+    assert set(asked) == {True, False}  # made anew where something has changed, and only there
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = list(sys.path)
     before = {n: m for n, m in sys.modules.items() if n.partition(".")[0] == "strategies"}
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "locks"))
+    monkeypatch.setattr("quant.live.run.keeper.EACH_S", 0.1)
     monkeypatch.setattr(pacing, "IDENTICAL_S", 0.1)  # this TWS counts nothing, and the test need not wait
     for name in [n for n in os.environ if n.upper().startswith("QUANT_")]:
         monkeypatch.delenv(name)
@@ -51,8 +52,23 @@ def parity(*words: object) -> Result:
     return CliRunner().invoke(cli, ["parity", *(str(w) for w in words)])
 
 
+def compared(fills: int) -> Callable[[dict[str, Any]], bool]:
+    """Return whether so many orders are filled, and a bar closed since.
+
+    A day lasts up to the last bar that live had: what is decided on that one, and filled after it, is left out.
+    """
+    last: list[str] = []
+
+    def done(picture: dict[str, Any]) -> bool:
+        if filled(fills)(picture):
+            last.append(picture["feeds"][0]["last"]["end"])
+        return bool(last) and last[-1] > last[0]
+
+    return done
+
+
 def traded(data: Path, port: int, fills: int = 4) -> None:
-    ended, told = play(draft(data, history_start="2024-05-10"), port, data, filled(fills))
+    ended, told = play(draft(data, history_start="2024-05-10"), port, data, compared(fills))
     assert ended.code == 0, told
 
 

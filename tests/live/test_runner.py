@@ -283,7 +283,7 @@ def test_the_past_prices_of_a_position_are_no_loss(data: Path) -> None:
         data,
         limits={"orders_per_minute": 1000, "orders_per_day": 10_000, "daily_loss": 1e-3, "drawdown": 1e-3},
     )
-    with tws() as port:
+    with tws(speed=20.0) as port:  # else a slow restart lasts so long that its prices are one
         play(job, port, data, lambda p: bool(p["feeds"][0]["position"]))
         ended, told = play(again(data, job), port, data, lambda p: p["feeds"][0]["status"] == "LIVE")
     assert not ended.picture["halted"], told

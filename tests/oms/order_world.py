@@ -219,7 +219,11 @@ class World:
         assert again.positions == self.desk.positions
         assert again.reasons == {o.ref: self.desk.reason(o.ref) for o in self.desk.orders}
         here, there = (r.books(frozenset(), False).orders for r in (self.desk._floor.record, again))
-        assert [repr(replace(o, since=0)) for o in here] == [repr(o) for o in there]
+        refs = [o.ref for o in self.desk.orders]
+        assert [repr(replace(here.get(r), since=0)) for r in refs] == [repr(there.get(r)) for r in refs]
+        assert [o.ref for o in here.open] == [o.ref for o in there.open]
+        assert [o.ref for o in here.odd] == [o.ref for o in there.odd]
+        assert {c: here.filled(c) for c in here.symbols} == {c: there.filled(c) for c in there.symbols}
 
     def check(self) -> None:
         self.check_doubles()

@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> World:
 
 
 def by_hand(world: World, quantity: int) -> None:
-    """Trade in TWS; only the next look at the books shows it, as IB tells no other client of it."""
+    """Trade in TWS; only the next look at the books shows it, as this broker tells no change of a position."""
     world.broker.trade_by_hand(SPY, quantity)
     world.broker.inbox.clear()
 

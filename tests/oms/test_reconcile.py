@@ -40,6 +40,7 @@ from quant.oms.reconcile.outcome import (
     Hold,
     Noticed,
     Order,
+    Orders,
     Outcome,
     Policy,
     Repair,
@@ -113,7 +114,7 @@ def snapshot(
 
 
 def books(*orders: Order, **fields: object) -> Books:
-    said = Books("t", "DU1", 7, frozenset({SPY}), tuple(orders), agreed_at=T0 - 1000 * SECOND)
+    said = Books("t", "DU1", 7, frozenset({SPY}), Orders(orders), agreed_at=T0 - 1000 * SECOND)
     return replace(said, **fields)  # type: ignore[arg-type]
 
 
@@ -583,3 +584,46 @@ def test_reason_comes_back_from_the_journal(aim: Purpose, bar: int, expires: int
 
 def test_reason_that_cannot_be_read_counts_as_an_entry() -> None:
     assert read_reason("by hand").purpose is Purpose.ENTRY
+
+
+# ---------------------------------------------------------------- what is kept up of all our orders
+WAYS = (
+    (),
+    (echo(ticket()),),
+    (echo(ticket(), "Inactive"), execution(ticket(), 4)),
+    (execution(ticket(), 10),),
+    (execution(ticket(), 10), execution(ticket(), 5, exec_id="x.01")),
+    (echo(ticket(), "Cancelled", perm_id=7),),
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.sampled_from(WAYS)), max_size=8),
+    st.sampled_from([0, 7, 1001, 1002]),
+)
+def test_what_is_kept_of_orders_is_what_a_walk_over_all_of_them_finds(
+    changes: list[tuple[int, tuple[Echo | Execution, ...]]], perm_id: int
+) -> None:
+    kept, last, known = Orders(), dict[str, Order](), dict[str, list[Echo | Execution]]()
+    for number, facts in changes:
+        asked = ticket(number=number)
+        own = [
+            replace(f, ref=asked.ref, perm_id=f.perm_id if f.perm_id == 7 else 1000 + number) for f in facts
+        ]
+        one = order(asked, facts=known.setdefault(asked.ref, []) + own)
+        known[asked.ref] += own  # facts are never fewer
+        last[one.ref] = replace(one, intent=replace(one.intent, number=number))
+        kept.put(last[one.ref])
+    walked = sorted(last.values(), key=lambda o: o.ref)
+    refs = {"q1:t:2", "q1:t:9", ""}
+    perms = {p for o in walked for p in o.standing.perm_ids}
+    assert kept.open == [o for o in walked if not o.standing.is_final]
+    assert kept.odd == [o for o in walked if o.standing.oddities]
+    assert kept.filled(SPY) == sum((o.standing.filled for o in walked), Decimal(0))
+    assert kept.symbols == ({SPY: "SPY"} if walked else {})
+    assert [kept.get(f"q1:t:{n}") for n in (1, 2, 3)] == [last.get(f"q1:t:{n}") for n in (1, 2, 3)]
+    assert kept.named("", perm_id) == (perm_id in perms)
+    assert kept.open_or_named(refs, {perm_id}) == [
+        o for o in walked
+        if not o.standing.is_final or o.ref in refs or perm_id in o.standing.perm_ids
+    ]  # fmt: skip

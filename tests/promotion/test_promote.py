@@ -10,7 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from promoted import GOOD, QUICK, RULE, SLIPPAGE, backtest, forget, locks, name_of, outcomes, paper, sentence
+from promoted import (
+    CROSS,
+    GOOD,
+    QUICK,
+    RULE,
+    SLIPPAGE,
+    backtest,
+    forget,
+    locks,
+    name_of,
+    outcomes,
+    paper,
+    sentence,
+)
 
 import quant as q
 from quant.errors import (
@@ -176,11 +189,17 @@ def test_a_walk_forward_of_the_same_is_found(data: Path) -> None:
             "tried one combination alone, so nothing was chosen: it is a backtest of bars that the choice",
         ),
         ({"days": [5, 7]}, "never tried days=10"),
+        (
+            {"days": [10], "note": [1, 2, 3]},
+            "tried 3 combinations, but in no training span did two of them give different results, so nothing was",
+        ),
     ],
 )
 def test_a_walk_forward_that_chose_nothing_or_something_else_proves_nothing(
     grid: dict[str, list[int]], told: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # `note` changes nothing.
+    (data.parent / "strategies" / "cross.py").write_text(CROSS.replace("(days=10)", "(days=10, note=1)"))
     given = name_of(backtest(data))
     walk = walked(data, grid=grid)
     assert walk.folder is not None

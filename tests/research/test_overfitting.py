@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import itertools
 import math
@@ -223,6 +224,28 @@ def test_spa_rejects_few_tables_without_an_edge() -> None:
     # scale, which it can do without where columns are alike: 11.
     p = [spa(noise(100, 40, seed=k), reps=100, seed=k).consistent for k in range(150)]
     assert sum(value < 0.05 for value in p) <= 20
+
+
+@pytest.mark.arch
+@pytest.mark.usefixtures("arch")
+def test_spa_and_reality_check_say_where_returns_are_too_few_to_be_believed() -> None:
+    # The limit is that of the table in docs/sweeps.md.
+    for test in (spa, reality_check):
+        enough, few = test(noise(250, 3), reps=20), test(noise(249, 3), reps=20)
+        assert (enough.findings, "too few" in str(enough)) == ((), False)
+        (told,) = few.findings
+        assert (told.code, told.level) == ("short-record", "warning")
+        for said in (told.message, repr(few), str(few)):
+            assert "249 returns are too few" in said
+            assert "250" in said
+        again = copy.copy(few)
+        assert (again, again.findings) == (few, few.findings)
+    found = spa(noise(249, 3), reps=20)
+    values = f"Spa(lower={found.lower}, consistent={found.consistent}, upper={found.upper})"
+    assert repr(found).startswith(f"{values}\nwarning: ")
+    p = reality_check(noise(249, 3), reps=20)
+    assert repr(p).startswith(f"{float(p)}\nwarning: ")
+    assert f"{p:.3f}" == f"{float(p):.3f}"
 
 
 @pytest.mark.arch

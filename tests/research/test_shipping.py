@@ -233,18 +233,19 @@ def forget() -> Iterator[None]:
     yield
     sys.path[:] = path
     for name in set(sys.modules) - set(before):
-        if name.partition(".")[0] in ("strategies", "library", "only_here"):
+        if name.partition(".")[0] in ("strategies", "library", "outlying", "only_here"):
             del sys.modules[name]
     sys.modules.update({n: m for n, m in before.items() if n.partition(".")[0] == "strategies"})
 
 
 def project(folder: Path, version: int) -> Path:
-    """A project whose class says the version of three modules beside it, one of them imported only when it runs."""
+    """A project whose class says the version of four modules beside it, two of them imported only when it runs."""
     files = {
         "strategies/mine.py": (
             "import backtrader as bt\nfrom strategies import rules\nfrom library.deep import part\n\n"
             "class Mine(bt.Strategy):\n    @staticmethod\n    def versions():\n        from strategies import late\n"
-            "        return [rules.VERSION, part.VERSION, late.VERSION]\n\n"
+            "        from outlying import later\n"
+            "        return [rules.VERSION, part.VERSION, late.VERSION, later.VERSION]\n\n"
             "    @staticmethod\n    def fails():\n        raise KeyError(rules.VERSION)  # here\n"
         ),
         "strategies/rules.py": f"VERSION = {version}\n",
@@ -253,6 +254,8 @@ def project(folder: Path, version: int) -> Path:
         "library/unused.py": "",
         "library/deep/__init__.py": "",
         "library/deep/part.py": f"from library.unused import *\nVERSION = {version}\n",
+        "outlying/__init__.py": "",
+        "outlying/later.py": f"VERSION = {version}\n",
         "quant.toml": "",
     }
     for name, text in files.items():
@@ -278,6 +281,7 @@ def test_modules_of_a_project_arrive_where_its_folder_is_not(tmp_path: Path) -> 
     shipment = pack(strategy("mine", project(tmp_path / "p", 1)), "mine")
     assert sorted(shipment.sources) == [
         *("library", "library.deep", "library.deep.part", "library.unused"),
+        *("outlying", "outlying.later"),
         *("strategies", "strategies.late", "strategies.mine", "strategies.rules"),
     ]
     shutil.rmtree(tmp_path / "p")
@@ -288,7 +292,7 @@ def test_modules_of_a_project_arrive_where_its_folder_is_not(tmp_path: Path) -> 
         except KeyError as e:
             print(e, "raise KeyError(rules.VERSION)  # here" in e.__notes__[0])
     """
-    assert elsewhere(code, shipment, cwd=tmp_path).split("\n") == ["[1, 1, 1]", "1 True", ""]
+    assert elsewhere(code, shipment, cwd=tmp_path).split("\n") == ["[1, 1, 1, 1]", "1 True", ""]
 
 
 @pytest.mark.usefixtures("forget")
@@ -303,7 +307,7 @@ def test_worker_that_serves_two_projects_keeps_them_apart(tmp_path: Path) -> Non
         shutil.rmtree(tmp_path / name)
     code = "print([load(s[n]).versions() for n in (0, 1, 1, 0)], load(s[1]) is load(s[1]))"
     found = elsewhere(code, *shipments, cwd=tmp_path)
-    assert found == "[[1, 1, 1], [2, 2, 2], [2, 2, 2], [1, 1, 1]] True\n"
+    assert found == "[[1, 1, 1, 1], [2, 2, 2, 2], [2, 2, 2, 2], [1, 1, 1, 1]] True\n"
 
 
 @pytest.mark.usefixtures("forget")

@@ -6,10 +6,12 @@ Wanted figures: q.backtest of the same class, which keeps nothing.
 from __future__ import annotations
 
 import datetime
+import importlib
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +230,129 @@ def test_what_is_read_during_signals_is_never_taken_from_disk_and_said_once(
     (note,) = [f for f in found.findings if f.code == "chunks-not-reused"]
     assert note.level == "note"
     assert "signals" in note.message
+
+
+def environment(bars: q.Bars, p: Any) -> Any:
+    return float(os.environ["SIGN"]) * rising(bars, p.n)
+
+
+def environment_by_function(bars: q.Bars, p: Any) -> Any:
+    return float(os.getenv("SIGN", "1")) * rising(bars, p.n)
+
+
+def an_array(bars: q.Bars, p: Any) -> Any:
+    return np.load("sign.npy") * rising(bars, p.n)
+
+
+def lines_of_a_file(bars: q.Bars, p: Any) -> Any:
+    with Path("sign.txt").open() as file:
+        return float(file.readline()) * rising(bars, p.n)
+
+
+class Model:
+    """Has a `load` of its own, which reads nothing."""
+
+    def load(self, n: int) -> float:
+        return 1.0 / n
+
+
+MODEL = Model()
+
+
+def a_method(bars: q.Bars, p: Any) -> Any:
+    return MODEL.load(p.n) * np.sign(bars.close - bars.open) * rising(bars, p.n)
+
+
+@pytest.mark.parametrize(
+    ("signals", "named"),
+    [
+        (environment, "environ"), (environment_by_function, "getenv"), (an_array, "load"),
+        (lines_of_a_file, "readline"), (a_method, None),
+    ],
+)  # fmt: skip
+def test_signals_that_read_the_environment_or_a_file_are_told_from_those_that_do_not(
+    signals: Any, named: str | None
+) -> None:
+    unknown = state_of(
+        type("Some", (q.Strategy,), {"params": {"n": 5}, "signals": staticmethod(signals)})
+    ).unknown
+    assert (unknown is None) if named is None else named in str(unknown)
+
+
+def unload(folder: Path) -> None:
+    for name, module in list(sys.modules.items()):
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+        if any(p is not None and Path(p).is_relative_to(folder) for p in places):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Modules of the test's folder are found, and forgotten at its end."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    unload(tmp_path)
+
+
+# Where the strategy imports `settings`, and how it names the value.
+AT_IMPORT = {
+    "of-a-helper": ("import settings", "", "settings.SIGN"),
+    "by-name": ("from settings import SIGN", "", "SIGN"),
+    "of-a-function": ("import settings", "", "settings.sign()"),
+    "by-text": ("import settings", "", "getattr(settings, 'SIGN')"),
+    "of-its-dict": ("import settings", "", "vars(settings)['SIGN']"),
+    "of-a-folder": ("", "from inner import settings", "settings.SIGN"),
+    "while-signals-are-computed": ("", "import settings", "settings.SIGN"),
+    "a-function-then": ("", "from settings import sign", "sign()"),
+    "by-another": ("import other", "", "other.sign()"),
+}
+READING = {
+    "environment": "import os\nSIGN = float(os.environ['SIGN'])\n",
+    "file": "from pathlib import Path\nSIGN = float(Path(__file__).with_name('sign.txt').read_text())\n",
+}
+
+
+@pytest.mark.parametrize("read", READING)
+@pytest.mark.parametrize("at", AT_IMPORT)
+@pytest.mark.usefixtures("on_the_path")
+def test_what_modules_read_when_they_are_imported_is_never_taken_for_equal(
+    at: str, read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its value is known where the module is loaded; of one that is not loaded yet nothing may be taken for known."""
+    first, within, value = AT_IMPORT[at]
+    (tmp_path / "inner").mkdir()
+    for folder in (tmp_path, tmp_path / "inner"):
+        (folder / "settings.py").write_text(f"{READING[read]}\ndef sign():\n    return SIGN\n")
+    (tmp_path / "other.py").write_text("def sign():\n    import settings\n    return settings.SIGN\n")
+    (tmp_path / "taking.py").write_text(
+        f"import numpy as np\nimport quant as q\n{first}\n\nclass Taking(q.Strategy):\n    params = dict(n=5)\n"
+        f"    @staticmethod\n    def signals(bars, p):\n        {within}\n"
+        f"        return {value} * np.where(np.arange(len(bars)) % p.n < 2, 1.0, -1.0)\n"
+    )
+    found = []
+    for sign in ("1", "-1", "1"):
+        monkeypatch.setenv("SIGN", sign)
+        for folder in (tmp_path, tmp_path / "inner"):
+            (folder / "sign.txt").write_text(sign)
+        unload(tmp_path)
+        found.append(state_of(importlib.import_module("taking").Taking))
+    loaded = bool(first) and "other" not in first
+    assert [state.unknown is None for state in found] == [loaded] * 3
+    assert (found[0].digest == found[2].digest != found[1].digest) or not loaded
+    if not loaded:
+        assert "settings" in str(found[0].unknown)
+
+
+@pytest.mark.usefixtures("on_the_path")
+def test_a_module_that_reads_nothing_is_known_before_it_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "level.py").write_text("import numpy as np\nLEVEL = np.float64(2.0)\n")
+    (tmp_path / "late.py").write_text(
+        "import quant as q\n\nclass Late(q.Strategy):\n    params = dict(n=5)\n    @staticmethod\n"
+        "    def signals(bars, p):\n        import level\n        return level.LEVEL * (bars.close > bars.open)\n"
+    )
+    state = state_of(importlib.import_module("late").Late)
+    assert "level" not in sys.modules
+    assert state.unknown is None
 
 
 class Market(q.Strategy):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from quant.backtest import compiled
 from quant.core.bars import Bars
 from quant.errors import ParameterError, ParityError
 from quant.metrics.returns import sharpe
-from quant.research import ledger
+from quant.research import chunks, ledger
 from quant.research.walk_forward.kept import kept
 from quant.research.walk_forward.report import WalkForward, walk_forward_content
 from quant.research.walk_forward.walk_forward import walk_forward
@@ -406,6 +408,67 @@ def test_each_trial_counts_once(tmp_path: Path) -> None:
     assert walk(made()).trials == 4  # of this one alone
 
 
+def known_trials(data: Path) -> list[tuple[str, float | None, str, str]]:
+    """Return parameters, Sharpe ratio and dates of each trial of the ledger, by parameters."""
+    with closing(sqlite3.connect(data / "sweeps" / ledger.NAME)) as db:
+        return sorted(db.execute("SELECT params, sharpe, first, last FROM trials").fetchall())
+
+
+@pytest.mark.parametrize(
+    ("after", "windows"), [(2, [0, 0]), (5, [1, 0, 0, 0]), (12, [2, 2, 2, 2])], ids=lambda v: str(v)
+)
+@pytest.mark.parametrize("end", [KeyboardInterrupt, OSError])
+def test_what_was_tried_before_an_interrupt_counts(
+    end: type[BaseException], after: int, windows: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A chunk a combination, window by window; each counts with what the last span that it was trained on gave.
+    monkeypatch.setattr(
+        chunks, "plan_chunks", lambda count, *_, **__: [range(k, k + 1) for k in range(count)]
+    )
+
+    def stop(done: int, total: int) -> None:
+        assert total == 12
+        if done == after:
+            raise end
+
+    with pytest.raises(end):
+        walk(made(), data=tmp_path, save=True, progress=stop)
+    sessions = np.unique(made().session)
+    params = [f"begin=0 fast={f} slow={s} stop=0.0" for f, s in itertools.product(GRID["fast"], GRID["slow"])]
+    combos = list(itertools.product(GRID["fast"], GRID["slow"]))
+    wanted = []
+    for text, (fast, slow_), window in zip(params, combos, windows, strict=False):
+        first, last = sessions[60 * window], sessions[60 * window + 99]
+        one = walk(made()[: 60 * window + 101], grid={"fast": [fast], "slow": [slow_]})
+        year = math.sqrt(made()[60 * window : 60 * window + 100].periods_per_year)
+        wanted.append((text, float(one.windows["in_sample"].iloc[-1]) / year, str(first), str(last)))
+    found = known_trials(tmp_path)
+    assert [(p, a, z) for p, _, a, z in found] == [(p, a, z) for p, _, a, z in wanted]
+    assert [sharpe for _, sharpe, _, _ in found] == pytest.approx([sharpe for _, sharpe, _, _ in wanted])
+
+
+def test_trials_are_those_of_the_last_span_whatever_the_order_of_the_windows(tmp_path: Path) -> None:
+    found = walk(made(), data=tmp_path, save=True)
+    wanted = known_trials(tmp_path)
+    assert len(wanted) == 4
+    assert {last for *_, last in wanted} == {str(found.windows["train_last"].iloc[-1].date())}
+    assert found.folder is not None
+    for chunk in sorted((found.folder / "chunks").iterdir()):
+        chunk.unlink()  # so it comes after all others
+        walk(made(), data=tmp_path, save=True)
+        assert known_trials(tmp_path) == wanted
+
+
+def test_nothing_tried_or_nothing_saved_counts_nothing(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    for save in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            walk(made(), data=tmp_path, save=save, progress=stop)
+    assert not (tmp_path / "sweeps" / ledger.NAME).exists()
+
+
 # ---------------------------------------------------------------- several feeds, plain strategies
 def test_several_feeds_are_one_account(in_threads: None) -> None:
     a, b = made(), q.synthetic("OTHER", "1d", "2018-01-02", "2020-12-31", seed=9)[:260]
@@ -493,6 +556,53 @@ def test_one_combination_is_a_backtest_and_not_out_of_sample() -> None:
     ).verdict
     assert (both.word, both.combinations) == ("edge", 2)
     assert "On data that no choice had seen" in both.text
+
+
+class Dummy(q.Strategy):
+    """Follows the day before. `twin` changes nothing, `late` one training span, `hold` all; `fails` it does."""
+
+    params = dict(hold=1, twin=1, late=0, fails=False)
+
+    @staticmethod
+    def signals(bars: Bars, p: Any) -> Any:
+        if p.fails:
+            raise ValueError("it fails")
+        target = np.sign(np.diff(bars.close, prepend=bars.close[0]))
+        target[p.hold :: 50] = 0.0
+        if p.late and len(bars) == 1_250:
+            target[1_200:] *= -1.0
+        return target
+
+
+@pytest.mark.parametrize(
+    "grid", [{"twin": [1, 2, 3]}, {"fails": [False, True]}, {"twin": [1, 2], "fails": [True, False]}]
+)
+def test_combinations_that_all_give_the_same_choose_nothing(grid: dict[str, Any]) -> None:
+    bars = market(1, 0.4)[:1_400]
+    how: dict[str, Any] = {"train": 500, "test": 250, "costs": "none", "cash": 1e6}
+    found = walk(bars, Dummy, grid, **how)
+    judged = found.verdict
+    assert not found.chose
+    assert judged.probabilistic > 0.99
+    assert judged.word == "unclear"
+    assert judged.text.startswith(
+        "Unclear: in no training span did two combinations give different results, so"
+    )
+    for told in ("choice had seen", "no choice saw"):
+        assert told not in judged.text
+        assert told not in repr(walk_forward_content(found).facts)
+    # One window in which two of them differ is a choice.
+    for wider in ({"late": [0, 1]}, {"hold": [1, 2]}):
+        one = walk(bars, Dummy, {**grid, **wider}, **how)
+        assert one.chose
+        assert (one.verdict.word, "On data that no choice had seen" in one.verdict.text) == ("edge", True)
+
+
+def test_whether_anything_was_chosen_is_kept_and_the_same_when_resumed(tmp_path: Path) -> None:
+    for grid, chose in ({"twin": [1, 2]}, False), ({"hold": [1, 2]}, True):
+        for _ in range(2):
+            assert walk(made(), Dummy, grid, save=True, data=tmp_path).chose is chose
+        assert kept(tmp_path)[0][1]["chose"] is chose
 
 
 def test_efficiency_is_the_share_kept() -> None:

@@ -38,7 +38,6 @@ class Arriving:
         self, instrument: Instrument, bar: BarSize, calendar: Calendar | None, rth: bool, after: int, *,
         now: int, what: str = "TRADES", updates: bool = False,
     ) -> None:  # fmt: skip
-        self.counts: Counter[Seen] = Counter()
         self._expected = Expected(bar, instrument.timezone, calendar, rth)
         self._trades, self._updates = what == "TRADES", updates
         self._priced = instrument.sec_type in (
@@ -66,11 +65,6 @@ class Arriving:
     # ------------------------------------------------------------ what arrives
     def take(self, row: Row, now: int) -> Seen:
         """Take a row of the stream and return what it was."""
-        seen = self._take(row, now)
-        self.counts[seen] += 1
-        return seen
-
-    def _take(self, row: Row, now: int) -> Seen:
         self._moment = max(self._moment, now)
         if not self._usable(row):
             return Seen.UNUSABLE
@@ -98,13 +92,14 @@ class Arriving:
         return Seen.NEW if held is None else Seen.REVISED
 
     def _usable(self, row: Row) -> bool:
-        prices = (row.open, row.high, row.low, row.close)
-        sound = all(math.isfinite(p) for p in prices) and row.low <= min(prices) and row.high >= max(prices)
-        sound = sound and any(prices) and not (self._priced and row.low <= 0.0)
+        start, opened, high, low, close, volume = row
+        # Of what is no number nothing is true.
+        sound = -math.inf < low <= opened <= high < math.inf and low <= close <= high
+        sound = sound and not low == high == 0.0 and not (self._priced and low <= 0.0)
         # Prices that moved without a trade: the volume, or the row, is wrong.
-        sound = sound and not (self._trades and row.volume == 0.0 and row.high > row.low)
-        on_time = row.start <= self._moment + FAR_AHEAD and (self._updates or row.start % FIVE == 0)
-        return sound and on_time and math.isfinite(row.volume) and row.volume >= 0.0
+        sound = sound and not (self._trades and volume == 0.0 and high > low)
+        on_time = start <= self._moment + FAR_AHEAD and (self._updates or start % FIVE == 0)
+        return sound and on_time and 0.0 <= volume < math.inf
 
     def _place(self, start: int) -> Forming | None:
         """Return the bar that a row belongs to, a new one if there is none yet."""

@@ -39,8 +39,8 @@ class GrowingBars:
         if self._n == len(self._columns["start"]):
             self._columns = {name: _roomy(values) for name, values in self._columns.items()}
             self._times_of = {name: _roomy(values) for name, values in self._times_of.items()}
-        for name, values in self._columns.items():
-            values[self._n] = getattr(row, name)
+        for values, value in zip(self._columns.values(), row, strict=True):
+            values[self._n] = value
         for name, values in self._times_of.items():
             values[self._n] = getattr(found, name)[at]
         self._n += 1
@@ -52,7 +52,7 @@ class GrowingBars:
 
     def row(self, row: int) -> Row:
         """Return a bar."""
-        return Row(*(values[row].item() for values in self._columns.values()))
+        return Row(*[values.item(row) for values in self._columns.values()])
 
     def upto(self, n: int) -> Bars:
         """Return the first `n` bars."""

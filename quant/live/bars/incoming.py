@@ -27,7 +27,7 @@ from quant.ib.session import Session
 from quant.ib.states import State
 from quant.live.bars.arriving import Arriving
 from quant.live.bars.growing import GrowingBars
-from quant.live.bars.pieces import Gap, Row
+from quant.live.bars.pieces import Gap, Row, Seen
 from quant.live.bars.wanted import Wanted as Wanted  # quant.live.run.job takes it from here
 from quant.live.bars.wanted import duration, start_of
 from quant.live.moments import calendar_at
@@ -70,10 +70,11 @@ class Incoming:
         now = clock()
         sessions = calendar_at(found.instrument, now)
         self.bars = GrowingBars(held, sessions)
+        self._updates = wanted.source == "updates"
         after = int(held.start[-1]) if len(held) else now - now % wanted.bar.ns - 1
         self._arriving = Arriving(
             found.instrument, wanted.bar, sessions, wanted.rth, after, now=now, what=wanted.what,
-            updates=wanted.source == "updates",
+            updates=self._updates,
         )  # fmt: skip
         self._first = True  # what lacks at the beginning is not there yet
         self._late_rows = self._timely_rows = 0
@@ -266,14 +267,12 @@ class Incoming:
     def _take(self) -> None:
         while self._raw:
             name, args = self._raw.popleft()
-            try:
-                if name == "realtimeBar":
-                    self._piece(self._row((str(args[1]), *args[2:7])))
-                elif name == "historicalDataUpdate":
-                    self._piece(self._row(args[1]))
-            except (ValueError, ArithmeticError) as e:
-                self._tell("notice", self._name, f"a row cannot be read: {e}")
-            if name == "restarted":
+            if name in ("realtimeBar", "historicalDataUpdate"):
+                try:
+                    self._piece(self._row(args[1:] if name == "realtimeBar" else args[1]))
+                except (ValueError, ArithmeticError) as e:
+                    self._tell("notice", self._name, f"a row cannot be read: {e}")
+            elif name == "restarted":
                 self.catching_up = True
             elif name == "note" and args[0].kind is Kind.DELAYED:
                 self._late()
@@ -281,8 +280,8 @@ class Incoming:
                 self._failed(args[0])
 
     def _piece(self, row: Row) -> None:
-        now, end = self._clock(), row.start + (0 if self.wanted.source == "updates" else 5 * SECOND)
-        late = now - end > DELAYED_BY + self._length
+        now, end = self._clock(), row.start + (0 if self._updates else 5 * SECOND)
+        late = now - end > DELAYED_BY + (self.wanted.bar.ns if self._updates else 0)
         self._late_rows = self._late_rows + 1 if late else 0
         self._timely_rows = 0 if late else self._timely_rows + 1
         if self._late_rows >= LATE_ROWS:
@@ -291,14 +290,10 @@ class Incoming:
             self.delayed = False
             self._tell("delayed", self._name, "IB sends live data again")
         seen = self._arriving.take(row, now)
-        if seen.name in ("NEW", "SAME"):
+        if seen is Seen.NEW or seen is Seen.SAME:
             self._saw(end)
-        if seen.name in ("REVISED", "LATE", "UNUSABLE"):
+        elif seen is not Seen.OUTSIDE:
             self._tell("odd_row", self._name, seen.value, row)
-
-    @property
-    def _length(self) -> int:
-        return self.wanted.bar.ns if self.wanted.source == "updates" else 0
 
     def _late(self) -> None:
         self._timely_rows = 0
@@ -325,10 +320,11 @@ class Incoming:
 
     def _row(self, row: Sequence[Any]) -> Row:
         """Return a row of IB's. Raises ValueError."""
-        text, volume = str(row[0]), float(row[5])
-        opened, high, low, close = (float(value) for value in row[1:5])
+        text, opened, high, low, close, told = row[:6]
+        volume = float(told)
         traded = volume if self.wanted.what == "TRADES" and volume >= 0.0 else 0.0
-        return Row(start_of(text, self.wanted.bar), opened, high, low, close, traded)
+        start = start_of(str(text), self.wanted.bar)
+        return Row(start, float(opened), float(high), float(low), float(close), traded)
 
 
 def _prices(row: Row) -> tuple[float, ...]:

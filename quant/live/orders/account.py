@@ -18,6 +18,7 @@ from quant.oms.fills import Fill
 from quant.oms.ledger import Holding, Source
 
 ZERO = Decimal(0)
+ONE = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Account:
     """Positions and cash of a deployment in one currency. capital: in that currency.
 
     positions: by contract id; the objects stay the same for ever, so that who holds one sees what becomes of it.
-    unpriced: symbols of holdings whose cost nobody knows.
+    unpriced: symbols of holdings whose cost nobody knows. bookings: how often anything here has changed.
     """
 
     def __init__(self, capital: float) -> None:
@@ -44,10 +45,12 @@ class Account:
         self.instruments: dict[int, Instrument] = {}
         self.positions: dict[int, bt.Position] = {}
         self.unpriced: dict[int, str] = {}
+        self.bookings = 0
         self._fills: dict[tuple[str, str], Fill] = {}
         self._held: dict[int, list[tuple[Decimal, float]]] = {}  # holdings, without fills
         self._holdings: set[int] = set()  # by their numbers
         self._quantity: dict[int, Decimal] = {}
+        self._worth: dict[int, Decimal] = {}  # as `worth`, exact
         self._guessed: dict[tuple[str, str], Decimal] = {}
         self._paid = ZERO
         self._charged = ZERO
@@ -61,11 +64,14 @@ class Account:
             reason = f"{instrument.symbol} is in it, the account in {self.currency}, and there is no rate between them"
             raise ParameterError("currency", instrument.currency, reason)
         self.instruments[instrument.con_id] = instrument
+        self._worth[instrument.con_id] = _exact(self.worth(instrument.con_id))
         self.position(instrument.con_id)
 
     def position(self, con_id: int) -> bt.Position:
         """Return what is held of an instrument."""
-        return self.positions.setdefault(con_id, bt.Position())
+        if con_id not in self.positions:
+            self.positions[con_id] = bt.Position()
+        return self.positions[con_id]
 
     def quantity(self, con_id: int) -> Decimal:
         """Return the same, exact."""
@@ -86,8 +92,8 @@ class Account:
         found = self.capital - self._paid - self._charged - sum(self._guessed.values(), ZERO)
         for con_id, quantity in self._quantity.items():
             if quantity != 0:
-                price = prices.get(con_id, float(self.position(con_id).price))
-                found += quantity * _exact(price) * _exact(self.worth(con_id))
+                price = prices[con_id] if con_id in prices else float(self.position(con_id).price)
+                found += quantity * _exact(price) * self._worth.get(con_id, ONE)
         return float(found)
 
     # ---------------------------------------------------------------- fills
@@ -98,6 +104,7 @@ class Account:
     def add(self, fill: Fill, guess: float) -> Bit:
         """Book a fill that is new. guess: commission until it is told."""
         key = fill.account, fill.stem
+        self.bookings += 1
         self._fills[key] = fill
         self._count(fill, 1)
         self._charge(key, fill, guess)
@@ -110,6 +117,7 @@ class Account:
         """Book another form of a fill: its commission, or a correction."""
         key = fill.account, fill.stem
         old = self._fills[key]
+        self.bookings += 1
         self._fills[key] = fill
         guess = float(self._guessed.get(key, ZERO))
         if old.commission is not None:
@@ -127,6 +135,7 @@ class Account:
             if holding.source is Source.BASELINE or holding.number in self._holdings:
                 continue
             con_id, quantity, cost = holding.con_id, holding.quantity, holding.price
+            self.bookings += 1
             self._holdings.add(holding.number)
             if cost is None:
                 self.unpriced[con_id], cost = holding.symbol, 0.0

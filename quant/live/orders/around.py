@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +21,11 @@ class Around:
         self._day_start: float | None = None
         self._peak: float | None = None
 
-    def now(self, feeds: Iterable[Any], equity: float | None, now: int) -> Surroundings:
-        """Return what is known now. feeds: one for each instrument, with bars. equity: of the deployment."""
+    def now(self, feeds: Mapping[int, Any], equity: float | None, now: int) -> Surroundings:
+        """Return what is known now. feeds: by contract id, with bars. equity: of the deployment."""
         markets: dict[int, Market] = {}
         before: int | None = None
-        for data in feeds:
-            con_id = instrument_of(data).con_id or 0
+        for con_id, data in feeds.items():
             markets[con_id] = market(data, now)
             before = max(before or 0, markets[con_id].last_close or 0)
         if equity is not None:
@@ -59,6 +58,6 @@ def market(data: Any, now: int) -> Market:
     )  # fmt: skip
 
 
-def prices(feeds: Iterable[Any]) -> Mapping[int, float]:
+def prices(feeds: Mapping[int, Any]) -> Mapping[int, float]:
     """Return the last close by contract id, of feeds that have begun."""
-    return {instrument_of(data).con_id or 0: float(data.close[0]) for data in feeds}
+    return {con_id: float(data.close[0]) for con_id, data in feeds.items()}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import backtrader as bt
 
-from quant.core.orders import Report, Ticket
+from quant.core.orders import Position, Report, Ticket
 from quant.errors import ParameterError
 from quant.live.moments import con_id_of, end_of, instrument_of, is_loading, is_open, length_of, next_open
 from quant.live.orders.account import Account
@@ -29,7 +29,7 @@ from quant.oms.state import OrderState
 class Wire(Protocol):
     """What the broker needs of quant.ib.orders.Orders, beside what the desk needs."""
 
-    def reports(self) -> Sequence[Report]:
+    def reports(self) -> Sequence[Report | Position]:
         """Return what was told since the last call."""
 
     def damaged(self) -> Sequence[Any]:
@@ -66,6 +66,7 @@ class Dispatch:
         self._keys: set[tuple[int, bool, int]] = set()
         self._alarms: list[Alarm] = []
         self._linked = True
+        self._known: Any = None  # what the surroundings were made of that the desk has
         self._unlike: dict[int, Decimal] | None = None  # the desk's positions when holdings were looked up
 
     def begin(self) -> None:
@@ -277,14 +278,19 @@ class Dispatch:
 
     def _look(self, now: int) -> None:
         feeds = self.begun()
-        if any(is_loading(data) for data in feeds):
+        if any(is_loading(data) for data in feeds.values()):
             return  # called from within a feed that waits for its bar: what was known still holds
-        equity = self._account.equity(prices(feeds)) if feeds else None
+        closes, lengths = prices(feeds), [len(data) for data in feeds.values()]
+        known = now, closes, lengths, self._account.bookings, self.around.told, self.around.offset_s
+        if known == self._known:
+            return
+        self._known = known
+        equity = self._account.equity(closes) if feeds else None
         self._desk.observe(self.around.now(feeds, equity, now))
 
-    def begun(self) -> list[Any]:
-        """Return the feeds that have bars, one for each instrument."""
-        return [data for data in self.feeds.values() if len(data)]
+    def begun(self) -> dict[int, Any]:
+        """Return the feeds that have bars, by contract id."""
+        return {con_id: data for con_id, data in self.feeds.items() if len(data)}
 
     def _read(self, now: int) -> None:
         """Take what the desk has to tell; what follows from it may give more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from quant.core.orders import Echo, Execution, Report, Ticket
+from quant.core.orders import Echo, Execution, Position, Report, Ticket
 from quant.errors import BrokerError, ParameterError
 from quant.oms.desk.brakes import brakes
 from quant.oms.desk.closing import Closing
@@ -184,10 +184,14 @@ class OrderDesk:
         return Answer(ref)
 
     # ---------------------------------------------------------------- what the broker says
-    def take(self, reports: Sequence[Report], now: int) -> None:
+    def take(self, reports: Sequence[Report | Position], now: int) -> None:
         """Take the broker's reports, in any order and however often."""
+        facts = [report for report in reports if not isinstance(report, Position)]
         with self._floor.writing(now):
-            new = self._floor.record.add_reports(reports, now)
+            new = self._floor.record.add_reports(facts, now)
+            for held in reports if len(facts) < len(reports) else ():
+                if isinstance(held, Position) and held.account == self._floor.record.account:
+                    self._floor.watch.tell(held.con_id, held.quantity, now)
             if any(self._calls_for_a_look(report) for report in new):
                 self._floor.watch.soon(now)
             self._floor.settle_news(now)
@@ -220,6 +224,7 @@ class OrderDesk:
             if self._floor.link:
                 self._floor.find_silent(now)
                 self._floor.settle_news(now)
+                self._floor.watch.compare(self._floor.record.at_broker, now)
                 try:
                     snapshot = self._floor.watch.poll(now)
                 except BrokerError:

@@ -58,10 +58,13 @@ class Protection:
         for intent in record.newest(con_id) if held != 0 else ():
             filled = record.standings[intent.ref].filled
             if record.purpose(intent.ref) is not Purpose.ENTRY or filled == 0:
+                alone = not intent.ticket.parent and not self._in_place(intent.ref)
+                if alone and self._counts(intent.ref):
+                    return None  # the strategy saw to it since; of a stop that follows there are many
                 later.append(intent)
                 continue
             children = tuple(i for i in reversed(later) if i.ticket.parent == intent.ref)
-            placed = tuple(i for i in reversed(later) if record.reasons[i.ref].text.startswith(IN_PLACE))
+            placed = tuple(i for i in reversed(later) if self._in_place(i.ref))
             known = {i.ref for i in (*children, *placed)}
             theirs = any(
                 self._counts(i.ref) for i in later if i.ref not in known
@@ -69,6 +72,9 @@ class Protection:
             over = record.standings[intent.ref].is_final and filled * held > 0
             return Exits(intent, children, placed) if over and children and not theirs else None
         return None
+
+    def _in_place(self, ref: str) -> bool:
+        return self._floor.record.reasons[ref].text.startswith(IN_PLACE)
 
     def _counts(self, ref: str) -> bool:
         record = self._floor.record

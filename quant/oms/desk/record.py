@@ -13,7 +13,7 @@ from quant.oms.gate import Purpose
 from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Intent, Mark, Source, Stop, What
 from quant.oms.reason import Reason, reason_of
-from quant.oms.reconcile.outcome import Books, Order, Trail, trail
+from quant.oms.reconcile.outcome import Books, Order, Orders, Trail, trail
 from quant.oms.risk import common
 from quant.oms.state import OrderStanding, same
 
@@ -38,7 +38,7 @@ class Record:
         self._stale = dict.fromkeys(
             i.ref for i in ledger.intents
         )  # what `_orders` does not have, or otherwise
-        self._orders: dict[str, Order] = {}
+        self._orders = Orders()
         self._holdings = list(ledger.holdings)
         self.halted = "" if ledger.halted is None else ledger.halted.reason
         self.reducing = "" if ledger.reducing is None else ledger.reducing.reason
@@ -97,6 +97,11 @@ class Record:
         own = self.position(con_id)
         return common(own, own + self.astray[con_id]) if con_id in self.astray else own
 
+    def at_broker(self, con_id: int) -> Decimal:
+        """Return what the broker is to have: ours, what was left alone, and what it had beyond it when last read."""
+        base = (h.quantity for h in self._holdings if h.con_id == con_id and h.source is Source.BASELINE)
+        return sum(base, self.position(con_id) + self.astray.get(con_id, 0))
+
     @property
     def positions(self) -> dict[int, Decimal]:
         """What is ours, by instrument; without those of which nothing is held."""
@@ -115,12 +120,11 @@ class Record:
         """Return what reconciliation compares with the broker's books. starting, lasting: as of Books."""
         for ref in self._stale:  # of most orders nothing is new
             intent, standing = self.standings.intent(ref), self.standings[ref]
-            self._orders[ref] = Order(intent, standing, self._trails[ref], self._since.get(ref, 0))
+            self._orders.put(Order(intent, standing, self._trails[ref], self._since.get(ref, 0)))
         self._stale.clear()
-        orders = tuple(self._orders.values())
         return Books(
             deployment=self._journal.deployment, account=self._journal.account, client_id=self._setup.client_id,
-            instruments=self._setup.instruments, orders=orders, holdings=tuple(self._holdings), queued=queued,
+            instruments=self._setup.instruments, orders=self._orders, holdings=tuple(self._holdings), queued=queued,
             halted_for=frozenset(self.halted_for), agreed_at=self.agreed_at, starting=starting,
             flattening=frozenset(self.flattening), lasting=lasting,
         )  # fmt: skip

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
 from quant.core.orders import Snapshot
 from quant.oms.desk.setup import Broker, Setup
 from quant.oms.limits import SECOND
+
+STRAY_NS: Final = 2 * SECOND  # a fill of ours and its position come in either order, and close together
 
 
 class Watch:
@@ -25,6 +31,8 @@ class Watch:
         self._since = 0  # a snapshot asked for before that proves nothing about what came after
         self._asked: int | None = None
         self._next = 0
+        # Positions that have changed since the last snapshot began, and since when they are not the expected ones.
+        self._told: dict[int, tuple[Decimal, int]] = {}
 
     def doubt(self, now: int) -> None:
         """Begin anew: two snapshots asked for from now on are needed."""
@@ -57,6 +65,18 @@ class Watch:
         """Ask for the next snapshot now, whatever was planned."""
         self._next = min(self._next, now)
 
+    def tell(self, con_id: int, quantity: Decimal, now: int) -> None:
+        """Take what the broker has of an instrument after a change, whoever traded."""
+        self._told[con_id] = quantity, self._told.get(con_id, (quantity, now))[1]
+
+    def compare(self, expected: Callable[[int], Decimal], now: int) -> None:
+        """Look soon where a position has been another one for a while. expected: by our books, by contract id."""
+        for con_id, (quantity, since) in tuple(self._told.items()):
+            if quantity == expected(con_id):
+                del self._told[con_id]
+            elif self.settled and now - since >= STRAY_NS:
+                self.soon(now)
+
     def poll(self, now: int) -> Snapshot | None:
         """Return a snapshot that has come, or ask for one that is due. Raises BrokerError."""
         snapshot = self._broker.snapshot()
@@ -70,4 +90,5 @@ class Watch:
         if now >= self._next and (self._asked is None or late):
             self._broker.begin_snapshot()
             self._asked = now
+            self._told.clear()
         return None

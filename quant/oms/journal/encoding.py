@@ -118,9 +118,9 @@ def text(plain: Mapping[str, Any] | list[Any]) -> str:
     return _ENCODER.encode(plain)
 
 
-def report_text(report: Report) -> str:
-    """Return a report as JSON that names its kind."""
-    return text([type(report).__name__, to_plain(report)])
+def report_text(report: Report, plain: Mapping[str, Any] | None = None) -> str:
+    """Return a report as JSON that names its kind. plain: its fields, where they are at hand."""
+    return text([type(report).__name__, to_plain(report) if plain is None else plain])
 
 
 def report_of(body: str) -> Report:

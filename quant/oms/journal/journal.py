@@ -24,7 +24,7 @@ from quant.oms.journal import rows as journal_rows
 from quant.oms.journal.encoding import (
     content_key,
     digest,
-    report_of,
+    from_plain,
     report_text,
     text,
     to_plain,
@@ -45,6 +45,7 @@ from quant.oms.ledger import (
 
 LONGEST_REF: Final = 40  # characters; DESIGN's and live-faults' bound for orderRef
 LARGEST_ID: Final = 2**31 - 1  # the wire's order id is an int32
+AT_ONCE: Final = 500  # values in one question; SQLite takes 999 everywhere
 
 
 class Journal:
@@ -189,15 +190,21 @@ class Journal:
 
     def add_reports(self, reports: Sequence[Report], at: int) -> tuple[Fact, ...]:
         """Record what the broker said, and return what was new of it; the rest changes nothing, whenever it comes."""
-        texts = {content_key(body): (body, report) for report in reports for body in [report_text(report)]}
-        new = {key: told for key, told in texts.items() if not self._has(key)}
+        if not reports:
+            return ()
+        fields = [(report, to_plain(report)) for report in reports]
+        bodies = [(report_text(report, plain), report, plain) for report, plain in fields]
+        told = {content_key(body): (body, report, plain) for body, report, plain in bodies}
+        known = self._known(list(told))
+        new = {key: one for key, one in told.items() if key not in known}
         if not new:
             return ()
         with self._writing("callback_before_commit", "callback_after_commit") as write:
             facts = []
-            for key, (body, report) in new.items():
+            for key, (body, report, plain) in new.items():
                 # As the disk has it: what is known in memory must be what a restart reads (-0.0 is 0.0 there).
-                facts.append(Fact(write("event", at, body, key=key), at, report_of(body)))
+                as_read = from_plain(type(report), plain)
+                facts.append(Fact(write("event", at, body, key=key), at, as_read))
                 if isinstance(report, Execution):
                     self._db.execute(journal_rows.ADD_FILL, journal_rows.fill_row(report))
         own = set() if self._client_id is None else {self._client_id}
@@ -280,12 +287,18 @@ class Journal:
         self._number = number
         reach(after)
 
-    def _has(self, key: bytes) -> bool:
+    def _known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return which of these reports it has."""
         self._check_usable()
+        found: set[bytes] = set()
         try:
-            return self._db.execute("SELECT 1 FROM event WHERE key = ?", (key,)).fetchone() is not None
+            for first in range(0, len(keys), AT_ONCE):
+                some = keys[first : first + AT_ONCE]
+                asked = f"SELECT key FROM event WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608  # no values
+                found |= {key for (key,) in self._db.execute(asked, some)}
         except sqlite3.Error as e:
             raise self._fail(e) from e
+        return found
 
     def _fail(self, error: sqlite3.Error) -> JournalError:
         with suppress(sqlite3.Error):

@@ -102,10 +102,8 @@ def _alone_protects(order: Order, books: Books, held: Held) -> bool:
     if order.purpose is not Purpose.PROTECTION or not closes(order.standing.remaining, held.closable):
         return False
     return not any(
-        other.purpose is Purpose.PROTECTION
-        and other.intent.ticket.con_id == con_id
-        and not other.standing.is_final
-        for other in books.orders
+        other.purpose is Purpose.PROTECTION and other.intent.ticket.con_id == con_id
+        for other in books.orders.open
     )
 
 
@@ -150,8 +148,7 @@ def _closes_nothing(order: Order, books: Books, held: Held) -> str:
 
 
 def _parent(order: Order, books: Books) -> Order | None:
-    wanted = order.intent.ticket.parent
-    return next((o for o in books.orders if o.ref == wanted), None) if wanted else None
+    return books.orders.get(order.intent.ticket.parent)
 
 
 def _wanted(order: Order, echo: Echo, books: Books, held: Held) -> Decimal:

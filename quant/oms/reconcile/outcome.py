@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
@@ -110,6 +112,66 @@ class Order:
         return bool(self.standing.perm_ids) or self.standing.filled != 0 or self.standing.owed > 0
 
 
+class Orders:
+    """All our orders. What is asked of them is kept up as they change: nothing walks over those that are over."""
+
+    def __init__(self, orders: Iterable[Order] = ()) -> None:
+        self.symbols: dict[int, str] = {}  # by contract id, of all that was ever ordered
+        self._by_ref: dict[str, Order] = {}
+        self._refs_of_perm: dict[int, set[str]] = defaultdict(set)
+        self._filled: dict[int, Decimal] = defaultdict(Decimal)
+        self._open: dict[str, Order] = {}
+        self._odd: dict[str, Order] = {}
+        for order in orders:
+            self.put(order)
+
+    def put(self, order: Order) -> None:
+        """Take a new order, or one of before as it stands now."""
+        ref, ticket, standing = order.ref, order.intent.ticket, order.standing
+        before = self._by_ref.get(ref)
+        self._filled[ticket.con_id] += standing.filled - (0 if before is None else before.standing.filled)
+        self._by_ref[ref] = order
+        self.symbols.setdefault(ticket.con_id, ticket.symbol)
+        for perm_id in standing.perm_ids:
+            self._refs_of_perm[perm_id].add(ref)
+        for kept, keep in ((self._open, not standing.is_final), (self._odd, bool(standing.oddities))):
+            kept.pop(ref, None)
+            if keep:
+                kept[ref] = order
+
+    def get(self, ref: str) -> Order | None:
+        """Return an order of ours, None where it is not."""
+        return self._by_ref.get(ref)
+
+    def named(self, ref: str, perm_id: int) -> bool:
+        """Return whether one of these names is that of an order of ours; a permId of 0 is none."""
+        return ref in self._by_ref or perm_id in self._refs_of_perm
+
+    def filled(self, con_id: int) -> Decimal:
+        """Return what all orders of an instrument have filled, signed."""
+        return self._filled.get(con_id, Decimal(0))
+
+    @property
+    def open(self) -> list[Order]:
+        """Those that are not over, as they were decided."""
+        return _as_decided(self._open)
+
+    @property
+    def odd(self) -> list[Order]:
+        """Those of which something odd is known, as they were decided."""
+        return _as_decided(self._odd)
+
+    def open_or_named(self, refs: AbstractSet[str], perm_ids: AbstractSet[int]) -> list[Order]:
+        """Return those that are not over or have one of these names, as they were decided."""
+        found = {ref for perm_id in perm_ids for ref in self._refs_of_perm.get(perm_id, ())}
+        found |= refs & self._by_ref.keys()
+        return _as_decided(self._open | {ref: self._by_ref[ref] for ref in found})
+
+
+def _as_decided(orders: dict[str, Order]) -> list[Order]:
+    return sorted(orders.values(), key=lambda order: order.intent.number)
+
+
 @dataclass(frozen=True, slots=True)
 class Books:
     """What the journal says.
@@ -123,7 +185,7 @@ class Books:
     account: str
     client_id: int
     instruments: frozenset[int]
-    orders: tuple[Order, ...] = ()
+    orders: Orders = field(default_factory=Orders)
     holdings: tuple[Holding, ...] = ()
     queued: frozenset[str] = frozenset()
     halted_for: frozenset[str] = frozenset()
@@ -135,14 +197,13 @@ class Books:
     @property
     def con_ids(self) -> tuple[int, ...]:
         """All instruments that this deployment has to do with, sorted."""
-        named = {o.intent.ticket.con_id for o in self.orders} | {h.con_id for h in self.holdings}
+        named = self.orders.symbols.keys() | {h.con_id for h in self.holdings}
         return tuple(sorted(named | self.instruments))
 
     def position(self, con_id: int) -> Decimal:
         """Return what is ours: fills, and what was adopted or adjusted."""
-        filled = (o.standing.filled for o in self.orders if o.intent.ticket.con_id == con_id)
         held = (h.quantity for h in self.holdings if h.con_id == con_id and h.source is not Source.BASELINE)
-        return sum((*filled, *held), Decimal(0))
+        return sum(held, self.orders.filled(con_id))
 
     def baseline(self, con_id: int) -> Decimal:
         """Return what was there at start and was left alone."""

@@ -75,7 +75,8 @@ def compare_position(held: Held, unsure: bool, books: Books, policy: Policy) -> 
     """
     if held.rest == 0:
         return
-    con_id, symbol = held.con_id, held.rows[0].symbol if held.rows else _symbol(held.con_id, books)
+    con_id = held.con_id
+    symbol = held.rows[0].symbol if held.rows else books.orders.symbols.get(con_id, f"instrument {con_id}")
     text = f"{symbol}: the broker holds {held.there}, ours are {held.own}"
     text += f" on top of {held.base}" if held.base != 0 else ""
     if unsure:
@@ -89,11 +90,6 @@ def compare_position(held: Held, unsure: bool, books: Books, policy: Policy) -> 
         told = f"{text}; {MEND}"
         yield Notice(Noticed.POSITION, told, con_id=con_id)
         yield told
-
-
-def _symbol(con_id: int, books: Books) -> str:
-    named = (o.intent.ticket.symbol for o in books.orders if o.intent.ticket.con_id == con_id)
-    return next(named, f"instrument {con_id}")
 
 
 def _at_start(held: Held, symbol: str, text: str, books: Books, policy: Policy) -> Iterator[Item]:
@@ -114,8 +110,6 @@ def _at_start(held: Held, symbol: str, text: str, books: Books, policy: Policy) 
 
 def _others(con_id: int, books: Books, snapshot: Snapshot) -> tuple[Execution, ...]:
     """Return the executions since the books agreed that are not ours, by the broker's list of the day."""
-    refs = {order.ref for order in books.orders}
-    perms = {perm for order in books.orders for perm in order.standing.perm_ids}
     began = 0 if books.agreed_at is None else books.agreed_at
     since = max([began, *(h.at for h in books.holdings if h.con_id == con_id)])
     return tuple(
@@ -124,6 +118,5 @@ def _others(con_id: int, books: Books, snapshot: Snapshot) -> tuple[Execution, .
         if e.account == books.account
         and e.con_id == con_id
         and e.time > since
-        and e.ref not in refs
-        and e.perm_id not in perms
+        and not books.orders.named(e.ref, e.perm_id)
     )

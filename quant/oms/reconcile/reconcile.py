@@ -49,18 +49,11 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
     differ = disagreement(books.account, first, second, policy)
     if differ:
         return Outcome((differ,), (), odd, steady=False)
-    own = _Own(books)
-    held = {con_id: held_of(con_id, books, second) for con_id in own.con_ids}
-    found = _gather([*_strangers(books, own, second), *_foreign_orders(books, own, second)])
+    held = {con_id: held_of(con_id, books, second) for con_id in books.con_ids}
+    found = _gather([*_strangers(books, second), *_foreign_orders(books, second)])
     unsure: set[int] = set()
-    refs, perms = _open_names(first)
-    for order in books.orders:
-        if (
-            order.standing.is_final
-            and order.intent.ticket.ref not in refs
-            and not perms.intersection(order.standing.perm_ids)
-        ):
-            continue  # over, and the broker does not have it open: most of a long run's, of which nothing is told
+    # Of an order that is over, and that the broker does not have open, there is nothing to tell.
+    for order in books.orders.open_or_named(*_open_names(first)):
         here = held[order.intent.ticket.con_id]
         told = _gather(compare_order(order, books, first, second, policy, here))
         if told.waiting or (any(isinstance(a, Cancel) for a in told.actions) and not here.proven):
@@ -147,15 +140,6 @@ def _gather(items: Iterable[Item]) -> _Found:
     return found
 
 
-class _Own:
-    """The names of all our orders, and their instruments, sorted: looked up once for all that ask for them."""
-
-    def __init__(self, books: Books) -> None:
-        self.con_ids = books.con_ids
-        self.refs = {order.intent.ticket.ref for order in books.orders}
-        self.perms = {perm for order in books.orders for perm in order.standing.perm_ids}
-
-
 def _open_names(snapshot: Snapshot) -> tuple[set[str], set[int]]:
     """Return by which names the broker has orders open: refs, and permIds of those without one."""
     echoes = [echo for echo in snapshot.echoes if open_echo(echo)]
@@ -170,9 +154,7 @@ def odd_text(ref: str, oddity: Oddity) -> str:
 def odd_halts(books: Books) -> tuple[Action, ...]:
     """Return what is to be done about oddities of our orders for which nobody was halted yet."""
     actions: list[Action] = []
-    for order in books.orders:
-        if not order.standing.oddities:
-            continue
+    for order in books.orders.odd:
         for oddity in sorted(order.standing.oddities & HALTING):
             text = odd_text(order.ref, oddity)
             if text in books.halted_for:
@@ -183,7 +165,7 @@ def odd_halts(books: Books) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def _strangers(books: Books, own: _Own, snapshot: Snapshot) -> Iterator[Item]:
+def _strangers(books: Books, snapshot: Snapshot) -> Iterator[Item]:
     """Find orders under our deployment's name that the journal does not have: it is not the journal that made them."""
     prefix = f"{PREFIX}{books.deployment}:"
     named: tuple[Echo | Execution | Completed, ...] = (
@@ -191,7 +173,8 @@ def _strangers(books: Books, own: _Own, snapshot: Snapshot) -> Iterator[Item]:
         *snapshot.executions,
         *snapshot.completed,
     )
-    for ref in sorted({item.ref for item in named if item.ref.startswith(prefix)} - own.refs):
+    refs = {item.ref for item in named if item.ref.startswith(prefix)}
+    for ref in sorted(ref for ref in refs if books.orders.get(ref) is None):
         text = f"the broker knows an order {ref} of this deployment, and the journal does not"
         yield Notice(Noticed.STRANGER, text, ref)
         mend = "put back the journal that made it, or give the deployment another name"
@@ -199,10 +182,11 @@ def _strangers(books: Books, own: _Own, snapshot: Snapshot) -> Iterator[Item]:
             yield HaltAll(f"{text}; {mend}")
 
 
-def _foreign_orders(books: Books, own: _Own, snapshot: Snapshot) -> Iterator[Item]:
+def _foreign_orders(books: Books, snapshot: Snapshot) -> Iterator[Item]:
+    con_ids = books.con_ids
     for echo in snapshot.echoes:
-        foreign = echo.ref not in own.refs and (echo.perm_id == 0 or echo.perm_id not in own.perms)
-        if not (foreign and _ours(echo, books.account) and echo.con_id in own.con_ids):
+        foreign = not books.orders.named(echo.ref, echo.perm_id)
+        if not (foreign and _ours(echo, books.account) and echo.con_id in con_ids):
             continue
         by = f"client {echo.client_id}" + (f", {echo.ref}" if echo.ref else ", no reference")
         text = f"{echo.symbol}: an order for {echo.quantity} that is not ours ({by}) works at the broker"

@@ -125,13 +125,13 @@ def _deflated(found: Subject, data: Path) -> tuple[float, int]:
 def _outside(found: Subject, data: Path) -> tuple[OutOfSample | None, str]:
     """Return the newest walk-forward of this strategy on these bars, else the longest later run of these parameters.
 
-    A walk-forward counts where it chose among several combinations, these parameters among them. Where nothing counts
-    the second is why the newest one does not, "" where there is none.
+    A walk-forward counts where it chose among combinations that differ, these parameters among them. Where nothing
+    counts the second is why the newest one does not, "" where there is none.
     """
     told = ""
     for name, outcome in kept(data):
         if _alike(outcome["settings"], found):
-            why = _no_choice(outcome["settings"], found)
+            why = _no_choice(outcome, found)
             if why:
                 told = told or f"walk-forward {name} {why}"
                 continue
@@ -145,12 +145,15 @@ def _outside(found: Subject, data: Path) -> tuple[OutOfSample | None, str]:
     return (max(later, key=lambda one: (one[0], one[1].name))[1], "") if later else (None, told)
 
 
-def _no_choice(settings: Mapping[str, Any], found: Subject) -> str:
+def _no_choice(outcome: Mapping[str, Any], found: Subject) -> str:
     """Return why a walk-forward says nothing of how these parameters were chosen, "" where it does."""
-    if settings.get("combinations", 1) == 1:
+    settings = outcome["settings"]
+    if not outcome["chose"]:
+        count = settings["combinations"]
+        differ = f"{count:,} combinations, but in no training span did two of them give different results"
         return (
-            "tried one combination alone, so nothing was chosen: it is a backtest of bars that the choice of these "
-            "parameters may have seen"
+            f"tried {'one combination alone' if count == 1 else differ}, so nothing was chosen: it is a backtest of "
+            "bars that the choice of these parameters may have seen"
         )
     tried, usual = settings["grid"], defaults(found.strategy)
     own = json.loads(json.dumps(found.params, default=str))

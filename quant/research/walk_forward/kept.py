@@ -14,7 +14,7 @@ from quant.research.walk_forward.report import WalkForward
 from quant.store import atomic
 
 NAME: Final = "walk_forward.json"  # beside the chunks of training
-SCHEMA: Final = 1
+SCHEMA: Final = 2  # 1 did not say whether anything was chosen
 
 
 def keep(found: WalkForward, at: datetime) -> None:
@@ -24,7 +24,7 @@ def keep(found: WalkForward, at: datetime) -> None:
     judged, returns = found.verdict, found.returns
     facts = {
         "schema": SCHEMA, "created": at.isoformat(timespec="seconds"), "settings": found.settings,
-        "windows": len(found.windows), "sessions": len(returns),
+        "windows": len(found.windows), "sessions": len(returns), "chose": found.chose,
         "first": str(returns.index[0].date()), "last": str(returns.index[-1].date()),
         "metrics": found.metrics, "efficiency": found.efficiency, "word": judged.word, "sharpe": judged.sharpe,
         "probabilistic": judged.probabilistic, "deflated": judged.deflated, "trials": judged.trials,

@@ -49,7 +49,8 @@ class WalkForward:
     parameters chosen, in_sample and out_of_sample (of the metric), return and trades out of sample. parameters: all
     of those chosen, ready for q.backtest(params=), None for a window that stayed flat. account: the joined
     out-of-sample account as a Run. in_sample: mean over the windows of what was chosen, in the figure that
-    `efficiency` compares. settings: all that made it. folder: where training is kept.
+    `efficiency` compares. chose: whether two combinations gave different results in any training span; where none did
+    nothing was chosen. settings: all that made it. folder: where training is kept.
     """
 
     settings: dict[str, Any]
@@ -57,6 +58,7 @@ class WalkForward:
     parameters: tuple[dict[str, Any] | None, ...]
     account: Run
     in_sample: float
+    chose: bool
     folder: Path | None = None
 
     @property
@@ -162,9 +164,9 @@ class Judgement:
     probabilistic: probability that the true one is above 0; deflated: that it is above what the best of `trials`
     without an edge is expected to show. t_statistic: sharpe against 0. won: share of the windows that made money.
     efficiency: share of the metric that was kept. hold_return, hold_sharpe: of buying and holding over the same
-    sessions. combinations: those of the grid; of one alone nothing was chosen. moves: of each parameter that had
-    several values, how often the choice changed between windows, and by which share of its range in the mean, NaN for
-    words.
+    sessions. combinations: those of the grid; chose: whether any two of them differed, so that there was a choice.
+    moves: of each parameter that had several values, how often the choice changed between windows, and by which share
+    of its range in the mean, NaN for words.
     """
 
     word: Word
@@ -180,6 +182,7 @@ class Judgement:
     hold_return: float
     hold_sharpe: float
     combinations: int
+    chose: bool
     moves: Mapping[str, tuple[int, float]]
 
     def __str__(self) -> str:
@@ -208,7 +211,7 @@ def _judged(result: WalkForward) -> Judgement:
         "t_statistic": sample.sharpe * math.sqrt(n), "trials": result.trials,
         "won": float((result.windows["return"] > 0.0).mean()), "efficiency": result.efficiency,
         "hold_return": hold[-1] / start - 1.0, "hold_sharpe": held.sharpe * year,
-        "combinations": int(result.settings["combinations"]), "moves": _moves(result),
+        "combinations": int(result.settings["combinations"]), "chose": result.chose, "moves": _moves(result),
     }  # fmt: skip
     word, reasons = _word(Judgement("unclear", "", (), **facts), result)
     bare = Judgement(word, "", reasons, **facts)
@@ -242,6 +245,9 @@ def _word(j: Judgement, result: WalkForward) -> tuple[Word, tuple[str, ...]]:
         reasons.append("no more than half of the windows made money")
     if j.combinations == 1:
         reasons.insert(0, "only one combination was tried, so this is a backtest and not out of sample")
+    elif not j.chose:
+        told = "in no training span did two combinations give different results"
+        reasons.insert(0, f"{told}, so nothing was chosen, and this is a backtest and not out of sample")
     return ("unclear", tuple(reasons)) if reasons else ("edge", ())
 
 
@@ -271,7 +277,7 @@ def _text(j: Judgement, result: WalkForward) -> str:
     holding = f"buying and holding {_made(j.hold_return)} with {_number(j.hold_sharpe)}"
     told = f"over {years:.1f} years, the account {account}; {holding}"
     seen = f"On data that no choice had seen, {told}."
-    if j.combinations == 1:
+    if not j.chose:
         told = (
             f"{told}. Nothing was chosen here: whoever took these parameters from a search has seen its bars"
         )
@@ -286,7 +292,7 @@ def _text(j: Judgement, result: WalkForward) -> str:
         parts.append(f"Of the {result.metric} in training {kept} was kept (walk-forward efficiency).")
     if math.isfinite(j.probabilistic):
         every = _count(j.trials, "combination")
-        stricter = "; it is not, as no choice saw the test that followed" if j.combinations > 1 else ""
+        stricter = "; it is not, as no choice saw the test that followed" if j.chose else ""
         deflated = (
             f"Were the account the best of all {every} ever tried on these data, this would be {_percent(j.deflated)} "
             f"(deflated Sharpe ratio){stricter}."
@@ -323,7 +329,7 @@ def _facts(j: Judgement) -> list[Fact]:
     stricter = f"The same, were the account the best of all {_count(j.trials, 'combination')} ever tried"
     if math.isfinite(j.probabilistic) and not math.isfinite(j.deflated):
         stricter = "How many were ever tried cannot be told"
-    elif j.combinations > 1:
+    elif j.chose:
         stricter += "; stricter than needed, as no choice saw the test that followed"
     return [
         ("Sharpe ratio", _number(j.sharpe), "Of the joined account out of sample, a year."),

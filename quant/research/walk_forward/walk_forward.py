@@ -122,8 +122,14 @@ def walk_forward(
     }  # fmt: skip
     plan = _kept(plan, spans, how, data_folder(data) if save else None, folder)
     started = clock.now()
-    choices, notes = _search(plan, [s for s, _ in spans], metric, workers, client, progress)
-    notes += _count_trials(plan, spans[-1][0], choices, started)
+    trained = [s for s, _ in spans]
+    choices = _Choices(metric, len(windows), len(plan.combos.rows))
+    try:
+        notes = _search(plan, trained, choices, workers, client, progress)
+    except BaseException:  # Ctrl-C above all: what was tried counts, though nobody saw a window
+        _count_trials(plan, trained, choices, started)
+        raise
+    notes += _count_trials(plan, trained, choices, started)
     notes = [*plan.findings, *notes]  # the plan knows what is known of the bars before any run
     found = _walk(plan, windows, spans, choices, how, notes)
     try:
@@ -255,28 +261,39 @@ def _by_backtrader(task: Task, history: tuple[Bars, ...], s: Span, params: Mappi
 
 # ---------------------------------------------------------------- training
 class _Choices:
-    """The best of each window so far, whatever order rows come in, and what the ledger needs of the last window."""
+    """The best of each window so far, whatever order rows come in, and what the ledger needs of each combination.
+
+    sharpes: of each combination in the last window that it was trained on; last: that window, -1 = none yet. differ:
+    whether two combinations that have the metric gave different results in any window; until then there is no choice.
+    """
 
     def __init__(self, metric: str, windows: int, combos: int) -> None:
         self.column, self.sign = NAMES.index(metric), -1.0 if metric in LOW_IS_GOOD else 1.0
         self.best: list[tuple[float, int, Floats] | None] = [None] * windows
-        self.sharpes = np.full(combos, math.nan)
+        self.sharpes, self.last = np.full(combos, math.nan), np.full(combos, -1)
+        self.differ = False
         self.failed = 0
         self.error: tuple[int, int, str] | None = None  # of the first that failed
 
     def take(self, window: int, part: range, rows: Sequence[Row]) -> None:
         """Take in the rows of some combinations."""
         for number, found in zip(part, rows, strict=True):
+            if window > self.last[number]:
+                self.last[number] = window
+                self.sharpes[number] = math.nan if found.figures is None else found.figures[SHARPE]
             if found.figures is None:
                 self.failed += 1
                 told = window, number, str(found.error)
                 self.error = told if self.error is None else min(self.error, told)
                 continue
-            if window == len(self.best) - 1:
-                self.sharpes[number] = found.figures[SHARPE]
             value = self.sign * float(found.figures[self.column])
+            if not math.isfinite(value):
+                continue
             best = self.best[window]
-            if math.isfinite(value) and (best is None or (-value, number) < (-best[0], best[1])):
+            # While no two differ the best is equal to all that came before it.
+            if best is not None and not self.differ:
+                self.differ = not np.array_equal(best[2], found.figures, equal_nan=True)
+            if best is None or (-value, number) < (-best[0], best[1]):
                 self.best[window] = value, number, found.figures
 
     def findings(self) -> list[Finding]:
@@ -291,13 +308,12 @@ class _Choices:
 def _search(
     plan: Plan,
     spans: Sequence[Span],
-    metric: str,
+    choices: _Choices,
     workers: int | None,
     client: Client | None,
     progress: Progress,
-) -> tuple[_Choices, list[Finding]]:
-    """Run what is not held yet, keep it, and return what each window chose."""
-    choices = _Choices(metric, len(spans), len(plan.combos.rows))
+) -> list[Finding]:
+    """Run what is not held yet, keep it, and let each window choose."""
     findings, todo, done, resumed = [], [], 0, 0
     total = len(spans) * len(plan.combos.rows)
     for window, s in enumerate(spans):
@@ -320,7 +336,7 @@ def _search(
         progress(done, total)
     if resumed:
         findings.append(Finding("resumed", "chunks that were held already", resumed, level="note"))
-    return choices, [*findings, *choices.findings()]
+    return [*findings, *choices.findings()]
 
 
 def _name(plan: Plan, s: Span, part: range) -> str:
@@ -358,20 +374,21 @@ def _work(
     yield from run(evaluate_spans, task, chunks, workers=count)
 
 
-def _count_trials(plan: Plan, s: Span, choices: _Choices, started: datetime) -> list[Finding]:
-    """Write each combination into the ledger once, with what the last training span gave."""
-    job = plan.task.job
-    trained = s.within(job.bars)
-    # Of returns the ledger keeps only how many there were.
-    returns = np.broadcast_to(math.nan, len(sessions_of(trained)))
-    rows = []
-    for sharpe in choices.sharpes:
-        figures = np.full(len(NAMES), math.nan)
-        figures[SHARPE] = sharpe
-        rows.append(Row(figures, returns))
-    return record_trials(
-        replace(plan, task=replace(plan.task, job=replace(job, bars=trained))), rows, started
-    )
+def _count_trials(plan: Plan, spans: Sequence[Span], choices: _Choices, started: datetime) -> list[Finding]:
+    """Write each combination that was trained into the ledger once, with what its last training span gave."""
+    job, findings = plan.task.job, []
+    for window in np.unique(choices.last[choices.last >= 0]):
+        bars = spans[window].within(job.bars)
+        # Of returns the ledger keeps only how many there were.
+        returns = np.broadcast_to(math.nan, len(sessions_of(bars)))
+        numbers = np.flatnonzero(choices.last == window).tolist()
+        figures = np.full((len(numbers), len(NAMES)), math.nan)
+        figures[:, SHARPE] = choices.sharpes[numbers]
+        tried = replace(plan.combos, rows=[plan.combos.rows[n] for n in numbers])
+        task = replace(plan.task, job=replace(job, bars=bars))
+        rows = [Row(row, returns) for row in figures]
+        findings += record_trials(replace(plan, task=task, combos=tried), rows, started)
+    return findings
 
 
 # ---------------------------------------------------------------- testing
@@ -422,7 +439,7 @@ def _walk(
     return WalkForward(
         settings={**plan.facts, "walk_forward": dict(how), "trials": trials}, parameters=chosen,
         windows=_table(rows, plan.combos.names), account=account, in_sample=_mean_in_sample(choices, how["metric"]),
-        folder=plan.folder,
+        chose=choices.differ, folder=plan.folder,
     )  # fmt: skip
 
 

@@ -229,7 +229,11 @@ def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
         return getattr(sys.modules[name], "__spec__", None)
     parent = name.rpartition(".")[0]
     try:  # imported by a function that has not run yet; to look for it must not import a package
-        return importlib.util.find_spec(name) if parent == "" or parent in sys.modules else None
+        if parent == "" or parent in sys.modules:
+            return importlib.util.find_spec(name)
+        within = _spec(parent)
+        folders = None if within is None else within.submodule_search_locations
+        return None if folders is None else importlib.machinery.PathFinder.find_spec(name, folders)
     except (ImportError, AttributeError, ValueError):
         return None
 

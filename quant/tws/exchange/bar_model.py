@@ -108,7 +108,8 @@ def _tried(work: Work, bars: Bars, first: int, now: int) -> Look:
     if work.elected_at is not None:
         row = max(row, int(np.searchsorted(bars.end, work.elected_at, side="right")))
     stop = _first_stop(work, bars) if work.stop is None else work.stop
-    while row < len(bars) and bars.times.begin[row] <= now:
+    until = 0
+    while row < len(bars) and (until := int(bars.times.begin[row])) <= now:
         bar = _Bar(float(bars.open[row]), float(bars.high[row]), float(bars.low[row]), float(bars.close[row]))
         end, price = int(bars.end[row]), _try(request, stop, elected, bar)
         if row == first and price is not None and _reaches(request, stop, elected, bar.open):
@@ -116,6 +117,7 @@ def _tried(work: Work, bars: Bars, first: int, now: int) -> Look:
         if request.tif in ("IOC", "OPG"):
             return Look(Lapsed(max(work.since, work.seen)), stop)
         if end > now:
+            until = end
             break
         if price is not None:
             return Look(Fill(end, price, work.remaining), stop)
@@ -124,7 +126,7 @@ def _tried(work: Work, bars: Bars, first: int, now: int) -> Look:
         if request.kind in TRAILS and not elected:
             stop = request.trailed(stop, bar.close)
         row += 1
-    return Look(None, stop)
+    return Look(None, stop, until)
 
 
 # ---------------------------------------------------------------- one order against one bar

@@ -100,6 +100,7 @@ class Books:
         self.account = account
         self.orders: dict[int, Working] = {}  # by perm id
         self._alive: dict[int, Working] = {}  # of them those that are not over for good
+        self._late: dict[int, Working] = {}  # and those that had not ended when `ended` was asked last
         self.executions: list[tuple[Executed, Charged]] = []
         self._by_key: dict[Key, int] = {}
         self._plan = plan
@@ -115,9 +116,16 @@ class Books:
 
     def open(self) -> Iterator[Working]:
         """Yield the orders that may still fill, by perm id, those that rest in TWS among them."""
-        for perm_id in [p for p, one in self._alive.items() if one.view.done_at is not None]:
-            del self._alive[perm_id]
-        return iter([one for one in self._alive.values() if one.view.status not in DONE])
+        found = [o for o in self._alive.values() if o.view.done_at is None and o.view.status not in DONE]
+        if len(found) < len(self._alive):
+            self._alive = {p: one for p, one in self._alive.items() if one.view.done_at is None}
+        return iter(found)
+
+    def ended(self, since: int) -> list[OrderView]:
+        """Return the orders that ended from a moment on, by perm id, and those that only stand still; `since` rises."""
+        views = [(perm_id, self._late[perm_id].view) for perm_id in sorted(self._late)]
+        self._late = {p: self._late[p] for p, v in views if v.done_at is None or v.done_at >= since}
+        return [view for perm_id, view in views if perm_id in self._late and view.status in DONE]
 
     def children(self, parent: Working) -> list[Working]:
         """Return the open children of an order."""
@@ -147,7 +155,7 @@ class Books:
             if not request.oca:
                 family = replace(request, oca=str(one.parent), oca_type=REDUCE)
                 one.view = replace(view, request=family)
-        self.orders[self._perm_id] = self._alive[self._perm_id] = one
+        self.orders[self._perm_id] = self._alive[self._perm_id] = self._late[self._perm_id] = one
         self._by_key[request.key] = self._perm_id
         self._perm_id += 1
         return one
@@ -174,6 +182,7 @@ class Books:
         """Strike an order as if it had never come."""
         del self.orders[one.view.perm_id]
         self._alive.pop(one.view.perm_id, None)
+        self._late.pop(one.view.perm_id, None)
         if self._by_key.get(one.view.request.key) == one.view.perm_id:
             del self._by_key[one.view.request.key]
 
@@ -215,6 +224,7 @@ class Books:
             view, status=status, filled=filled, average=average, last=fill.price, held="",
             done_at=fill.time if whole else view.done_at, ended=f"Filled Size: {filled}" if whole else view.ended,
         )  # fmt: skip
+        self._late[view.perm_id] = one  # one that was cancelled ends once more
         executed, charged = self.execute(one, fill, signed, fee)
         events: list[Event] = [executed, Opened(one.view), Changed(one.view), charged]
         for other in self.group(one):

@@ -8,8 +8,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from quant.core.barsize import SECOND
 from quant.errors import ParameterError
@@ -71,8 +70,7 @@ class Clock:
         return None if self.speed == 0.0 else left / SECOND / self.speed
 
 
-@dataclass(frozen=True, slots=True)
-class Timer(Generic[T]):
+class Timer(NamedTuple, Generic[T]):
     """A thing to do at a moment. number: in order of setting, the second key of the order."""
 
     at: int

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -210,8 +210,7 @@ class History:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class LiveBar:
+class LiveBar(NamedTuple):
     """A 5-second bar. start: UTC ns. volume, wap, count: -1 for anything but trades."""
 
     start: int

@@ -76,7 +76,9 @@ class Catalogue:
                 return True
             return (wanted.includeExpired or expiry >= today) and expiry <= today + _LISTED_AHEAD
 
-        found = [x for x in self._listings.values() if listed(x.expiry) and _matches(x, wanted)]
+        named = self._listings.get(wanted.conId)
+        some = self._listings.values() if wanted.conId == 0 else [] if named is None else [named]
+        found = [x for x in some if listed(x.expiry) and _matches(x, wanted)]
         return found or UNKNOWN
 
     def one(self, wanted: Contract, now: int) -> Listing | Refusal:

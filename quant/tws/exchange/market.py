@@ -65,11 +65,6 @@ class Exchange:
         return tuple(one.view for one in self.books.open() if one.transmitted)
 
     @property
-    def completed(self) -> tuple[OrderView, ...]:
-        """The orders that will not fill any more."""
-        return tuple(view for view in self.orders if view.status in DONE)
-
-    @property
     def executions(self) -> tuple[tuple[Executed, Charged], ...]:
         """Every fill with its commission, oldest first."""
         return tuple(self.books.executions)
@@ -230,13 +225,11 @@ class Exchange:
 
     def _look(self, one: Working, now: int) -> Look:
         """Look for the next thing that happens to an order, once for each stretch of time."""
-        if one.look is None:
-            look = self._model.look(one.work(), now)
-            if look.step is None:
+        if one.look is None or (one.look.step is None and one.look.until <= now):
+            one.look = self._model.look(one.work(), now)
+            if one.look.step is None:
                 # Up to where it was looked at, and where its stop stood then, go together.
                 one.seen = max(one.seen, now)
-                if look.stop != one.view.stop:
-                    one.view = replace(one.view, stop=look.stop)
-                return look
-            one.look = look
+                if one.look.stop != one.view.stop:
+                    one.view = replace(one.view, stop=one.look.stop)
         return one.look

@@ -38,10 +38,14 @@ Step = Fill | Elected | Lapsed
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """step: the first thing that happens to an order, None if nothing does. stop: where its stop stands then."""
+    """step: the first thing that happens to an order, None if nothing does. stop: where its stop stands then.
+
+    until: UTC ns before which nothing happens to it as it is now, 0 = not known.
+    """
 
     step: Step | None
     stop: float | None = None
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -170,8 +171,8 @@ def completed_orders(tws: Tws, client: Client, request: CompletedOrdersRequest, 
     since = order_messages.midnight(now, tws.zone)
     found: list[Any] = [
         order_messages.completed_order(view, tws.order_of(view), tws.zone)
-        for view in tws.exchange.completed
-        if (view.done_at is None or view.done_at >= since) and not (request.apiOnly and view.by_hand)
+        for view in tws.exchange.books.ended(since)
+        if not (request.apiOnly and view.by_hand)
     ]
     name = "CompletedOrdersRequest"
     client.say(*tws.order_faults.snapshot(name, [*found, CompletedOrdersEnd()]))
@@ -188,7 +189,8 @@ def executions(tws: Tws, client: Client, request: ExecutionRequest, now: int) ->
         client.error(request.reqId, since, now)
         return
     found: list[Any] = []
-    for executed, charged in tws.exchange.executions:
+    fills = tws.exchange.books.executions  # in order of time
+    for executed, charged in fills[bisect_left(fills, since, key=lambda fill: fill[0].time) :]:
         if order_messages.wanted(executed, chosen, since, account):
             found += [
                 order_messages.execution(executed, request.reqId, account, tws.zone),

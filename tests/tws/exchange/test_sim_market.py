@@ -21,6 +21,7 @@ from quant.tws.exchange.account import Account
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.market import Exchange
+from quant.tws.exchange.mishaps import forced
 from quant.tws.exchange.models import BarModel, PathModel
 from quant.tws.exchange.orders import (
     DONE,
@@ -181,7 +182,7 @@ def test_a_day_order_ends_with_its_session_and_a_gtc_order_does_not():
     events = exchange.advance(at("2020-12-17T15:00:00"))
     assert told(events) == ["Changed Cancelled", "Told 202"]
     assert [v.request.key for v in exchange.open_orders] == [(1, 2)]
-    assert exchange.completed[0].done_at == at("2020-12-16T21:00:00")
+    assert exchange.books.ended(0)[0].done_at == at("2020-12-16T21:00:00")
 
 
 def test_cancel_and_what_cannot_be_cancelled():
@@ -241,9 +242,12 @@ PLAN = st.lists(
 )  # fmt: skip
 
 
-def run(plan: list[tuple[int, str, int, int, str]], stops: Sequence[int]) -> tuple[list[Event], Exchange]:
+Plan = list[tuple[int, str, int, int, str]]
+
+
+def run(plan: Plan, stops: Sequence[int], exchange: Exchange | None = None) -> tuple[list[Event], Exchange]:
     """Do what the plan says, and let time pass up to each stop between."""
-    exchange, events, now = on_path(cash=1e8), [], at("2020-12-14T13:00:00")
+    exchange, events, now = exchange or on_path(cash=1e8), [], at("2020-12-14T13:00:00")
     waiting = sorted(stops)
     for number, (later, what, quantity, ticks, tif) in enumerate(plan):
         target = now + later * SECOND
@@ -257,9 +261,15 @@ def run(plan: list[tuple[int, str, int, int, str]], stops: Sequence[int]) -> tup
         elif what == "advance":
             events += exchange.advance(now)
         else:
-            events += exchange.place(
-                order(number, quantity, limit if what == "limit" else None, tif=tif), now
-            )
+            prices: dict[str, Any] = {"limit": limit} if what == "limit" else {}
+            if what in ("stop", "change"):
+                prices = {"kind": "STP", "stop": limit}
+            elif what == "trail":
+                prices = {"kind": "TRAIL", "trail": 0.05 + abs(ticks) / 50.0}
+            elif what == "stop limit":
+                prices = {"kind": "STP LMT", "stop": limit, "limit": limit + 0.02}
+            wanted = order(number - (what == "change"), quantity, tif=tif, **prices)
+            events += exchange.place(wanted, now)
     return events + exchange.advance(at("2020-12-20T00:00:00")), exchange
 
 
@@ -285,6 +295,51 @@ def test_shares_and_cash_add_up_and_more_looks_at_the_clock_change_nothing(plan,
     assert len({f.exec_id for f in fills}) == len(fills)
     times = [f.time for f in fills]
     assert times == sorted(times)
+
+
+KINDS = st.sampled_from(["market", "limit", "stop", "change", "trail", "stop limit", "cancel", "advance"])
+BAR_PLAN = st.lists(
+    st.tuples(
+        st.integers(0, 600), KINDS, st.sampled_from([-500, 100]), st.integers(-8, 8), st.sampled_from(["DAY", "GTC"])
+    ),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(BAR_PLAN, st.lists(st.integers(5400, 5400 + 7200), max_size=30))
+def test_more_looks_at_the_clock_change_nothing_on_bars(plan, looks):
+    def on_bars() -> Exchange:
+        return Exchange(BarModel({SPY.con_id: MINUTES}), Account(cash=1e8))
+
+    start = at("2020-12-14T13:00:00")
+    first = (5400 + 600, "advance", 100, 0, "DAY")  # into the session
+    events, exchange = run([first, *plan], (), on_bars())
+    assert run([first, *plan], [start + look * SECOND for look in looks], on_bars())[0] == events
+    times = [executed.time for executed, _ in exchange.executions]
+    assert times == sorted(times)
+    for since in (0, start, start + 7200 * SECOND, at("2020-12-15T15:00:00"), at("2020-12-21T00:00:00")):
+        over = [v for v in exchange.orders if v.status in DONE]
+        assert exchange.books.ended(since) == [
+            v for v in over if v.done_at is not None and v.done_at >= since
+        ]
+
+
+def test_one_that_had_ended_the_day_before_and_fills_ends_once_more():
+    exchange = on_path()
+    for number in (1, 2, 3):
+        exchange.place(order(number, 100, 1.0), NOON)
+    exchange.cancel_all(NOON)
+    later = NOON + 86_400 * SECOND
+    exchange.place(order(4, 100), later)
+    assert [v.request.key[1] for v in exchange.books.ended(NOON)] == [1, 2, 3, 4]
+    assert [v.request.key[1] for v in exchange.books.ended(later)] == [4]
+    late = exchange.books.find((1, 2))
+    assert late is not None
+    forced(exchange.books, late, 1.0, later)
+    assert [v.request.key[1] for v in exchange.books.ended(later)] == [2, 4]
+    exchange.books.forget(late)
+    assert [v.request.key[1] for v in exchange.books.ended(later)] == [4]
 
 
 # ---------------------------------------------------------------- the bar model is the backtest

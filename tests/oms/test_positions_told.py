@@ -1,0 +1,154 @@
+"""TWS tells each change of a position: what a person closes by hand is known within seconds, not with the next look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from joined import Joined
+from order_broker import SECOND
+from order_world import World
+
+from quant.core.orders import Position
+from quant.oms.desk.watch import Watch
+from quant.oms.gate import Gate
+from quant.tws.order_faults import FILL, OrderDo, OrderFault
+from quant.tws.session import Session as TwsSession
+from tests.oms.trader import SPY
+
+SOON_S = 4  # two until it is no fill of ours that is still on its way, and a snapshot
+
+
+def there(joined: Joined) -> Decimal:
+    return joined.world.tws.account.holding(joined.listings[SPY]).quantity
+
+
+def bought(joined: Joined, quantity: int) -> Joined:
+    desk, wanted = joined.trader.desk, desk_position(joined) + quantity
+    joined.trader.submit(joined.trader.ticket(quantity))
+    return joined.until(lambda: desk.positions.get(SPY, 0) == wanted)
+
+
+def desk_position(joined: Joined) -> Decimal:
+    return joined.trader.desk.positions.get(SPY, Decimal(0))
+
+
+@pytest.mark.parametrize("do", [OrderDo.HAND_CLOSE, OrderDo.LIQUIDATE])
+def test_what_was_closed_seconds_ago_is_not_sold_again(tmp_path: Path, do: OrderDo) -> None:
+    closed = OrderFault(do, on=FILL, symbol="SPY", seconds=15.0)  # a look at the books is due 45 s later
+    joined = bought(Joined(tmp_path, faults=[closed]).start().opened(), 10)
+    joined.until(lambda: there(joined) == 0)
+    joined.run(SOON_S)
+    assert SPY in joined.trader.desk.halted_instruments
+    (answer,) = joined.trader.submit(joined.trader.ticket(-10))
+    assert [refusal.code for refusal in answer.refusals] == ["opens-at-broker"]
+    joined.run(30)
+    assert there(joined) == 0
+    assert joined.trader.desk.gate is Gate.OPEN
+
+
+def test_another_connection_tells_them_too(tmp_path: Path) -> None:
+    closed = OrderFault(OrderDo.HAND_CLOSE, on=FILL, symbol="SPY", seconds=40.0)
+    joined = bought(Joined(tmp_path, faults=[closed]).start().opened(), 10)
+    line = joined.world.line
+    assert line is not None
+    line.die(deliver=True)
+    joined.until(lambda: not joined.trader.desk.settled).opened()
+    assert there(joined) == 10
+    joined.until(lambda: there(joined) == 0)
+    joined.run(SOON_S)
+    assert SPY in joined.trader.desk.halted_instruments
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the simulated TWS was asked for what."""
+    seen: Counter[str] = Counter()
+    receive = TwsSession.receive
+
+    def keep(self: TwsSession, request: Any, *args: Any, **kwargs: Any) -> None:
+        seen[type(request).__name__] += 1
+        receive(self, request, *args, **kwargs)
+
+    monkeypatch.setattr(TwsSession, "receive", keep)
+    return seen
+
+
+def test_fills_of_ours_ask_for_nothing(
+    tmp_path: Path, asked: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def traded(folder: Path) -> Counter[str]:
+        asked.clear()
+        joined = Joined(folder).start().opened()
+        for _ in range(10):
+            bought(joined, 10).run(7)
+            bought(joined, -10).run(7)
+        joined.stop()
+        return asked.copy()
+
+    told = []
+    tell = Watch.tell
+    monkeypatch.setattr(Watch, "tell", lambda self, *args: told.append(args) or tell(self, *args))
+    found = traded(tmp_path / "told")
+    assert len(told) >= 18  # one came while the books were read
+    monkeypatch.setattr(Watch, "tell", lambda self, *args: None)
+    assert found == traded(tmp_path / "deaf")
+    assert found["PlaceOrderRequest"] == 20
+    assert 4 <= found["PositionsRequest"] <= 7  # two, and one a minute
+    assert found["CancelPositions"] == found["PositionsRequest"] - 1
+
+
+# ---------------------------------------------------------------- a fill and its position in either order
+def held(quantity: int, con_id: int = SPY, account: str = "DU1") -> Position:
+    return Position(account, con_id, "SPY", Decimal(quantity), 100.0)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path).start().opened().run(10)
+
+
+@pytest.fixture
+def looks(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """When the books were asked for."""
+    seen: list[int] = []
+    begin = world.broker.begin_snapshot
+    monkeypatch.setattr(world.broker, "begin_snapshot", lambda: seen.append(world.now) or begin())
+    return seen
+
+
+def tell(world: World, *positions: Position) -> None:
+    world.desk.take(positions, world.now)
+    world.desk.tick(world.now)
+
+
+def test_a_position_ahead_of_its_fill_is_waited_for(world: World, looks: list[int]) -> None:
+    world.send(1)
+    tell(world, held(1))
+    world.run(5)
+    assert world.desk.positions == {SPY: 1}
+    assert looks == []
+
+
+def test_one_behind_its_fill_is_nothing_new(world: World, looks: list[int]) -> None:
+    world.send(10)
+    world.run(5)
+    tell(world, held(10))
+    world.run(5)
+    assert looks == []
+
+
+def test_what_stays_unexplained_is_looked_for_once(world: World, looks: list[int]) -> None:
+    began = world.now
+    tell(world, held(-3))
+    world.run(10)
+    assert looks == [began + 2 * SECOND]  # the broker's books are ours: nothing follows
+
+
+def test_what_is_not_ours_is_left_alone(world: World, looks: list[int]) -> None:
+    tell(world, held(5, account="DU2"))
+    world.run(10)
+    assert looks == []
