@@ -92,8 +92,9 @@ class ParityError(StrategyError):
     def __init__(self, strategy: str, combination: str, difference: str) -> None:
         told = f"{combination}: run again by backtrader it differs: {difference}. Nothing of this sweep can be trusted"
         mend = (
-            "`quant check` tells whether the signals are the same twice. Where chunks were held already and signals "
-            "take data from elsewhere, remove the sweep's folder and call again"
+            "`quant check` tells whether the signals are the same twice. Worker processes load modules anew: a global "
+            "that was set by hand, or a file that has changed since, is another one there. Where chunks were held "
+            "already and signals take data from elsewhere, remove the sweep's folder and call again"
         )
         super().__init__(strategy, f"{told}; {mend}")
         self.combination = combination

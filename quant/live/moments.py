@@ -73,10 +73,10 @@ def is_loading(data: Any) -> bool:
 
 def end_of(data: Any) -> int:
     """Return the END of the newest bar, UTC ns."""
-    feed = root(data)
+    feed, count = root(data), len(data)
     bars = feed.bars
-    if data is feed and not feed._filters and 0 < len(data) <= len(bars):
-        return int(bars.end[len(data) - 1])
+    if data is feed and not feed._filters and 0 < count <= len(bars):
+        return int(bars.end[count - 1])
     return moment(data, data.datetime[0])
 
 

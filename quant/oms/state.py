@@ -153,8 +153,8 @@ def order_standing(intent: Intent, marks: Sequence[Mark], facts: AbstractSet[Rep
     The same set of facts gives the same standing, in whatever order or number it came.
     """
     own = _own(intent, facts)
-    commissions = [f for f in facts if isinstance(f, Commission)]
-    fills = join_fills(own.executions, commissions)
+    charges = [f for f in facts if isinstance(f, Commission)] if own.executions else []
+    fills = join_fills(own.executions, charges) if own.executions else ()
     side = 1 if intent.ticket.quantity > 0 else -1
     counted = [f for f in fills if f.con_id == intent.ticket.con_id and f.account == intent.ticket.account]
     filled = sum((f.quantity for f in counted), Decimal(0))

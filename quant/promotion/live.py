@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -92,11 +93,11 @@ class Replay(Store):
         self.notes: list[tuple[int, str]] = []
         self.desk: JudgedDesk | None = None
         self.tape: Tape | None = None
-        self._lockstep, self._stage, self._until = lockstep, stage, until
+        self._lockstep, self._until = lockstep, until
+        self._ends = [bars.end.tolist() for bars in stage.bars]
         self._idle = 0
         self._gate: Gate | None = None
         self._unsettled: int | None = None  # since when the books do not agree
-        self._rows = [0] * len(stage.bars)
 
     def pump(self, timeout_s: float = 0.0) -> bool:
         """Do as a live store does; end where the last bar is over and the books agree."""
@@ -148,20 +149,15 @@ class Replay(Store):
         return all(self._has_come(n, feed) for n, feed in enumerate(self.feeds))
 
     def _has_come(self, n: int, feed: LiveFeed) -> bool:
-        incoming, bars = feed.incoming, self._stage.bars[n]
+        incoming, ends, now = feed.incoming, self._ends[n], self._lockstep.moment
         if incoming.refused is not None:
             return True
         if incoming.catching_up:
             return False
-        now, row = self._lockstep.moment, self._rows[n]
-        while row < len(bars) and bars.end[row] <= now - LATE:
-            row += 1
-        self._rows[n] = row
-        last = row
-        while last < len(bars) and bars.end[last] <= now:
-            last += 1
-        held = incoming.bars
-        return last == row or (len(held) > 0 and held.end(len(held) - 1) >= bars.end[last - 1])
+        due, held = bisect_right(ends, now), incoming.bars
+        if not due or ends[due - 1] <= now - LATE:
+            return True
+        return len(held) > 0 and held.end(len(held) - 1) >= ends[due - 1]
 
 
 class _Account(bt.Analyzer):  # type: ignore[misc]  # backtrader has no types

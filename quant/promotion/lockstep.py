@@ -11,11 +11,10 @@ import asyncio
 import contextlib
 import select
 import socket
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
-
-import numpy as np
 
 from quant.core.barsize import SECOND
 from quant.ib.wire import Closed, Inbox, Item, Wire
@@ -35,7 +34,7 @@ class Lockstep:
     def __init__(self, server: Server, moments: Sequence[int]) -> None:
         self.calm = False
         self._server = server
-        self._moments = np.unique(np.asarray(moments, dtype=np.int64))
+        self._moments = sorted({int(at) for at in moments})
         self._now = self._origin = server.clock.now()
         self._loop = asyncio.new_event_loop()
         self._port = 0
@@ -77,7 +76,7 @@ class Lockstep:
     @property
     def last(self) -> int:
         """The last of the moments."""
-        return int(self._moments[-1])
+        return self._moments[-1]
 
     @property
     def over(self) -> bool:
@@ -103,8 +102,8 @@ class Lockstep:
         return item
 
     def _go_on(self, timeout_s: float) -> None:
-        row = int(np.searchsorted(self._moments, self._now, side="right"))
-        ahead = int(self._moments[row]) if row < len(self._moments) else None
+        row = bisect_right(self._moments, self._now)
+        ahead = self._moments[row] if row < len(self._moments) else None
         until = self._now + max(round(timeout_s * SECOND), 1)
         if ahead is not None:
             until = ahead if self.calm else min(until, ahead)

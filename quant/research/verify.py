@@ -13,6 +13,7 @@ from quant.backtest.job import Job, decide
 from quant.backtest.records import difference
 from quant.backtest.result import measured
 from quant.core import clock
+from quant.core.sessions import Floats
 from quant.errors import ParityError, QuantError
 from quant.metrics import NAMES
 from quant.research.proof.columns import Columns
@@ -111,13 +112,20 @@ def _compare_row(task: Task, job: Job, row: Row, combo: Mapping[str, Any]) -> in
             raise ParityError(job.strategy.__name__, _text(combo), found)
     figures, returns = measured(job, wanted)
     assert row.figures is not None and row.returns is not None  # noqa: PT018, S101  # `whole` rows only
-    for k, name in enumerate(NAMES):
-        if not _same(name, float(row.figures[k]), float(figures[name])):
-            told = f"{name} is {row.figures[k]!r} in the sweep and {figures[name]!r} in backtrader"
-            raise ParityError(job.strategy.__name__, _text(combo), told)
+    compare_figures(job, combo, row.figures, [figures[name] for name in NAMES], "the sweep")
     if not np.array_equal(row.returns, returns, equal_nan=True):
         raise ParityError(job.strategy.__name__, _text(combo), "a session's return differs")
     return len(wanted.orders)
+
+
+def compare_figures(
+    job: Job, combo: Mapping[str, Any], found: Floats, wanted: Sequence[float] | Floats, where: str
+) -> None:
+    """Raise ParityError where figures, in the order of NAMES, are not those that backtrader gives. where: found in."""
+    for name, a, b in zip(NAMES, map(float, found), map(float, wanted), strict=True):
+        if not _same(name, a, b):
+            told = f"{name} is {a!r} in {where} and {b!r} in backtrader"
+            raise ParityError(job.strategy.__name__, _text(combo), told)
 
 
 def _same(name: str, a: float, b: float) -> bool:

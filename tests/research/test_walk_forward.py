@@ -23,6 +23,7 @@ import quant as q
 from quant.backtest import compiled
 from quant.core.bars import Bars
 from quant.errors import ParameterError, ParityError
+from quant.metrics import NAMES
 from quant.metrics.returns import sharpe
 from quant.research import chunks, ledger
 from quant.research.walk_forward.kept import kept
@@ -327,6 +328,28 @@ def test_difference_of_the_engines_is_an_error(monkeypatch: pytest.MonkeyPatch) 
         walk(made())
 
 
+@pytest.mark.parametrize(("engine", "runs"), [("fast", "processes"), ("compiled", "threads")])
+def test_training_that_backtrader_does_not_give_here_is_an_error(
+    engine: str, runs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that load modules anew may find other files and globals; a held chunk may be of other ones."""
+    honest, more = threads.run, [0.0]
+
+    def elsewhere(*args: Any, **how: Any) -> Iterator[tuple[int, list[Any]]]:
+        for number, rows in honest(*args, **how):
+            for row in rows:
+                row.figures[NAMES.index("final_value")] += more[0]
+            yield number, rows
+
+    monkeypatch.setattr(f"quant.research.workers.{runs}.run", elsewhere)
+    same(walk(made(230), engine=engine), walk(made(230)), rel=1e-12)
+    more[0] = 0.01
+    with pytest.raises(
+        ParityError, match=r"fast=.*final_value is .* in training and .* in backtrader.*[Ww]orker"
+    ):
+        walk(made(230), engine=engine)
+
+
 def test_interrupted_it_goes_on(tmp_path: Path) -> None:
     wanted = walk(made(), data=tmp_path / "whole", save=True)
 
@@ -601,8 +624,10 @@ def test_combinations_that_all_give_the_same_choose_nothing(grid: dict[str, Any]
 def test_whether_anything_was_chosen_is_kept_and_the_same_when_resumed(tmp_path: Path) -> None:
     for grid, chose in ({"twin": [1, 2]}, False), ({"hold": [1, 2]}, True):
         for _ in range(2):
-            assert walk(made(), Dummy, grid, save=True, data=tmp_path).chose is chose
-        assert kept(tmp_path)[0][1]["chose"] is chose
+            found = walk(made(), Dummy, grid, save=True, data=tmp_path)
+            assert found.chose is chose
+            assert found.folder is not None
+            assert dict(kept(tmp_path))[found.folder.name]["chose"] is chose
 
 
 def test_efficiency_is_the_share_kept() -> None:

@@ -190,10 +190,9 @@ class Counter:
 
     def health(self, now: int) -> Health:
         """Return what the deployment as a whole is judged by."""
-        oldest = now - round(self._setup.limits.rejects_s * SECOND)
-        while self._rejects and self._rejects[0] <= oldest:
+        while self._rejects and self._rejects[0] <= now - round(self._setup.limits.rejects_s * SECOND):
             self._rejects.popleft()
-        flat = not self._record.positions and not self._record.open
+        flat = not self._record.open and not self._record.positions
         return Health(
             capital=self._setup.capital, equity=self.around.equity, day_start=self.around.day_start,
             peak=self.around.peak, flat=flat, rejects=len(self._rejects),

@@ -319,7 +319,7 @@ def _short(rows: int) -> tuple[Finding, ...]:
         return ()
     message = (
         f"{rows:,} returns are too few: without any edge such p-values come out below 0.05 more often than in 5 % of "
-        f"the cases (with 100 returns in 8 to 10 %), so an edge may be none. Take {ENOUGH} or more"
+        f"the cases (with 100 returns in 8 to 9 %), so an edge may be none. Take {ENOUGH} or more"
     )
     return (Finding("short-record", message),)
 

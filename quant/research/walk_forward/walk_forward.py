@@ -32,7 +32,6 @@ from quant.backtest.result import make_run, measured, multiplier_of
 from quant.core import clock
 from quant.core.bars import Bars
 from quant.core.finding import Finding
-from quant.core.sessions import Floats
 from quant.errors import ParameterError, ParityError, QuantError, WriteFailed
 from quant.indicators.shared import sharing
 from quant.kernel.run import Scratch, row
@@ -41,11 +40,11 @@ from quant.metrics.trade_list import FLAT
 from quant.research import chunks as files
 from quant.research.check.subject import cut
 from quant.research.progress import Progress, no_progress
-from quant.research.result import LOW_IS_GOOD
 from quant.research.sweep import ENGINES, Combos, Plan, plan_sweep
 from quant.research.task import Row, Task, memo_of
 from quant.research.trials import record_trials, trials_of
-from quant.research.verify import SHARPE
+from quant.research.verify import SHARPE, compare_figures
+from quant.research.walk_forward.choices import Choices
 from quant.research.walk_forward.kept import keep
 from quant.research.walk_forward.report import COUNTS, DATES, GROWING, WalkForward
 from quant.research.walk_forward.windows import (
@@ -123,13 +122,14 @@ def walk_forward(
     plan = _kept(plan, spans, how, data_folder(data) if save else None, folder)
     started = clock.now()
     trained = [s for s, _ in spans]
-    choices = _Choices(metric, len(windows), len(plan.combos.rows))
+    choices = Choices(metric, len(windows), len(plan.combos.rows))
     try:
         notes = _search(plan, trained, choices, workers, client, progress)
     except BaseException:  # Ctrl-C above all: what was tried counts, though nobody saw a window
         _count_trials(plan, trained, choices, started)
         raise
     notes += _count_trials(plan, trained, choices, started)
+    _train_again(plan, trained, choices)
     notes = [*plan.findings, *notes]  # the plan knows what is known of the bars before any run
     found = _walk(plan, windows, spans, choices, how, notes)
     try:
@@ -260,55 +260,10 @@ def _by_backtrader(task: Task, history: tuple[Bars, ...], s: Span, params: Mappi
 
 
 # ---------------------------------------------------------------- training
-class _Choices:
-    """The best of each window so far, whatever order rows come in, and what the ledger needs of each combination.
-
-    sharpes: of each combination in the last window that it was trained on; last: that window, -1 = none yet. differ:
-    whether two combinations that have the metric gave different results in any window; until then there is no choice.
-    """
-
-    def __init__(self, metric: str, windows: int, combos: int) -> None:
-        self.column, self.sign = NAMES.index(metric), -1.0 if metric in LOW_IS_GOOD else 1.0
-        self.best: list[tuple[float, int, Floats] | None] = [None] * windows
-        self.sharpes, self.last = np.full(combos, math.nan), np.full(combos, -1)
-        self.differ = False
-        self.failed = 0
-        self.error: tuple[int, int, str] | None = None  # of the first that failed
-
-    def take(self, window: int, part: range, rows: Sequence[Row]) -> None:
-        """Take in the rows of some combinations."""
-        for number, found in zip(part, rows, strict=True):
-            if window > self.last[number]:
-                self.last[number] = window
-                self.sharpes[number] = math.nan if found.figures is None else found.figures[SHARPE]
-            if found.figures is None:
-                self.failed += 1
-                told = window, number, str(found.error)
-                self.error = told if self.error is None else min(self.error, told)
-                continue
-            value = self.sign * float(found.figures[self.column])
-            if not math.isfinite(value):
-                continue
-            best = self.best[window]
-            # While no two differ the best is equal to all that came before it.
-            if best is not None and not self.differ:
-                self.differ = not np.array_equal(best[2], found.figures, equal_nan=True)
-            if best is None or (-value, number) < (-best[0], best[1]):
-                self.best[window] = value, number, found.figures
-
-    def findings(self) -> list[Finding]:
-        """Return what to say of combinations that failed."""
-        if self.error is None:
-            return []
-        return [
-            Finding("failed-combinations", f"training runs failed; the first: {self.error[2]}", self.failed)
-        ]
-
-
 def _search(
     plan: Plan,
     spans: Sequence[Span],
-    choices: _Choices,
+    choices: Choices,
     workers: int | None,
     client: Client | None,
     progress: Progress,
@@ -374,7 +329,7 @@ def _work(
     yield from run(evaluate_spans, task, chunks, workers=count)
 
 
-def _count_trials(plan: Plan, spans: Sequence[Span], choices: _Choices, started: datetime) -> list[Finding]:
+def _count_trials(plan: Plan, spans: Sequence[Span], choices: Choices, started: datetime) -> list[Finding]:
     """Write each combination that was trained into the ledger once, with what its last training span gave."""
     job, findings = plan.task.job, []
     for window in np.unique(choices.last[choices.last >= 0]):
@@ -391,6 +346,26 @@ def _count_trials(plan: Plan, spans: Sequence[Span], choices: _Choices, started:
     return findings
 
 
+def _train_again(plan: Plan, spans: Sequence[Span], choices: Choices) -> None:
+    """Run the first choice again, here by backtrader. Raises ParityError where that is not what was trained.
+
+    Workers load modules anew, and chunks may be of another day: what these have read may be another thing here.
+    """
+    task = replace(plan.task, engine="fast") if plan.task.engine == "compiled" else plan.task
+    for s, best in zip(spans, choices.best, strict=True):
+        if best is None:
+            continue
+        params = plan.combos.rows[best[1]]
+        found = _by_backtrader(task, s.history(task.job.bars), s, params)
+        if found.figures is None:
+            told = ", ".join(f"{k}={v!r}" for k, v in params.items())
+            raise ParityError(
+                task.strategy.__name__, told, f"it worked in training and fails here: {found.error}"
+            )
+        compare_figures(task.job, params, best[2], found.figures, "training")
+        return
+
+
 # ---------------------------------------------------------------- testing
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tested:
@@ -405,7 +380,7 @@ def _walk(
     plan: Plan,
     windows: Sequence[Window],
     spans: Sequence[tuple[Span, Span]],
-    choices: _Choices,
+    choices: Choices,
     how: Mapping[str, Any],
     notes: list[Finding],
 ) -> WalkForward:
@@ -455,7 +430,7 @@ def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFr
     return pd.DataFrame(columns)
 
 
-def _mean_in_sample(choices: _Choices, metric: str) -> float:
+def _mean_in_sample(choices: Choices, metric: str) -> float:
     """Return the mean over the windows of what was chosen, in the figure that a share kept is measured by."""
     if metric in COUNTS:
         return math.nan

@@ -143,9 +143,11 @@ class History:
         }
         volume = float(np.sum(ticks.size))
         if what != "TRADES" or base_of(listing) != "TRADES":
-            return LiveBar(end - 5 * SECOND, **shown, volume=-1.0, wap=-1.0, count=-1)
+            return LiveBar(end - 5 * SECOND, **shown, volume=-1.0, wap=-1.0, trades=-1)
         wap = float(np.sum(ticks.price * ticks.size)) / volume if volume > 0.0 else shown["close"]
-        return LiveBar(end - 5 * SECOND, **shown, volume=volume, wap=wap, count=int(np.sum(ticks.size > 0.0)))
+        return LiveBar(
+            end - 5 * SECOND, **shown, volume=volume, wap=wap, trades=int(np.sum(ticks.size > 0.0))
+        )
 
     # ------------------------------------------------------------ parts
     def _bars(self, listing: Listing, request: BarRequest, now: int) -> Bars | None:
@@ -211,7 +213,7 @@ class History:
 
 
 class LiveBar(NamedTuple):
-    """A 5-second bar. start: UTC ns. volume, wap, count: -1 for anything but trades."""
+    """A 5-second bar. start: UTC ns. volume, wap, trades (how many): -1 for anything but TRADES."""
 
     start: int
     open: float
@@ -220,7 +222,7 @@ class LiveBar(NamedTuple):
     close: float
     volume: float
     wap: float
-    count: int
+    trades: int
 
 
 def not_served(listing: Listing, what: str, step: str, exchange: str) -> Refusal | None:

@@ -186,7 +186,7 @@ def real_time_bars(tws: Tws, client: Client, request: RealTimeBarsRequest, now: 
             client.say(
                 RealTimeBarTick(
                     reqId=number_, time=bar.start // SECOND, open=bar.open, high=bar.high, low=bar.low,
-                    close=bar.close, volume=number(bar.volume), WAP=number(bar.wap), count=bar.count,
+                    close=bar.close, volume=number(bar.volume), WAP=number(bar.wap), count=bar.trades,
                 )
             )  # fmt: skip
         tws.repeat(client, REAL_TIME, number_, next_five(tws, listing, at), tell)

@@ -272,7 +272,7 @@ def test_no_live_bar_while_the_market_is_closed_and_no_volume_of_quotes():
     assert HISTORY.live_bar(SPY, "TRADES", at("2020-12-16T23:00:00")) is None
     found = HISTORY.live_bar(SPY, "ASK", at("2020-12-16T15:00:05"))
     assert isinstance(found, LiveBar)
-    assert (found.volume, found.wap, found.count) == (-1.0, -1.0, -1)
+    assert (found.volume, found.wap, found.trades) == (-1.0, -1.0, -1)
 
 
 # ---------------------------------------------------------------- whole catalogue, the store

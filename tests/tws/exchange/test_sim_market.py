@@ -37,6 +37,7 @@ from quant.tws.exchange.orders import (
 )
 from quant.tws.exchange.path import quote
 from quant.tws.exchange.shelf import held_bars
+from quant.tws.exchange.steps import Look, Work
 from quant.tws.exchange.tape import Tape
 
 CATALOGUE = Catalogue()
@@ -306,16 +307,24 @@ BAR_PLAN = st.lists(
 )  # fmt: skip
 
 
+class Restless(BarModel):
+    """One that never says until when nothing happens."""
+
+    def look(self, work: Work, now: int) -> Look:
+        return replace(super().look(work, now), until=0)
+
+
 @settings(max_examples=60)
 @given(BAR_PLAN, st.lists(st.integers(5400, 5400 + 7200), max_size=30))
-def test_more_looks_at_the_clock_change_nothing_on_bars(plan, looks):
-    def on_bars() -> Exchange:
-        return Exchange(BarModel({SPY.con_id: MINUTES}), Account(cash=1e8))
+def test_what_is_not_looked_at_again_within_a_bar_would_not_have_changed(plan, looks):
+    def played(model: type[BarModel]) -> tuple[list[Event], Exchange]:
+        exchange = Exchange(model({SPY.con_id: MINUTES}), Account(cash=1e8))
+        first = (5400 + 600, "advance", 100, 0, "DAY")  # into the session
+        return run([first, *plan], [start + look * SECOND for look in looks], exchange)
 
     start = at("2020-12-14T13:00:00")
-    first = (5400 + 600, "advance", 100, 0, "DAY")  # into the session
-    events, exchange = run([first, *plan], (), on_bars())
-    assert run([first, *plan], [start + look * SECOND for look in looks], on_bars())[0] == events
+    events, exchange = played(BarModel)
+    assert events == played(Restless)[0]
     times = [executed.time for executed, _ in exchange.executions]
     assert times == sorted(times)
     for since in (0, start, start + 7200 * SECOND, at("2020-12-15T15:00:00"), at("2020-12-21T00:00:00")):
