@@ -189,7 +189,8 @@ class Snapshot:
 
     asked_at: UTC ns, when the first of its questions was sent; answered_at: when the last End came. epoch: counts the
     connections of the session, so that two snapshots of one connection can be told from those of two.
-    next_order_id: IB's nextValidId, the largest seen.
+    next_order_id: IB's nextValidId, the largest seen. unanswered: what TWS gives no answer to on this connection, so
+    that a list here says less than it could; "" as a rule.
     """
 
     asked_at: int
@@ -202,3 +203,4 @@ class Snapshot:
     executions: tuple[Execution, ...]
     commissions: tuple[Commission, ...]
     positions: tuple[Position, ...]
+    unanswered: str = ""

@@ -3,6 +3,9 @@
 A snapshot counts only if every piece ended on one connection, without a message that could not be read. The pieces
 come one after another: the two lists of open orders end with the same message, and an order that ends meanwhile is
 then in the list of open orders, of completed ones, or in both, but never in none.
+
+Some TWS never answer what asks for completed orders (ib_insync 224, 355). It only tells how an order ended while nobody
+listened: a snapshot counts without it, and says so, and on that connection it is not asked for again.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from quant.ib.states import State
 
 LOCAL_S: Final = 15.0  # patience for what TWS itself keeps
 REMOTE_S: Final = 30.0  # and for what it may have to ask of IB
+SILENCES: Final = 2  # after which a question that need not be answered is left out
 NEVER: Final = 0
 # Events that end an answer without saying of which question it was.
 ENDS: Final = ("openOrderEnd", "completedOrdersEnd", "positionEnd", "nextValidId")
@@ -111,6 +115,7 @@ class _Question:
     end: str
     release: Callable[[Any, int], None] | None = None
     timeout_s: float = LOCAL_S
+    needed: bool = True
 
 
 QUESTIONS: Final = (
@@ -139,6 +144,7 @@ QUESTIONS: Final = (
         frozenset({"completedOrder"}),
         "completedOrdersEnd",
         timeout_s=REMOTE_S,
+        needed=False,
     ),
     _Question(
         "the positions",
@@ -164,6 +170,8 @@ class Snapshots:
         self._now = now
         self._owed = Owed()
         self._streams = False  # TWS tells changes of positions
+        self._silences = 0  # how often the question that need not be answered was not, on this connection
+        self._unanswered = ""  # that question, once it is not asked any more
         self._answers: _Answers | None = None
         self._step = 0
         self._piece: _Piece | None = None
@@ -215,14 +223,14 @@ class Snapshots:
     def advance(self) -> None:
         """Ask the next question if the one before has ended."""
         while self._answers is not None and self._pending is not None and self._pending.done:
-            error = self._pending.error
-            if error is not None:
-                if isinstance(error, RequestTimeout) and self._piece is not None and self._piece.early_end:
-                    self._owed.forget(QUESTIONS[self._step].end)
+            error, question = self._pending.error, QUESTIONS[self._step]
+            if error is not None and not self._goes_without(error, question):
                 self._fail(error)
                 return
             self._streams = self._streams or self.lists_positions
             self._step += 1
+            if self._step < len(QUESTIONS) and QUESTIONS[self._step].what == self._unanswered:
+                self._step += 1
             if self._step == len(QUESTIONS):
                 self._done = self._finished(self._answers)
                 self._answers = None
@@ -233,11 +241,24 @@ class Snapshots:
     def _turned(self, _old: State, new: State, trouble: BrokerError | None) -> None:
         if new is State.LOGIN:
             self.epoch += 1
-            self._streams = False
+            self._streams, self._silences, self._unanswered = False, 0, ""
             self._owed.forget()
         if self._answers is not None and new is not State.READY:
             why = new.value if trouble is None else str(trouble)
             self._fail(LinkLost(why, "a snapshot of the broker's books"))
+
+    def _goes_without(self, error: BrokerError, question: _Question) -> bool:
+        """Return whether the snapshot goes on without an answer to a question."""
+        if not isinstance(error, RequestTimeout):
+            return False
+        if self._piece is not None and self._piece.early_end:
+            self._owed.forget(question.end)
+            return False
+        self._silences += not question.needed
+        if question.needed or self._silences < SILENCES:
+            return False
+        self._unanswered = question.what
+        return True
 
     def _fail(self, error: BrokerError) -> None:
         self.trouble = error
@@ -281,6 +302,7 @@ class Snapshots:
             executions=tuple(fills.values()),
             commissions=tuple(c for c in dict.fromkeys(found.of(Commission)) if c.exec_id in fills),
             positions=tuple({(p.account, p.con_id): p for p in found.of(Position)}.values()),
+            unanswered=self._unanswered,
         )
 
     def _ns(self) -> int:

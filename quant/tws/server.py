@@ -132,8 +132,6 @@ class Server:
 
     def was_busy(self, since: int) -> None:
         """Note that nothing was read since then: what the next pass of the loop reads may have come meanwhile."""
-        if not self.tws.rate_limited:
-            return  # only who counts messages asks
         self.busy_since = since
 
         def read_again() -> None:

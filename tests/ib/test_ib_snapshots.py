@@ -138,6 +138,34 @@ def test_a_snapshot_without_an_end_does_not_count(question: str) -> None:
         ]
 
 
+def test_a_tws_that_never_tells_of_completed_orders_is_believed_without_them() -> None:
+    """ib_insync 224 and 355: the request is never answered, and all else works."""
+    books = full_books()
+    done, books.done = books.done, []
+    books.silent = {"CompletedOrdersRequest": 100}
+    with session_of(books) as session:
+        orders = orders_of(session)
+        orders.begin_snapshot()
+        assert isinstance(follow(session, orders), RequestTimeout)
+        for asked in (2, 2):  # the second silence in a row is enough for this connection
+            orders.begin_snapshot()
+            found = follow(session, orders)
+            assert (found.unanswered, found.completed) == ("the completed orders of the day", ())
+            assert [len(p) for p in (found.echoes, found.executions, found.positions)] == [2, 1, 1]
+            assert len(books.links[0].asked("CompletedOrdersRequest")) == asked
+        books.silent = {"ExecutionRequest": 1}
+        orders.begin_snapshot()
+        assert isinstance(follow(session, orders), RequestTimeout)  # without the fills it is none
+        books.done = done
+        books.links[0].end()
+        session.poll(1.0)
+        while session.state is not State.READY:
+            session.poll(1.0)
+        orders.begin_snapshot()  # and another connection may answer
+        found = follow(session, orders)
+        assert (found.epoch, found.unanswered, len(found.completed)) == (2, "", 1)
+
+
 @pytest.mark.parametrize(
     ("question", "delay"),
     [("OpenOrdersRequest", 20.0), ("CompletedOrdersRequest", 40.0), ("PositionsRequest", 20.0)],

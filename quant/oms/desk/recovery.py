@@ -41,6 +41,9 @@ class Recovery:
         floor = self._floor
         if not floor.watch.settled:
             reach("in_recovery")
+        if snapshot.unanswered:
+            told = "an order that ended while nobody listened cannot be told from one that was lost"
+            floor.alarm(f"TWS does not answer what asks for {snapshot.unanswered}: {told}", now)
         said = (
             snapshot.echoes,
             snapshot.statuses,
