@@ -6,11 +6,13 @@ import dataclasses
 import importlib
 import itertools
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import quant as q
@@ -138,6 +140,41 @@ def test_one_figure_that_is_off_is_an_error_that_names_it(
         swept(msft, verify=1)
     assert "fast=" in caught.value.combination
     assert "Nothing of this sweep can be trusted" in str(caught.value)
+
+
+class Short(q.Strategy):
+    """Short from bar `n` on."""
+
+    params = dict(n=1)
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> Any:
+        return np.where(np.arange(len(bars)) < p.n, 0.0, -1.0)
+
+
+@pytest.mark.parametrize("cash", [100_000.0, 10_000.0])
+def test_turnover_of_an_account_that_has_owed_money_is_not_compared(
+    cash: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mean value is a difference of large numbers (found by the fuzz: 1.4e-12 apart)."""
+    close = np.linspace(100.0, 300.0, 60)
+    days = pd.date_range("2020-01-02", periods=60, freq="B")
+    frame = pd.DataFrame(dict(open=close, high=close, low=close, close=close, volume=1e6), index=days)
+    bars, at = q.Bars.from_frame(frame, "UP"), NAMES.index("turnover")
+
+    def off(row: Row) -> Row:
+        figures = np.array(row.figures)
+        figures[at] *= 1.0 + 1e-11
+        return Row(figures, row.returns)
+
+    plant(monkeypatch, off)
+    owed = cash < 20_000.0
+    with nullcontext() if owed else pytest.raises(ParityError, match="turnover is"):
+        made = q.sweep(
+            Short, bars, dict(n=[1, 2]), cash=cash, costs="none", sizing="shares:100", save=False, verify=2
+        )
+        assert (made.table["max_drawdown"] < -1.0).all()
+        assert made.verified.fast == 2
 
 
 def test_a_return_that_is_off_is_an_error(msft: q.Bars, monkeypatch: pytest.MonkeyPatch) -> None:
