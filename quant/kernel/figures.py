@@ -1,7 +1,7 @@
 """The figures of a run, compiled: quant.metrics.figures over what `simulate` wrote, the same to the last bit.
 
-Of turnover alone to 1e-12 of the mean size of all bars' values: their mean is summed in another order. Each part names
-its model in quant/metrics, where formula and source stand.
+Of turnover alone to 1e-12, where positions are not many times the account: its mean value is summed in another order.
+Each part names its model in quant/metrics, where formula and source stand.
 """
 
 from __future__ import annotations
