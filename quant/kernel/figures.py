@@ -99,7 +99,7 @@ def account_figures(
                 peak = v
                 high_at = until - 1
                 floor = peak + peak * deepest * (1.0 - 1e-12)
-            elif v < floor:
+            elif v <= floor:
                 deepest = min(deepest, (v - peak) / peak)
                 floor = peak + peak * deepest * (1.0 - 1e-12)
         else:
@@ -107,7 +107,7 @@ def account_figures(
             total += f.cash * (until - first) + f.size * (sums[until] - sums[first])
             low, high = extremes(f, close, first, until)
             if high < peak:  # no new peak, so the lowest value alone tells the drawdown
-                if low < floor:
+                if low <= floor:
                     deepest = min(deepest, (low - peak) / peak)
                     floor = peak + peak * deepest * (1.0 - 1e-12)
                 first = until
@@ -121,9 +121,9 @@ def account_figures(
                         longest = max(longest, end[i] - end[high_at])
                     peak = v
                     high_at = i
-                    # Just above where a drawdown could be deeper; the division decides.
+                    # At or below it a drawdown could be deeper, were it by one bit; the division decides.
                     floor = peak + peak * deepest * (1.0 - 1e-12)
-                elif v < floor:
+                elif v <= floor:
                     deepest = min(deepest, (v - peak) / peak)
                     floor = peak + peak * deepest * (1.0 - 1e-12)
         while session < last_of_session.size and last_of_session[session] < until:

@@ -65,7 +65,8 @@ def compared(wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Ev
     for one, two in _pairs(wanted, got):
         found: list[tuple[str, str, str, str, str]] = []
         for what, backtest, live in _parts(one, two):
-            rule, why = explain(Case(one, two, what, evidence, apart.since, apart.richer))
+            parted = apart.at(Pair(one, two).order)
+            rule, why = explain(Case(one, two, what, evidence, parted, apart.richer))
             if not rule and found:  # orders that differ end and fill otherwise
                 rule, why = found[0][3:]
             found.append((what, backtest, live, rule, why))
@@ -85,6 +86,14 @@ class _Apart:
         self.since: int | None = None
         self.richer: int | None = None
         self._apart: dict[int, float] = defaultdict(float)  # by feed, live's position less the backtest's
+        self._filled: dict[
+            int, tuple[int, int]
+        ] = {}  # by feed: decision and last fill of live's latest that differs
+
+    def at(self, order: OrderFact) -> int | None:
+        """Return since when the two have been apart as an order is decided; an earlier one may still fill then."""
+        decided, filled = self._filled.get(order.feed, (0, 0))
+        return decided if self.since is None and decided < order.decided < filled else self.since
 
     def take(self, pair: Pair) -> None:
         """Count a pair."""
@@ -98,6 +107,8 @@ class _Apart:
         for order, sign in ((pair.one, -1.0), (pair.two, 1.0)):
             if order is not None:
                 self._apart[order.feed] += sign * math.fsum(f.quantity for f in order.fills)
+        if pair.two is not None and pair.two.fills:
+            self._filled[pair.two.feed] = at, max(f.time for f in pair.two.fills)
         if not any(self._apart.values()):
             self.since = None
         elif self.since is None:

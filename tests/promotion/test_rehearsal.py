@@ -134,7 +134,7 @@ def test_bars_of_5_seconds_are_the_simulated_exchange_s_own() -> None:
     bars = spy(0, 20)
     tws = make_stage([bars], 100_000.0, "none").server.tws
     listing = next(one for one in tws.catalogue if one.symbol == "SPY")
-    names = ("start", "open", "high", "low", "close", "volume", "count")
+    names = ("start", "open", "high", "low", "close", "volume", "trades")
     for end in range(int(bars.times.begin[0]) + FIVE, int(bars.end[-1]) + 1, FIVE):
         quick, own = (
             history.live_bar(listing, "TRADES", end) for history in (tws.history, History(tws.tape))

@@ -129,3 +129,20 @@ def test_order_that_lacks_for_no_known_reason_is_reported_so_whatever_was_logged
     assert (first.what, first.live, first.cause) == ("order", "", UNEXPLAINED), named(found)
     assert not found.ok
     assert (note.at, words) in found.notes
+
+
+@pytest.mark.parametrize(("filled_s", "follows"), [(20, False), (80, True)])
+def test_an_order_that_lacks_while_an_earlier_one_still_fills_follows_from_that(
+    filled_s: int, follows: bool
+) -> None:
+    """Sent late after a restart: at the next bar live still holds what the model has closed."""
+
+    def fill(at: int) -> list[FillFact]:
+        return [FillFact(1 + at // 60, -305.0, 337.5, 1.0, time=END + at * SECOND)]
+
+    entry = order(decided=END + MINUTE, reason="entry", quantity=305.0)
+    sides = [order(fills=fill(0)), entry], [order(fills=fill(filled_s), sent=END + 15 * SECOND)]
+    _, missed = compared(*sides, Evidence(["SPY"], market=True))
+    assert missed.found[0][4] == (
+        f"follows from what was different at {moment(END)}" if follows else UNEXPLAINED
+    )
