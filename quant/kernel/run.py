@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,10 @@ from quant.metrics import NAMES
 
 NOTHING: Final = np.empty(0)
 NO_ORDERS: Final = np.empty(0, dtype=layout.ORDER)
+# numba finds the types of arguments at a function's first call; threads that do so at once may get types that match
+# nothing, for the rest of the process ("No matching definition": 2 of 24 processes with 8 threads).
+_FIRST: Final = threading.Lock()
+_typed = threading.Event()
 
 
 class Feed:
@@ -115,6 +120,17 @@ def row(
 
     target, stop, limit: (n,) float64 of a checked plan. Nearly all of it runs without the GIL.
     """
+    if _typed.is_set():
+        return _row(feed, target, stop, limit, follow, scratch)
+    with _FIRST:
+        found = _row(feed, target, stop, limit, follow, scratch)
+    _typed.set()
+    return found
+
+
+def _row(
+    feed: Feed, target: Floats, stop: Floats | None, limit: Floats | None, follow: bool, scratch: Scratch
+) -> tuple[Floats, Floats]:
     returns, found = np.empty(len(feed.last_of_session)), np.empty(len(NAMES))
     while True:
         acts = run_row(
