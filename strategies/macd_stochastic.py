@@ -37,13 +37,11 @@ class MacdStochastic(q.Strategy):
         buy = (line > signal) & (k > p.above) & (k > np.append(np.nan, k[:-1]))
 
         level = bars.close - p.atr_factor * atr(bars, p.atr_period)
-        row = last_row(level > 0.0)  # where no price is left, the last one stays
-        stop = np.where(row < 0, np.nan, level[row])
+        stop = last(level, level > 0.0, np.nan)  # where no price is left, the last one stays
         reached = bars.low <= np.append(np.nan, stop)[:-1]
         # The target must become 0 where the stop filled: a target that stays 1 would not buy again.
         enters = buy & ~np.isnan(stop) & ~reached
-        row = last_row(enters | reached)
-        return q.Signals(np.where(row < 0, 0.0, enters[row]), stop, follow_stop=True)
+        return q.Signals(last(enters, enters | reached, 0.0), stop, follow_stop=True)
 
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
@@ -54,7 +52,6 @@ class MacdStochastic(q.Strategy):
         return {"price": {"stop": stop}, "MACD": {"line": line, "signal": signal}, "Stochastic": {"%K": k}}
 
 
-def last_row(holds: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return, for each bar, the last row up to it in which `holds` is true, -1 before the first."""
-    rows = np.arange(len(holds))
-    return rows if holds.all() else np.maximum.accumulate(np.where(holds, rows, -1))
+def last(values: NDArray[Any], holds: NDArray[np.bool_], before: float) -> NDArray[np.float64]:
+    """Return, for each bar, the value of the last bar up to it in which `holds` is true, `before` the first one."""
+    return np.append(before, values[np.flatnonzero(holds)])[np.cumsum(holds)]

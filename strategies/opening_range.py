@@ -38,8 +38,8 @@ class OpeningRange(q.Strategy):
     @staticmethod
     def signals(bars: q.Bars, p: Any) -> q.Signals:
         """Return +1 or -1 from the breakout to the session's end, else 0; stop and limit at the breakout."""
-        elapsed = since_open(bars)
         begins, number = sessions(bars)
+        elapsed = since_open(bars, begins, number)
         opening, later = elapsed < p.minutes, elapsed >= p.minutes
 
         # These hold for all of a session's bars, but only `later` ones, which may know them, look at them.
@@ -67,9 +67,9 @@ class OpeningRange(q.Strategy):
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:
         """Return the range's two sides from its end to the session's, for the report."""
-        elapsed = since_open(bars)
-        opening, later = elapsed < p.minutes, elapsed >= p.minutes
         begins, number = sessions(bars)
+        elapsed = since_open(bars, begins, number)
+        opening, later = elapsed < p.minutes, elapsed >= p.minutes
         top, bottom = (np.where(later, sides[number], np.nan) for sides in ranges(bars, opening, begins))
         return {"price": {"range high": top, "range low": bottom}}
 
@@ -94,10 +94,11 @@ def sum_before(values: Floats, days: int) -> Floats:
     return found
 
 
-def since_open(bars: q.Bars) -> Floats:
+def since_open(bars: q.Bars, begins: Ints, number: Ints) -> Floats:
     """Return the minutes from the session's open to each bar's start, NaN for bars outside the session."""
     if bars.calendar is None:
         mend = 'Import or build it with one, e.g. calendar="XNYS"'
         raise BarsError(bars.symbol, "has no calendar that tells when its sessions open", mend=mend)
-    opened = np.append(bars.calendar.open, 0)[bars.calendar.index_of(bars.session)]  # no session: the 0
+    # No session: the 0.
+    opened = np.append(bars.calendar.open, 0)[bars.calendar.index_of(bars.session[begins])][number]
     return np.where(bars.times.in_session & (opened > 0), (bars.start - opened) / 60e9, np.nan)

@@ -50,7 +50,5 @@ class RsiReversion(q.Strategy):
 
 def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""
-    last = np.maximum.accumulate(
-        np.where(enter | leave, np.arange(len(enter)), -1)
-    )  # row that said something
-    return np.where(last < 0, 0.0, enter[last])
+    said = enter | leave
+    return np.append(0.0, enter[np.flatnonzero(said)])[np.cumsum(said)]  # what was said last

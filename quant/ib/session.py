@@ -90,7 +90,7 @@ class Session:
         self._encoder: Encoder | None = None
         self._closing = False
         self._owner = threading.get_ident()
-        self._listeners: list[tuple[frozenset[str], Callback]] = []
+        self._listeners: dict[str, tuple[Callback, ...]] = {}  # by the name of the event
         self._refusal: BrokerError | None = None
         self._told_accounts = self._told_id = self._was_ready = self._cut = False
         self._login_since = self._down_since = self.timer.now()
@@ -198,7 +198,8 @@ class Session:
 
         Of our own: "state" (old, new, trouble or None) and "notice" (Notice).
         """
-        self._listeners.append((frozenset(names), callback))
+        for name in {*names}:
+            self._listeners[name] = *self._listeners.get(name, ()), callback
 
     def close(self) -> None:
         """End the session, from any thread. What is under way ends with an error, when the owner polls next."""
@@ -436,9 +437,8 @@ class Session:
         self._link.send(data)
 
     def _announce(self, event: Event) -> None:
-        for names, callback in list(self._listeners):
-            if event.name in names:
-                self._deliver(callback, event)
+        for callback in self._listeners.get(event.name, ()):
+            self._deliver(callback, event)
 
     def _deliver(self, callback: Callback, event: Event) -> None:
         try:

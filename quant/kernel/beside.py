@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from quant.kernel.compiling import can_keep, is_compiled, settings
+from quant.core.compiling import settings
+from quant.kernel.compiling import can_keep, is_compiled
 
 MOST_S: Final = 120  # then it hangs, and we compile that module too
 

@@ -1,28 +1,24 @@
-"""How the compiled code is made: numba, without the GIL, cached on disk in a folder of the user's.
+"""How the engine is compiled: its types, where it is kept, and what is said the first time; by quant/core/compiling.
 
 No fastmath and no fused multiply-add: the order of the float operations is the contract with backtrader.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
-import uuid
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numba
 import numpy as np
 from numba import types
 from platformdirs import user_cache_path
 
+from quant.core import compiling as core
+from quant.core.compiling import F, njit, settings
 from quant.kernel import layout
-
-njit: Any = numba.njit  # its types lack two of its options
-settings: Any = numba.config  # numba makes its names when it is loaded
-F = TypeVar("F", bound=Callable[..., Any])
 
 NOTICE: Final = "quant: compiling the engine for this machine, once; it takes some seconds ..."
 
@@ -46,9 +42,7 @@ ONE: Any = np.int64(1)
 @cache
 def sources() -> str:
     """Return the sha256 of the kernel's source files: what a result was computed with."""
-    folder = Path(__file__).parent
-    text = b"\0".join(p.name.encode() + b"\0" + p.read_bytes() for p in sorted(folder.glob("*.py")))
-    return hashlib.sha256(text).hexdigest()
+    return core.sources(Path(__file__).parent.glob("*.py"))
 
 
 @cache
@@ -72,40 +66,15 @@ def _announce() -> None:
         print(NOTICE, file=sys.stderr, flush=True)  # noqa: T201  # there is no log that a notebook would show
 
 
-@cache
 def can_keep() -> bool:
-    """Return whether compiled code can be kept; numba would else put it beside our sources, and look there for it."""
-    if settings.CACHE_DIR:
-        return True
-    probe = cache_folder() / f"probe-{uuid.uuid4().hex}"
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError:
-        return False
-    return True
+    """Return whether compiled code can be kept there."""
+    return core.can_keep(cache_folder())
 
 
 def compiled(signature: Any) -> Callable[[F], F]:
     """Return a decorator that compiles a function for one signature, or loads it from the cache."""
-
-    def decorate(function: F) -> F:
-        _announce()
-        before, kept = settings.CACHE_DIR, can_keep()
-        options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-        # Only for this function: other code of the process keeps its own cache. A folder that the user chose for
-        # numba (NUMBA_CACHE_DIR) stays.
-        settings.CACHE_DIR = before or str(cache_folder())
-        try:
-            made: F = njit(signature, cache=kept, **options)(function)
-        except RuntimeError:  # numba: no place to keep it, where the user's own cannot be written
-            made = njit(signature, **options)(function)
-        finally:
-            settings.CACHE_DIR = before
-        return made
-
-    return decorate
+    _announce()
+    return core.compiled(signature, cache_folder())
 
 
 def inline(function: F) -> F:

@@ -7,9 +7,10 @@ one. Its datetime line shows END on the exchange's clock, as quant.backtest.feed
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import backtrader as bt
 import numpy as np
@@ -17,11 +18,12 @@ import numpy as np
 from quant.core.barsize import DAY, MINUTE, SECOND, BarSize
 from quant.core.calendar import NO_BREAK, Calendar, calendar
 from quant.core.instrument import Instrument
-from quant.core.zones import from_local, to_local
+from quant.core.zones import from_local
 from quant.errors import ParameterError
 from quant.live.orders.auctions import opening
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # of a wall clock
+_UTC_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS: Final = {
     bt.TimeFrame.Seconds: SECOND,
     bt.TimeFrame.Minutes: MINUTE,
@@ -93,8 +95,8 @@ def moment(data: Any, number: float) -> int:
 
 def number(data: Any, at: int) -> float:
     """Return backtrader's date number of a UTC moment on the feed's clock."""
-    wall = int(to_local(np.array([at], dtype=np.int64), instrument_of(data).timezone)[0])
-    return float(bt.date2num(_EPOCH + timedelta(microseconds=wall // 1000)))
+    wall = (_UTC_EPOCH + timedelta(microseconds=at // 1000)).astimezone(ZoneInfo(instrument_of(data).timezone))
+    return float(bt.date2num(wall.replace(tzinfo=None)))
 
 
 # ---------------------------------------------------------------- sessions

@@ -62,7 +62,7 @@ class LivePlans:
         if not due or any(not len(feed.data) for feed in strategy._feeds):
             return ()
         bars = [_upto(root(feed.data).bars, len(feed.data)) for feed in strategy._feeds]
-        made = plans(self._strategy, bars, self._params)
+        made = plans(self._strategy, bars, self._params, copied=False)
         if strategy._decisions.disaster_stop is not None:
             for plan in made:
                 check_sizes_stay(self._strategy.__name__, plan.target, "the deployment has a disaster_stop")

@@ -19,6 +19,7 @@ from quant.core import clock
 from quant.core.bars import Bars
 from quant.core.barsize import MINUTE, SECOND
 from quant.core.calendar import Ints
+from quant.core.memory import kept_memory
 from quant.core.orders import Execution, Kind
 from quant.errors import QuantError, StrategyError
 from quant.ib.lookup import Found
@@ -259,7 +260,8 @@ def _run(
     cerebro.addanalyzer(Taping, tape=store.tape, feeds=store.feeds, tell=store.put_notification)
     started = clock.monotonic()
     try:
-        cerebro.run()
+        with kept_memory():
+            cerebro.run()
     except QuantError:
         raise
     except Exception as e:  # the strategy is the user's code; whatever it raises is named

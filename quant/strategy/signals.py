@@ -77,7 +77,7 @@ def _prices(strategy: str, bars: Bars, name: str, values: Any, copied: bool) -> 
     if values is None:
         return None
     prices = _column(strategy, bars, name, values, copied)
-    bad = np.flatnonzero(~(np.isnan(prices) | ((prices > 0.0) & np.isfinite(prices))))
+    bad = np.flatnonzero((prices <= 0.0) | (prices == np.inf))  # NaN is neither
     if len(bad):
         got = prices[bad[0]]
         raise SignalsError(strategy, f"{name} is {got} at bar {bad[0]}; it is a price above 0, or NaN")
@@ -87,12 +87,14 @@ def _prices(strategy: str, bars: Bars, name: str, values: Any, copied: bool) -> 
 def check_sizes_stay(strategy: str, target: Floats, why: str = "exits are set") -> None:
     """Raise SignalsError for a target that changes its size without passing 0 or changing its sign."""
     rows = np.flatnonzero(~np.isnan(target))
-    before = np.append(0.0, target[rows[:-1]]) if len(rows) else np.empty(0)
-    changed = np.flatnonzero((target[rows] != before) & (target[rows] * before > 0.0))
-    if len(changed):
-        row = rows[changed[0]]
+    known = target[rows]
+    changes = np.flatnonzero(known[1:] != known[:-1])
+    wrong = changes[known[changes] * known[changes + 1] > 0.0]
+    if len(wrong):
+        first = wrong[0]
+        row = rows[first + 1]
         reason = (
-            f"the target changes from {before[changed[0]]} to {target[row]} at bar {row} while {why}; "
+            f"the target changes from {known[first]} to {target[row]} at bar {row} while {why}; "
             "with a stop or limit its size may change only through 0 or the other sign"
         )
         raise SignalsError(strategy, reason)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from joined import Joined
-from order_broker import SECOND
+from order_broker import SECOND, Booked
 from order_world import World
 
-from quant.core.orders import Position
+from quant.core.orders import Kind, Position, Ticket
 from quant.oms.desk.watch import Watch
 from quant.oms.gate import Gate
 from quant.tws.order_faults import FILL, OrderDo, OrderFault
@@ -152,3 +152,32 @@ def test_what_is_not_ours_is_left_alone(world: World, looks: list[int]) -> None:
     tell(world, held(5, account="DU2"))
     world.run(10)
     assert looks == []
+
+
+# ---------------------------------------------------------------- looks that are wanted
+def place_by_hand(world: World) -> None:
+    """Somebody places an order in TWS that waits for its price."""
+    ticket = Ticket("", "DU1", SPY, "SPY", Decimal(5), Kind.LIMIT, 90.0)
+    order = Booked(ticket, 0, -1, 77, "Submitted", 0)
+    world.broker.orders[0, -1] = order
+    world.broker.tell(order)
+
+
+def test_a_look_that_is_wanted_while_the_books_are_read_comes_after_it(
+    world: World, looks: list[int]
+) -> None:
+    world.until(lambda: bool(looks), 90)
+    world.run(2)  # the open orders are read
+    place_by_hand(world)
+    world.run(8)
+    assert len(looks) == 2
+    assert SPY in world.desk.halted_instruments
+    world.run(40)
+    assert len(looks) == 2  # once
+
+
+def test_a_look_under_way_that_began_after_it_was_wanted_is_enough(world: World, looks: list[int]) -> None:
+    world.desk.flatten("Ada", world.now)  # wants one at each tick until it was read
+    world.run(20)
+    assert world.desk.closing == ()
+    assert len(looks) == 1

@@ -89,7 +89,7 @@ class Expected:
     def pieces(self, span: Span) -> int:
         """Return how many 5-second bars an intraday bar consists of, a session's break left out."""
         length = span.end - span.start
-        if self._calendar is not None and self._rth:
+        if self._calendar is not None and self._rth and not self._unbroken:
             row = int(self._calendar.index_at(np.array([span.start]))[0])
             pause, resume = int(self._calendar.break_start[row]), int(self._calendar.break_end[row])
             if row >= 0 and pause != NO_BREAK:

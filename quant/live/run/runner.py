@@ -21,6 +21,7 @@ import backtrader as bt
 from quant.backtest.broker import commission
 from quant.core.barsize import SECOND
 from quant.core.costs import costs
+from quant.core.memory import kept_memory
 from quant.core.sizing import parse_sizing
 from quant.core.targets import StartRule
 from quant.core.version import versions_here
@@ -221,7 +222,7 @@ class _Run:
         keeper = self._keeper
         keeper.tell(f"{self._deployment.name} begins; client id {self._store.session.client_id}")
         try:
-            with _signals(keeper):
+            with _signals(keeper), kept_memory():
                 self._cerebro.run()
         except KeyboardInterrupt:
             keeper.end("interrupted", INTERRUPTED)

@@ -40,7 +40,7 @@ class Closing:
         for asked, why in list(self._floor.record.flattening.items()):
             if asked not in self._orders:
                 if asked == ALL and self._floor.watch.read < self._asked_at:
-                    self._floor.watch.soon(now)
+                    self._floor.watch.soon(self._asked_at)
                     continue
                 refs = self._close(asked, why, now)
                 if asked == ALL:

@@ -31,6 +31,7 @@ class Watch:
         self._since = 0  # a snapshot asked for before that proves nothing about what came after
         self._asked: int | None = None
         self._next = 0
+        self._wanted = 0  # when one was last wanted soon
         # Positions that have changed since the last snapshot began, and since when they are not the expected ones.
         self._told: dict[int, tuple[Decimal, int]] = {}
 
@@ -52,18 +53,19 @@ class Watch:
         self.doubt(now)
 
     def settle(self, now: int) -> None:
-        """Take the books as agreed; the next look is the regular one."""
+        """Take the books as agreed; the next look is the regular one, unless one was wanted since this one began."""
         self.settled = True
         self.before = None
-        self._next = now + round(self._setup.check_s * SECOND)
+        self._next = now if self._wanted > self.read else now + round(self._setup.check_s * SECOND)
 
     def look_at(self, moment: int) -> None:
         """Ask for the next snapshot then."""
         self._next = moment
 
-    def soon(self, now: int) -> None:
-        """Ask for the next snapshot now, whatever was planned."""
-        self._next = min(self._next, now)
+    def soon(self, moment: int) -> None:
+        """Have one asked for at that moment or later, whatever was planned; behind one that is under way."""
+        self._next = min(self._next, moment)
+        self._wanted = max(self._wanted, moment)
 
     def tell(self, con_id: int, quantity: Decimal, now: int) -> None:
         """Take what the broker has of an instrument after a change, whoever traded."""

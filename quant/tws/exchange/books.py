@@ -102,6 +102,7 @@ class Books:
         self._alive: dict[int, Working] = {}  # of them those that are not over for good
         self._late: dict[int, Working] = {}  # and those that had not ended when `ended` was asked last
         self.executions: list[tuple[Executed, Charged]] = []
+        self.calm_until = 0  # UTC ns before which nothing happens by itself; whatever lets something happen ends it
         self._by_key: dict[Key, int] = {}
         self._plan = plan
         self._perm_id = perm_id
@@ -145,6 +146,7 @@ class Books:
     # ------------------------------------------------------------ what comes and goes
     def add(self, request: OrderRequest, day: Day | None, now: int) -> Working:
         """Take a new order into the books; it rests until `transmit`."""
+        self.calm_until = 0
         self._perm_id = max(self._perm_id, now // _SECOND)
         view = OrderView(request, self._perm_id, Status.PENDING_SUBMIT, Decimal(0), 0.0, 0.0, now)
         one = Working(view, day, now, now, seen=now - 1)
@@ -168,6 +170,7 @@ class Books:
 
     def transmit(self, one: Working) -> list[Event]:
         """Send an order from TWS."""
+        self.calm_until = 0
         held = "child" if one.woken_at is None else "trigger" if one.view.request.kind in STOPS else ""
         one.view = replace(one.view, status=NEXT[one.view.status, Happening.TRANSMIT], held=held)
         return told(one)
@@ -204,6 +207,7 @@ class Books:
 
     def fill(self, one: Working, fill: Fill) -> list[Event]:
         """Book a fill, or reject the order where the backtest's cash check does; then see to family and group."""
+        self.calm_until = 0  # for its family and its group
         view, request = one.view, one.view.request
         filled = view.filled + fill.quantity
         average = fill.price

@@ -30,6 +30,7 @@ from quant.tws.exchange.orders import (
 from quant.tws.exchange.steps import Elected, Fill, Look, Model, Step
 
 FIRST_PERM_ID: Final = 900_000_001
+NEVER: Final = 2**63 - 1
 _ARRIVES, _HAPPENS, _ENDS = 0, 1, 2  # the order of things at one moment
 # When, which of these, then by group, stops of it first, then by perm id.
 _Order = tuple[int, int, int, int, int]
@@ -145,6 +146,7 @@ class Exchange:
         elected = one.elected_at is not None
         one.view = replace(one.view, request=request, stop=None if moved and not elected else one.view.stop)
         one.day, one.decided_at, one.seen, one.look = self._model.day(request, now), now, now - 1, None
+        self.books.calm_until = 0
         if one.woken_at is not None:
             one.woken_at = now
         if not one.transmitted:
@@ -177,6 +179,8 @@ class Exchange:
     def advance(self, now: int) -> list[Event]:
         """Let time pass: orders reach the exchange, fill and expire, in order of time and then of perm id."""
         events: list[Event] = []
+        if now < self.books.calm_until:
+            return events
         while (found := self._first(now)) is not None:
             (at, rank, *_), one, step = found
             if isinstance(step, Fill):
@@ -200,10 +204,18 @@ class Exchange:
     def _first(self, now: int) -> tuple[_Order, Working, Step | None] | None:
         """Return the next thing up to `now`: a fill before the end of a day at the same moment."""
         best: tuple[_Order, Working, Step | None] | None = None
+        calm_until = NEVER
         for one in self.books.open():
-            found = self._next(one, now) if one.transmitted else None
+            if not one.transmitted:
+                continue
+            found = self._next(one, now)
             if found is not None and found[0][0] <= now and (best is None or found[0] < best[0]):
                 best = found[0], one, found[1]
+            if found is not None:
+                calm_until = min(calm_until, found[0][0])
+            if one.at_exchange and one.look is not None and one.look.step is None:
+                calm_until = min(calm_until, one.look.until)
+        self.books.calm_until = calm_until
         return best
 
     def _next(self, one: Working, now: int) -> tuple[_Order, Step | None] | None:

@@ -60,12 +60,13 @@ def deactivate(one: Working) -> list[Event]:
     return told(one)
 
 
-def revive(one: Working, now: int) -> list[Event]:
+def revive(books: Books, one: Working, now: int) -> list[Event]:
     """Let an order that was made inactive go on its way again; nothing if it has not been."""
     if one.view.status != Status.INACTIVE or one.view.done_at is not None:
         return []
     one.view = replace(one.view, status=Status.PRE_SUBMITTED, done_at=None)
     one.at_exchange, one.look, one.held_until = False, None, now
+    books.calm_until = 0
     return told(one)
 
 

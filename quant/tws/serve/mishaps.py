@@ -116,7 +116,7 @@ def _inactive(tws: Tws, one: Working, fault: OrderFault, now: int) -> None:
     if fault.delay:
         tws.timers.set(
             now + fault.delay,
-            lambda at: tws.tell([*mishaps.revive(one, at), *tws.exchange.advance(at)], at),
+            lambda at: tws.tell([*mishaps.revive(tws.exchange.books, one, at), *tws.exchange.advance(at)], at),
         )
 
 

@@ -1,4 +1,4 @@
-"""How the C library keeps memory while a sweep makes and drops large arrays by the thousand.
+"""How the C library keeps memory while large arrays are made and dropped by the thousand: in sweeps, and live.
 
 By default glibc gives each large array back to the system and takes it anew, page by page: measured here that is most
 of the time of numpy's simple operations, and two threads wait for one another in the kernel. Nothing is done elsewhere.
@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-# mallopt's parameters, from glibc's malloc.h, and what they are set to between sweeps: its default, and the most that
+# mallopt's parameters, from glibc's malloc.h, and what they are set to outside the block: its default, and the most that
 # it sets itself, as large arrays come and go.
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 MAPPED: Final = 128 << 10  # bytes
 TRIMMED: Final = 64 << 20  # bytes
-KEPT: Final = 1 << 30  # bytes; larger than any array of a sweep
-LEFT: Final = 64 << 20  # bytes that a process may hold more after a sweep than before it
+KEPT: Final = 1 << 30  # bytes; larger than any array of theirs
+LEFT: Final = 64 << 20  # bytes that a process may hold more after the block than before it
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a sweep's threads leave in the process: little, but not nothing."""
+"""What large arrays leave in the process: little, but not nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from quant.research.workers import memory
+from quant.core import memory
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or memory._glibc() is None, reason="other C libraries keep memory as they like"
@@ -19,7 +19,7 @@ CHILD = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from quant.research.workers import memory
+from quant.core import memory
 
 def fill(arrays):
     with ThreadPoolExecutor(2) as pool:

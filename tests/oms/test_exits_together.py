@@ -1,0 +1,156 @@
+"""Several exits of one position: together they never close more than is held, whoever has made it smaller."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from order_broker import Booked
+from order_world import SPY, World
+
+from quant.core.orders import Kind, TimeInForce
+from quant.oms.gate import Gate, Purpose
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path).start().opened()
+    world.send(10)
+    return world.run(15)
+
+
+def stop(world: World, quantity: int, price: float = 98.0, **more: object) -> str:
+    return world.send(-quantity, kind=Kind.STOP, stop=price, tif=TimeInForce.GTC, **more)
+
+
+def limit(world: World, quantity: int, **more: object) -> str:
+    return world.send(-quantity, kind=Kind.LIMIT, limit=102.0, tif=TimeInForce.GTC, **more)
+
+
+def pair(world: World, quantity: int, price: float) -> tuple[str, str]:
+    """A stop and a limit of which one fills."""
+    group = f"g{price}"
+    return stop(world, quantity, price, oca=group), limit(world, quantity, oca=group)
+
+
+def by_hand(world: World, quantity: int) -> World:
+    """Trade in TWS, until it is seen and acted upon."""
+    world.broker.trade_by_hand(SPY, quantity)
+    world.broker.inbox.clear()
+    return world.until(lambda: SPY in world.desk.halted_instruments, 90).run(30)
+
+
+def booked(world: World, ref: str) -> Booked:
+    return next(o for o in world.broker.orders.values() if o.ticket.ref == ref)
+
+
+def working(world: World, *refs: str) -> list[int]:
+    """Return what each may still sell at the broker."""
+    found = [booked(world, ref) for ref in refs]
+    return [-int(one.left) if one.is_open else 0 for one in found]
+
+
+def all_touched(world: World) -> Decimal:
+    """Let the price run through every stop at once; return what is left then."""
+    for order in list(world.broker.orders.values()):
+        if order.is_open and order.ticket.kind is Kind.STOP:
+            world.broker.fill(order, order.left)
+    world.run(10)
+    return world.broker.held[SPY]
+
+
+# ---------------------------------------------------------------- by hand
+@pytest.mark.parametrize(("left", "wanted"), [(7, [5, 2]), (5, [5, 0]), (4, [4, 0]), (1, [1, 0])])
+def test_two_stops_of_half_each_sell_no_more_than_was_left_by_hand(
+    world: World, left: int, wanted: list[int]
+) -> None:
+    refs = stop(world, 5), stop(world, 5, 97.0)
+    world.run(5)
+    by_hand(world, left - 10)
+    assert working(world, *refs) == wanted
+    assert world.desk.gate is Gate.OPEN
+    sent = len(world.broker.placed)
+    world.run(130)
+    assert (working(world, *refs), len(world.broker.placed)) == (wanted, sent)  # it is as wanted
+    assert all_touched(world) == 0
+
+
+def test_of_two_pairs_each_side_sells_no_more_than_was_left_by_hand(world: World) -> None:
+    first, second = pair(world, 5, 98.0), pair(world, 5, 97.0)
+    world.run(5)
+    by_hand(world, -3)
+    assert working(world, *first, *second) == [5, 5, 2, 2]
+    assert all_touched(world) == 0
+
+
+def test_one_group_counts_once(world: World) -> None:
+    """Of a stop and a limit that end one another only one fills, and so of two stops."""
+    refs = stop(world, 10, oca="g"), stop(world, 10, 97.0, oca="g")
+    world.run(5)
+    by_hand(world, -4)
+    assert working(world, *refs) == [6, 6]
+
+
+def test_what_was_made_smaller_grows_again_with_what_is_put_right(world: World) -> None:
+    refs = stop(world, 5), stop(world, 5, 97.0)
+    world.run(5)
+    by_hand(world, -3)
+    assert working(world, *refs) == [5, 2]
+    world.broker.trade_by_hand(SPY, 3)
+    world.run(100)
+    assert working(world, *refs) == [5, 5]
+
+
+# ---------------------------------------------------------------- by an order of ours
+@pytest.mark.parametrize(("sold", "wanted"), [(3, [5, 2]), (6, [4, 0])])
+def test_two_stops_of_half_each_sell_no_more_than_another_order_has_left(
+    world: World, sold: int, wanted: list[int]
+) -> None:
+    refs = stop(world, 5), stop(world, 5, 97.0)
+    world.run(5)
+    world.send(-sold)
+    world.run(5)
+    assert working(world, *refs) == wanted
+    assert world.desk.gate is Gate.OPEN
+    world.run(130)
+    assert working(world, *refs) == wanted
+    assert all_touched(world) == 0
+    world.check()
+
+
+def test_a_stop_for_all_of_it_sells_no_more_than_another_order_has_left(world: World) -> None:
+    ref = stop(world, 10)
+    world.run(5)
+    world.send(-4)
+    world.run(5)
+    assert working(world, ref) == [6]
+    assert any("smaller" in alarm.text for alarm in world.alarms)
+    world.send(4)  # an entry: what is held grows again, and the stop with it
+    world.run(130)
+    assert working(world, ref) == [10]
+
+
+def test_exits_are_as_small_as_what_is_held_after_a_kill_in_between(world: World) -> None:
+    refs = stop(world, 5), stop(world, 5, 97.0)
+    world.run(5)
+    world.kill()
+    other = booked(world, refs[0])
+    world.broker.fill(other, Decimal(-5))  # while nobody listens
+    world.broker.trade_by_hand(SPY, 0)
+    world.start().opened().run(10)
+    assert working(world, *refs) == [0, 5]
+
+
+def test_a_limit_that_closes_what_a_stop_has_closed_ends(world: World) -> None:
+    """They are not tied: the limit would sell short what the deployment's limits forbid, unasked."""
+    guard, target = stop(world, 10), limit(world, 10)
+    world.run(5)
+    assert world.desk.purpose(target) is Purpose.REDUCTION
+    world.broker.fill(booked(world, guard), Decimal(-4))
+    world.run(5)
+    assert working(world, guard, target) == [6, 6]
+    world.broker.fill(booked(world, guard), Decimal(-6))
+    world.run(5)
+    assert working(world, guard, target) == [0, 0]
+    assert world.broker.held[SPY] == 0
