@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 import quant as q
 from quant.indicators import atr_size, renko
@@ -33,9 +33,9 @@ class RenkoTrend(q.Strategy):
         size = atr_size(bars, p.atr_period, p.atr_factor) if p.size is None else p.size
         run = renko(bars, size, reversal=p.reversal).count
         falling = -1.0 if p.short else 0.0
-        turns = np.abs(run) >= p.bricks
-        last = np.maximum.accumulate(np.where(turns, np.arange(len(run)), -1))  # bar of the newest turn
-        return np.where(last < 0, 0.0, np.where(run[last] > 0, 1.0, falling))
+        turns: NDArray[np.bool_] = np.abs(run) >= p.bricks
+        side = np.where(run[np.flatnonzero(turns)] > 0, 1.0, falling)
+        return np.append(0.0, side)[np.cumsum(turns)]  # that of the newest turn
 
     @staticmethod
     def plots(bars: q.Bars, p: Any) -> dict[str, dict[str, ArrayLike]]:

@@ -37,7 +37,8 @@ class RenkoMacd(q.Strategy):
         """Return +1 while long, -1 while short, else 0."""
         size = atr_size(bars, p.atr_period, p.atr_factor) if p.size is None else p.size
         run = renko(bars, size, reversal=p.reversal).count
-        line, signal, _ = macd(bars.close, p.fast, p.slow, p.signal)
+        found = macd(bars.close, p.fast, p.slow, p.signal)
+        line, signal = found.line, found.signal
         line_slope, signal_slope = slope(line, p.slope), slope(signal, p.slope)
         up = (line > signal) & (line_slope > signal_slope)
         down = (line < signal) & (line_slope < signal_slope)
@@ -61,7 +62,5 @@ class RenkoMacd(q.Strategy):
 
 def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""
-    last = np.maximum.accumulate(
-        np.where(enter | leave, np.arange(len(enter)), -1)
-    )  # row that said something
-    return np.where(last < 0, 0.0, enter[last])
+    said = enter | leave
+    return np.append(0.0, enter[np.flatnonzero(said)])[np.cumsum(said)]  # what was said last

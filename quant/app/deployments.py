@@ -39,7 +39,11 @@ def deployments(name: str | None, data: Path | None) -> Result:
         return Result({"deployments": []}, ["there is none; begin one: quant paper macd SPY --bar 1m"])
     parts = [output.table(COLUMNS, [_cells(d) for d in documents], right="capital")]
     parts += [f"{d['name']}: {d['error']}" for d in documents if d["error"]]
-    return Result({"deployments": documents}, parts if name is None else [*parts, *_gate_lines(documents[0])])
+    if name is None:
+        return Result({"deployments": documents}, parts)
+    return Result(
+        {"deployments": documents}, [*parts, f"  {documents[0]['state']}", *_gate_lines(documents[0])]
+    )
 
 
 def _one(name: str, data: Path) -> str:
@@ -102,7 +106,8 @@ def _last_parity(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 # ---------------------------------------------------------------- in words
 def _cells(d: dict[str, Any]) -> tuple[str, ...]:
-    state = d["state"] if d["error"] is None else f"{d['state']}; its lock file is refused, see below"
+    state = str(d["state"]).partition("; ended: ")[0]  # how it ended is long: `quant status` and NAME tell it
+    state = state if d["error"] is None else f"{state}; its lock file is refused, see below"
     return (
         d["name"], d["mode"] or "-", d["account"] or "-", d["strategy"], " ".join(d["symbols"]), d["bar"],
         f"{d['capital']:,.0f}" if d["strategy"] else "-", _gates(d), _parity(d), state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +37,13 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     shadow = (
         "Live bars and the same decisions, kept on the tape, and no order; may run beside the deployment."
     )
+    adopt = (
+        "At which it was traded what positions = adopt takes over and IB tells no price of; may be repeated."
+    )
     function = click.option("--shadow", is_flag=True, help=shadow)(address_options(data_option(function)))
+    function = click.option("--adopt-price", "adopted", multiple=True, metavar="SYMBOL=PRICE", help=adopt)(
+        function
+    )
     return click.option("--once", is_flag=True, help=once)(function)
 
 
@@ -93,7 +100,8 @@ def paper(
     else:
         _only_with_symbols(given)
         job = _with_disaster_stop(_locked(what_, settings, _how_to_begin(what_)), given)
-    return _run(replace(job, once=once, account=given["account"], shadow=shadow), settings)
+    job = _with_prices(replace(job, once=once, account=given["account"], shadow=shadow), given)
+    return _run(job, settings)
 
 
 TO_LIVE: Final = "What has proved itself on paper goes on: quant promote DEPLOYMENT --to live"
@@ -111,7 +119,8 @@ def live(lock: str, account: str, once: bool, shadow: bool, data: Path | None, *
     """
     settings = _settings(given, data)
     job = _with_disaster_stop(_locked(lock, settings, TO_LIVE, real=not shadow), given)
-    return _run(replace(job, once=once, account=account, real=True, shadow=shadow), settings)
+    job = _with_prices(replace(job, once=once, account=account, real=True, shadow=shadow), given)
+    return _run(job, settings)
 
 
 # ---------------------------------------------------------------- what is meant
@@ -167,6 +176,27 @@ def _with_disaster_stop(job: Job, given: dict[str, Any]) -> Job:
         mend = f"to change it, write disaster_stop = {asked:g} into {job.deployment.name}.lock.toml; else leave it out"
         raise ParameterError("disaster_stop", asked, f"the lock file {told}; {mend}")
     return job
+
+
+def _with_prices(job: Job, given: dict[str, Any]) -> Job:
+    """Return the job with the prices of what is adopted. Raises ParameterError where nothing would be."""
+    positions, ids = job.deployment.positions, {c.symbol: c.con_id for c in job.deployment.contracts}
+    prices: dict[int, float] = {}
+    for text in given["adopted"]:
+        symbol, value = pair(text)
+        name = f"adopt-price {symbol}"
+        if job.shadow or positions not in ("adopt", "flatten"):
+            told = "a shadow adopts nothing" if job.shadow else f"the lock file says positions = {positions}"
+            raise ParameterError(name, value, f'{told}; it is for positions = "adopt". Leave it out')
+        if symbol not in ids:
+            raise ParameterError(name, value, f"is not traded here; {', '.join(ids)} is")
+        try:
+            prices[ids[symbol]] = float(value)
+        except ValueError:
+            prices[ids[symbol]] = math.nan
+        if not math.isfinite(prices[ids[symbol]]):
+            raise ParameterError(name, value, "must be a price, a number as in --adopt-price SPY=431.20")
+    return replace(job, adopt_prices=tuple(prices.items()))
 
 
 def _begun(what: str, symbols: tuple[str, ...], settings: config.Settings, given: dict[str, Any]) -> Job:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import numba
 
 njit: Any = numba.njit  # its types lack two of its options
+types: Any = numba.types
 settings: Any = numba.config  # numba makes its names when it is loaded
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -23,10 +23,13 @@ from ibapi.protobuf.RealTimeBarTick_pb2 import RealTimeBarTick
 from ibapi.server_versions import MIN_SERVER_VER_PROTOBUF
 
 from quant.errors import RequestFailed
+from quant.ib.order_messages import completed_order, open_order
 
 OLDEST_SERVER: Final = 178  # the oldest text form that the simulated TWS and independent clients certify
 _BARS: Final = int(IN.HISTORICAL_DATA)
 _PIECE: Final = int(IN.REAL_TIME_BARS)
+_OPENED: Final = int(IN.OPEN_ORDER)
+_COMPLETED: Final = int(IN.COMPLETED_ORDER)
 BAD_MESSAGE: Final = 508  # ibapi's own code for what cannot be written to TWS
 Row = tuple[str, float, float, float, float, float, float, int]
 
@@ -155,6 +158,11 @@ class Decoder:
                 return [_real_time_bar(body)]
             if message == _BARS:
                 return [_bars(body)]
+            if message == _COMPLETED:
+                return [Event("completedOrder", completed_order(body))]
+            opened = open_order(body) if message == _OPENED else None
+            if opened is not None:
+                return [Event("openOrder", opened)]
             if message not in self._decoder.msgId2handleInfoProtoBuf:
                 raise ValueError("unknown message id")
             self._decoder.processProtoBuf(body, message)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from operator import attrgetter
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -197,8 +196,8 @@ def position(account: str, contract: Any, quantity: Decimal, average_cost: float
     )
 
 
-VALUES: Final = {
-    kind: attrgetter(*(field.name for field in fields(kind)))
+INTEGERS: Final = {
+    kind: tuple(field.name for field in fields(kind) if field.type == "int")
     for kind in (Echo, Status, Completed, Execution, Commission, Told)
 }
 READERS: Final[dict[str, Callable[..., Report | None]]] = {
@@ -289,9 +288,9 @@ def _word(text: str, name: str) -> str:
 
 def _check_range(report: Report) -> None:
     """Raise ValueError where a number is too large for any journal: a flipped bit, e.g. in the year of a time."""
-    for place, value in enumerate(VALUES[type(report)](report)):
-        if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
-            raise ValueError(f"{fields(report)[place].name} {value} is out of all range")
+    for name in INTEGERS[type(report)]:
+        if not -LARGEST - 1 <= (value := getattr(report, name)) <= LARGEST:
+            raise ValueError(f"{name} {value} is out of all range")
 
 
 def _order(number: int) -> int:

@@ -9,6 +9,7 @@ import math
 from dataclasses import replace
 from datetime import timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Final
 
 from ibapi.contract import Contract as IbContract
@@ -72,7 +73,10 @@ def to_ib(ticket: Ticket, found: Found, parent_id: int = 0) -> tuple[IbContract,
         order.ocaGroup, order.ocaType = asked.oca, CANCEL_WITH_BLOCK
     if asked.good_till is not None:
         order.goodTillDate = write_time(EPOCH + timedelta(seconds=asked.good_till // SECOND))
-    return replace(found.facts.spec, exchange=asked.exchange).to_ib(), order
+    spec = found.facts.spec
+    if spec.exchange != asked.exchange:
+        spec = replace(spec, exchange=asked.exchange)
+    return spec.to_ib(), order
 
 
 def _trailing(order: IbOrder, asked: Ticket) -> None:
@@ -87,6 +91,7 @@ def _trailing(order: IbOrder, asked: Ticket) -> None:
         order.lmtPriceOffset = asked.offset
 
 
+@lru_cache(maxsize=256)  # the prices of an order come here several times before it is sent
 def on_step(price: float, step: float) -> float:
     """Return the multiple of `step` that is nearest to `price`, as the float of its shortest decimal text."""
     size = Decimal(repr(step))
@@ -94,6 +99,7 @@ def on_step(price: float, step: float) -> float:
     return float(count * size)
 
 
+@lru_cache(maxsize=256)
 def waiting(price: float, step: float, *, up: bool) -> float:
     """Return the multiple of `step` at `price`, or the next one above it (`up`) or below it.
 

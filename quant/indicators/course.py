@@ -109,18 +109,25 @@ def slope(values: ArrayLike, period: int = 5) -> Floats:
     # A pass over the whole array for each place in the window: every row sees the same operations in the same
     # order, so a prefix gives the same bits (a matrix product would not promise that).
     places = [rows[i : len(rows) - period + 1 + i] for i in range(period)]
-    lowest, highest = places[0].copy(), places[0].copy()
-    for place in places[1:]:
+    lowest, highest = np.minimum(places[0], places[1]), np.maximum(places[0], places[1])
+    for place in places[2:]:
         np.minimum(lowest, place, out=lowest)
         np.maximum(highest, place, out=highest)
     x = np.linspace(0.0, 1.0, period) - 0.5  # from its mean
+    covariance = angle[period - 1 :]
+    covariance[:] = 0.0
     with np.errstate(invalid="ignore", over="ignore"):
-        height = highest - lowest
-        scale = np.where(height == 0.0, 1.0, height)  # a flat window: 0/1
-        covariance = np.zeros(len(height))
+        height = np.subtract(highest, lowest, out=highest)
+        height[height == 0.0] = 1.0  # a flat window: 0/1
+        part = np.empty(len(height))
         for weight, place in zip(x, places, strict=True):
-            covariance += weight * ((place - lowest) / scale)
-    angle[period - 1 :] = np.degrees(np.arctan(covariance / np.sum(x * x)))
+            np.subtract(place, lowest, out=part)
+            part /= height
+            part *= weight
+            covariance += part
+    covariance /= np.sum(x * x)
+    np.arctan(covariance, out=covariance)
+    covariance *= 180.0 / np.pi  # the bits of np.degrees, whose loop takes as long as arctan's
     return angle
 
 

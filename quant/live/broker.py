@@ -106,6 +106,7 @@ class LiveBroker(Settings, bt.BrokerBase):  # type: ignore[misc]  # backtrader h
     def stop(self) -> None:
         """Send what waits."""
         self.flush()
+        self._dispatch.follow_up(every=True)
 
     def next(self) -> None:
         """Send what waits, take what the broker told, and see to what is due."""

@@ -95,7 +95,9 @@ def moment(data: Any, number: float) -> int:
 
 def number(data: Any, at: int) -> float:
     """Return backtrader's date number of a UTC moment on the feed's clock."""
-    wall = (_UTC_EPOCH + timedelta(microseconds=at // 1000)).astimezone(ZoneInfo(instrument_of(data).timezone))
+    wall = (_UTC_EPOCH + timedelta(microseconds=at // 1000)).astimezone(
+        ZoneInfo(instrument_of(data).timezone)
+    )
     return float(bt.date2num(wall.replace(tzinfo=None)))
 
 

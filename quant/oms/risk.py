@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Final
 
 from quant.core.orders import Kind, Ticket, TimeInForce
@@ -58,8 +59,9 @@ def check_ticket(ticket: Ticket) -> None:
 def purpose(ticket: Ticket, context: Context) -> Purpose:
     """Return what the order is for, given what is held and what is on its way.
 
-    A reduction closes at most what other reductions leave; protective orders do not count as such, since one of them
-    must not stand in the way of getting out. A child protects what its entry opens.
+    A reduction closes at most what other reductions leave. Protective orders do not count as such, nor for a market order
+    limits that wait for their price: none of them must stand in the way of getting out, and what they would close more
+    than is left then is taken back from them (quant/oms/desk/fitting.py). A child protects what its entry opens.
     """
     position = context.position(ticket.con_id)
     guards = ticket.kind in STOPS or bool(ticket.oca)
@@ -68,9 +70,8 @@ def purpose(ticket: Ticket, context: Context) -> Purpose:
         return Purpose.PROTECTION if covered else Purpose.ENTRY
     if guards and closes(ticket.quantity, position):
         return Purpose.PROTECTION
-    under_way = sum(
-        (w.remaining for w in context.working if w.con_id == ticket.con_id and _leaves(w.purpose)), Decimal(0)
-    )
+    leaving = (w for w in context.working if w.con_id == ticket.con_id and _leaves(w.purpose))
+    under_way = sum((w.remaining for w in leaving if w.price is None or ticket.limit is not None), Decimal(0))
     left = position + under_way if under_way * position < 0 else position
     return Purpose.REDUCTION if left * position > 0 and closes(ticket.quantity, left) else Purpose.ENTRY
 
@@ -107,6 +108,7 @@ def rounded(ticket: Ticket, tick: float | None) -> Ticket:
     return replace(ticket, limit=limit, stop=stop, trail=trail, offset=offset)
 
 
+@lru_cache(maxsize=256)  # the prices of an order come here several times before it is sent
 def _step(price: float | None, tick: float, rounding: str) -> float | None:
     if price is None:
         return None

@@ -118,13 +118,14 @@ class OrderStanding:
         return self.state.is_final
 
 
+_ZERO: Final = Decimal(0)
 _SAID: Final = attrgetter(*(field.name for field in fields(OrderStanding)))
 
 
 def same(one: OrderStanding, other: OrderStanding) -> bool:
     """Return whether two standings say the same; NaN equals itself here."""
     return one is other or all(
-        a is b or repr(a) == repr(b) for a, b in zip(_SAID(one), _SAID(other), strict=True)
+        a is b or a == b or repr(a) == repr(b) for a, b in zip(_SAID(one), _SAID(other), strict=True)
     )
 
 
@@ -152,24 +153,26 @@ def order_standing(intent: Intent, marks: Sequence[Mark], facts: AbstractSet[Rep
     marks: in the order of the journal; those of other orders are ignored, as are the facts of other orders.
     The same set of facts gives the same standing, in whatever order or number it came.
     """
-    own = _own(intent, facts)
-    charges = [f for f in facts if isinstance(f, Commission)] if own.executions else []
-    fills = join_fills(own.executions, charges) if own.executions else ()
-    side = 1 if intent.ticket.quantity > 0 else -1
-    counted = [f for f in fills if f.con_id == intent.ticket.con_id and f.account == intent.ticket.account]
-    filled = sum((f.quantity for f in counted), Decimal(0))
-    shown = sum((f.shown for f in counted), Decimal(0))
+    own, ticket = _own(intent, facts), intent.ticket
+    fills: tuple[Fill, ...] = ()
+    counted: list[Fill] = []
+    filled = shown = _ZERO
+    if own.executions:  # of most orders nothing is filled when they change
+        fills = join_fills(own.executions, [f for f in facts if isinstance(f, Commission)])
+        counted = [f for f in fills if f.con_id == ticket.con_id and f.account == ticket.account]
+        filled = sum((f.quantity for f in counted), _ZERO)
+        shown = sum((f.shown for f in counted), _ZERO)
+        own.oddities |= _oddities_of_fills(intent, own, fills, filled, shown)
     owed = _owed(intent, own, counted, shown)
-    own.oddities |= _oddities_of_fills(intent, own, fills, filled * side, shown)
     marks = [m for m in marks if m.ref == intent.ref]
     what = [m.what for m in marks]
     state = _state(intent, own, what, shown, owed)
-    smaller = any(m.why.startswith(SMALLER) for m in marks)
-    own.oddities |= _oddities_of_end(intent, own, what, state, shown, smaller)
+    own.oddities |= _oddities_of_end(intent, own, marks, what, state, shown)
     return OrderStanding(
-        ref=intent.ref, state=state, filled=filled, remaining=intent.ticket.quantity - filled,
-        average=_average(counted), owed=owed, fills=fills, uncharged=sum(f.commission is None for f in fills),
-        perm_ids=tuple(sorted(own.perm_ids)), told=tuple(sorted(own.told, key=lambda t: (t.at, t.code, t.text))),
+        ref=intent.ref, state=state, filled=filled, remaining=ticket.quantity - filled,
+        average=_average(counted) if counted else None, owed=owed, fills=fills,
+        uncharged=sum(f.commission is None for f in fills), perm_ids=tuple(sorted(own.perm_ids)),
+        told=tuple(sorted(own.told, key=lambda t: (t.at, t.code, t.text))) if own.told else (),
         reason=_reason(own, marks, state), oddities=frozenset(own.oddities),
     )  # fmt: skip
 
@@ -285,13 +288,13 @@ def _ended(own: _Own, what: list[What], shown: Decimal) -> OrderState:
 def _owed(intent: Intent, own: _Own, counted: list[Fill], shown: Decimal) -> Decimal:
     """Return what the broker says is filled beyond the executions seen."""
     if any(not f.first for f in counted):  # a correction of what was never seen: amounts cannot be compared
-        return Decimal(0)
+        return _ZERO
     claimed = [filled for _, filled in own.amounts]
     claimed += [e.cumulative for e in own.executions if e.con_id == intent.ticket.con_id]
     ends = [filled for word, filled in own.amounts if word == "Filled"]
     if "Filled" in own.words | own.ends and not any(ends):
         claimed.append(abs(intent.ticket.quantity))  # Filled without an amount: an openOrder has none
-    return max(max(claimed, default=Decimal(0)) - shown, Decimal(0))
+    return max(max(claimed) - shown, _ZERO) if claimed else _ZERO
 
 
 def _average(fills: list[Fill]) -> float | None:
@@ -317,35 +320,30 @@ def _reason(own: _Own, marks: list[Mark], state: OrderState) -> str:
 def _oddities_of_fills(
     intent: Intent, own: _Own, fills: tuple[Fill, ...], filled: Decimal, shown: Decimal
 ) -> set[Oddity]:
-    """filled: above 0 on the order's side."""
-    strange = {Oddity.STRANGE_STATUS} if own.words - KNOWN_WORDS else set()
-    if not fills:
-        return strange
     side = 1 if intent.ticket.quantity > 0 else -1
     ends = [amount for word, amount in own.amounts if word in CANCELLED_WORDS]
     seen = {
         Oddity.LATE_FILL: bool(ends) and shown > max(ends),
-        Oddity.OVERFILLED: filled > abs(intent.ticket.quantity),
+        Oddity.OVERFILLED: filled * side > abs(intent.ticket.quantity),
         Oddity.WRONG_SIDE: any(f.quantity * side < 0 for f in fills),
         Oddity.CORRECTED: any(f.revision > 1 and f.quantity != 0 for f in fills),
         Oddity.BUSTED: any(f.quantity == 0 for f in fills),
         Oddity.CLASH: any(f.clashes for f in fills),
         Oddity.LIQUIDATION: any(f.liquidation for f in fills),
     }
-    return strange | {oddity for oddity, holds in seen.items() if holds}
+    return {oddity for oddity, holds in seen.items() if holds}
 
 
 def _oddities_of_end(
-    intent: Intent, own: _Own, what: list[What], state: OrderState, shown: Decimal, smaller: bool
+    intent: Intent, own: _Own, marks: list[Mark], what: list[What], state: OrderState, shown: Decimal
 ) -> set[Oddity]:
-    """smaller: we asked for less later."""
+    """Return what is odd without a fill, too."""
     words = own.words
+    found = {Oddity.STRANGE_STATUS} if words - KNOWN_WORDS else set()
     refused = "Inactive" in words and bool(own.codes & REFUSALS)
-    seen = {
-        Oddity.FILLED_SHORT: state is OrderState.FILLED
-        and shown < abs(intent.ticket.quantity)
-        and not smaller,
-        Oddity.REVIVED: (refused and "Submitted" in words)
-        or (What.NOT_SENT in what and _acknowledged(own, shown)),
-    }
-    return {oddity for oddity, holds in seen.items() if holds}
+    short = state is OrderState.FILLED and shown < abs(intent.ticket.quantity)
+    if short and not any(m.why.startswith(SMALLER) for m in marks):  # else we asked for less later
+        found.add(Oddity.FILLED_SHORT)
+    if (refused and "Submitted" in words) or (What.NOT_SENT in what and _acknowledged(own, shown)):
+        found.add(Oddity.REVIVED)
+    return found

@@ -284,6 +284,16 @@ def _belated(case: Case) -> str:
     return known.words if not new or new[-1].bar > old[-1].bar else ""
 
 
+def _outlived(case: Case) -> str:
+    """An exit that filled while nothing could take its place, as the model had it."""
+    one, two, evidence = case.one, case.two, case.evidence
+    if one is None or two is None or one.status != "cancelled" or not two.fills:
+        return ""
+    about = (About.LINK, About.BARS, About.GATE)
+    why = last_said(evidence.said, evidence.symbols[two.feed], about, two.decided, two.fills[-1].time)
+    return f"it filled before another could take its place: {why}" if why else ""
+
+
 def _sent_late(case: Case) -> str:
     two = case.two
     if two is None or two.sent < two.decided + SECOND or case.what not in ("fill", "end"):
@@ -294,6 +304,15 @@ def _sent_late(case: Case) -> str:
         return ""  # it waited for the market: held over night, and sent in time for the open
     why = case.evidence.held_up(two.feed, two.sent, About.GATE)
     return f"sent {(two.sent - two.decided) / SECOND:.0f} s after its bar's END{': ' * bool(why)}{why}"
+
+
+def _in_parts(case: Case) -> str:
+    fills = case.fills[1]
+    if case.what != "fill" or len({fill.bar for fill in fills}) < 2:
+        return ""
+    return (
+        f"TWS filled it in {len(fills)} parts, the last at {moment(fills[-1].time)}; the model fills at once"
+    )
 
 
 # ---------------------------------------------------------------- a market
@@ -382,7 +401,9 @@ RULES: Final[dict[str, Callable[[Case], str]]] = {
     "corrected": _corrected,
     "unwanted": _unwanted,
     "belated": _belated,
+    "outlived": _outlived,
     "sent late": _sent_late,
+    "in parts": _in_parts,
     "price step": _step,
     "later": _later,
     "slippage": _slipped,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from quant.core.barsize import DAY
 from quant.core.orders import Ticket
 from quant.oms.desk.brakes import brakes
-from quant.oms.desk.counter import Counter, groups_of
+from quant.oms.desk.counter import Counter
 from quant.oms.desk.desk import OrderDesk
 from quant.oms.desk.setup import Answer, Broker, Setup, Surroundings, Why
 from quant.oms.journal.journal import Journal
@@ -50,21 +49,17 @@ class JudgedDesk(OrderDesk):
         super().observe(around)
         self._second.around = around
 
-    def submit(self, tickets: Sequence[Ticket], why: Why, now: int) -> tuple[Answer, ...]:
-        """Take orders, and note what the limits say of them."""
-        against: set[str] = set()
-        for group in groups_of(tickets):
-            first = group[0]
-            _, refusals = self._second.judge(self._second.rounded(group), why, self.gate, now)
-            if refusals:
-                against.add(first.ref)
-            self.refused += [
-                Refused(now, r.code, r.text, first.ref, first.symbol, float(first.quantity), r.halts)
-                for r in refusals
-            ]
-        answers = super().submit(tickets, why, now)
-        for answer in answers:
-            if answer.taken and answer.ref not in against:
+    def _take_in(self, tickets: tuple[Ticket, ...], why: Why, now: int) -> list[Answer]:
+        """Take the orders of a group, and note what the limits say of them."""
+        first = tickets[0]
+        _, refusals = self._second.judge(self._second.rounded(tickets), why, self.gate, now)
+        self.refused += [
+            Refused(now, r.code, r.text, first.ref, first.symbol, float(first.quantity), r.halts)
+            for r in refusals
+        ]
+        answers = super()._take_in(tickets, why, now)
+        for answer in answers if not refusals else ():
+            if answer.taken:
                 self._second.sent(answer.ref, now)
         return answers
 

@@ -39,6 +39,7 @@ FOREIGN: Final = (
 ELSEWHERE: Final = 272093, 265598  # of these one that is not traded is held too
 _HELD: Final = Decimal(100)
 FIVE: Final = 5 * SECOND
+AT_ONCE: Final = 1800 * SECOND  # of bars whose pieces are made together: of one they take twice as long
 
 AnyFault = Fault | OrderFault
 
@@ -77,12 +78,14 @@ class Stage:
 
 
 class _Quick(History):
-    """A history that makes all 5-second bars of a stored bar at once, where a listing's trades have one series."""
+    """A history that makes 5-second bars of many stored bars at once, where a listing's trades have one series."""
 
     def __init__(self, tape: Tape, held: Mapping[int, Bars]) -> None:
         super().__init__(tape)
         self._trades, self._held = tape, held
-        self._made: dict[int, dict[int, LiveBar]] = {}  # by contract id: the newest bar's, by their ends
+        self._made: dict[
+            int, dict[int, LiveBar]
+        ] = {}  # by contract id: those of the newest bars, by their ends
 
     def live_bar(self, listing: Listing, what: str, end: int) -> LiveBar | None:
         """Return the 5-second bar that is over at `end` (UTC ns), None where nothing traded."""
@@ -95,24 +98,24 @@ class _Quick(History):
         row = int(np.searchsorted(bars.end, end))
         if row == len(bars) or bars.times.begin[row] > end - FIVE:
             return super().live_bar(listing, what, end)
-        ticks = self._trades.path(listing, bars, row)
+        ticks = self._trades.paths(listing, bars, row, max(AT_ONCE // bars.bar.ns, 1))
         made = self._made[listing.con_id] = {one.start + FIVE: one for one in _pieces(ticks)}
         return made.get(end)
 
 
-def _pieces(ticks: Ticks) -> Iterator[LiveBar]:
-    if not len(ticks):
-        return
-    starts = ticks.time - ticks.time % FIVE
+def _pieces(paths: Sequence[Ticks]) -> Iterator[LiveBar]:
+    time, price, size = (
+        np.concatenate([getattr(p, name) for p in paths]) for name in ("time", "price", "size")
+    )
+    starts = time - time % FIVE
     first = np.concatenate(([0], np.flatnonzero(starts[1:] != starts[:-1]) + 1))
     last = np.concatenate((first[1:] - 1, [len(starts) - 1]))
-    volume = np.add.reduceat(ticks.size, first)
-    paid = np.add.reduceat(ticks.price * ticks.size, first)
+    volume = np.add.reduceat(size, first)
+    paid = np.add.reduceat(price * size, first)
     columns = (
-        starts[first], ticks.price[first], np.maximum.reduceat(ticks.price, first),
-        np.minimum.reduceat(ticks.price, first), ticks.price[last], volume,
-        np.where(volume > 0.0, paid / np.maximum(volume, 1e-300), ticks.price[last]),
-        np.add.reduceat((ticks.size > 0.0).astype(np.int64), first),
+        starts[first], price[first], np.maximum.reduceat(price, first), np.minimum.reduceat(price, first),
+        price[last], volume, np.where(volume > 0.0, paid / np.maximum(volume, 1e-300), price[last]),
+        np.add.reduceat((size > 0.0).astype(np.int64), first),
     )  # fmt: skip
     yield from map(LiveBar, *(column.tolist() for column in columns))
 

@@ -210,6 +210,8 @@ class Faults:
 
     def due(self, passed_ns: int) -> list[Fault]:
         """Return and forget the timed faults up to `passed_ns` since the start."""
+        if not self._timed:
+            return []
         upto = sum(_after_ns(row) <= passed_ns for row in self._timed)
         found, self._timed = self._timed[:upto], self._timed[upto:]
         self.played.update(row.do for row in found)

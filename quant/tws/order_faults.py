@@ -334,7 +334,7 @@ class OrderFaults:
     def spoken(self, events: Sequence[Event]) -> Spoken:
         """Return what is told of what happened at one moment, after each order's faults."""
         found = Spoken(list(events))
-        for key in dict.fromkeys(key_of(event) for event in events):
+        for key in dict.fromkeys(key_of(event) for event in events) if self.voices else ():
             for fault in self.voices.get(key, ()):
                 before = list(found.now)
                 _bend(found, key, fault)

@@ -86,25 +86,24 @@ def order_request(
         (client, asked.orderId), listing, _SIDES[order.action.upper()], quantity, kind, tif=order.tif.upper() or "DAY",
         account=order.account, reference=order.orderRef, exchange=asked.contract.exchange or listing.exchanges[0],
         good_till=till, parent=order.parentId, oca=order.ocaGroup, oca_type=order.ocaType or REDUCE,
-        transmit=order.transmit,
+        transmit=order.transmit, limit=_given(order, "lmtPrice") if kind in LIMITS else None,
+        stop=_given(order, "auxPrice") if kind in STOPS and kind not in TRAILS else None,
     )  # fmt: skip
-    return _priced(wanted, order)
+    return _trailing(wanted, order) if kind in TRAILS else wanted
 
 
-def _priced(wanted: OrderRequest, order: Order) -> OrderRequest:
-    """Return an order with the prices of its kind: each sits in another field."""
+def _given(order: Order, name: str) -> float | None:
+    return float(getattr(order, name)) if order.HasField(name) else None
 
-    def given(name: str) -> float | None:
-        return float(getattr(order, name)) if order.HasField(name) else None
 
-    limit = given("lmtPrice") if wanted.kind in LIMITS else None
-    if wanted.kind in TRAILS:  # clients send 0 for what they leave out
-        stop = given("trailStopPrice") or None
-        return replace(
-            wanted, stop=stop, trail=given("auxPrice") or None, trail_percent=given("trailingPercent") or None,
-            offset=_offset(wanted, stop, given("lmtPriceOffset"), given("lmtPrice") or None),
-        )  # fmt: skip
-    return replace(wanted, limit=limit, stop=given("auxPrice") if wanted.kind in STOPS else None)
+def _trailing(wanted: OrderRequest, order: Order) -> OrderRequest:
+    """Return an order that trails with its prices; clients send 0 for what they leave out."""
+    stop = _given(order, "trailStopPrice") or None
+    return replace(
+        wanted, stop=stop, trail=_given(order, "auxPrice") or None,
+        trail_percent=_given(order, "trailingPercent") or None,
+        offset=_offset(wanted, stop, _given(order, "lmtPriceOffset"), _given(order, "lmtPrice") or None),
+    )  # fmt: skip
 
 
 def _offset(

@@ -253,6 +253,8 @@ class Tws:
 
     def rate(self, currency: str, now: int) -> float | None:
         """Return the base currency for one of `currency`; None where the simulator knows none."""
+        if currency == self.account.base:
+            return 1.0
         worth, base = self._dollars(currency, now), self._dollars(self.account.base, now)
         return None if worth is None or base is None else worth / base
 

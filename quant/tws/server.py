@@ -132,6 +132,8 @@ class Server:
 
     def was_busy(self, since: int) -> None:
         """Note that nothing was read since then: what the next pass of the loop reads may have come meanwhile."""
+        if not self.tws.rate_limited:
+            return  # only who counts messages by the second asks
         self.busy_since = since
 
         def read_again() -> None:
@@ -152,7 +154,10 @@ class Server:
             self._wake.cancel()
             self._wake = None
         fault = self.faults.next_ns()
-        moments = (self.tws.next_at(self.clock.now()), None if fault is None else self._began + fault)
+        # A step clock is moved by hand: it is woken for what is due now, and orders never leave anything due.
+        stands = self.clock.speed == 0.0
+        at = self.tws.timers.next_at() if stands else self.tws.next_at(self.clock.now())
+        moments = (at, None if fault is None else self._began + fault)
         due = min((at for at in moments if at is not None), default=None)
         seconds = None if due is None else self.clock.outside_s(due)
         if seconds is not None and self._loop is not None:

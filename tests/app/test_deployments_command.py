@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from calling import Quant, document
 
+from quant.live.run import control
 from quant.live.run.deployment import Deployment, GateResult, Traded, live_folder, lock_path
 from quant.live.run.lock_file import write
 
@@ -122,3 +123,11 @@ def test_a_lock_that_cannot_be_read_stands_in_the_list(make: Make, quant: Quant,
 
 def test_no_deployment_says_how_to_begin_one(project: Path, quant: Quant) -> None:
     assert "quant paper macd SPY --bar 1m" in quant("deployments").stdout
+
+
+def test_how_one_ended_is_told_of_one_and_leaves_the_table_narrow(make: Make, quant: Quant) -> None:
+    words = "a strategy that raised, which takes many words to tell"
+    control.put(make("one") / control.STATUS, {"ended": words})
+    assert words not in quant("deployments").stdout
+    assert f"  not running; ended: {words}" in quant("deployments", "one").stdout.splitlines()
+    assert listed(quant)[0]["state"] == f"not running; ended: {words}"

@@ -12,8 +12,10 @@ from calling import Quant, document
 from click.testing import Result
 
 from quant.app import live_control
+from quant.errors import SafetyStop
 from quant.live.run import control
 from quant.live.run.deployment import Deployment, Traded, code_of, live_folder, lock_path
+from quant.live.run.job import Job
 from quant.live.run.lock_file import read, write
 from quant.oms.journal.journal import Journal
 from quant.oms.journal.reading import read_ledger
@@ -102,6 +104,39 @@ def test_parity_refuses_a_plain_strategy_before_it_connects(lock: Path, alone: A
     known = replace(read(lock), name="own", strategy="own", class_name="Own", params={}, sources=code_of(cls))
     write(known, lock.with_name("own.lock.toml"))
     refused(alone("parity", "own"), "strategy = 'Own': is a plain bt.Strategy", "docs/parity.md")
+
+
+@pytest.mark.parametrize(
+    ("positions", "said", "words", "told"),
+    [
+        ("baseline", "SPY=431.2", (), "the lock file says positions = baseline"),
+        ("adopt", "SPY=431.2", ("--shadow",), "a shadow adopts nothing"),
+        ("adopt", "QQQ=431.2", (), "adopt-price QQQ = '431.2': is not traded here; SPY is"),
+        ("adopt", "SPY=dear", (), "must be a price"),
+        ("flatten", "SPY=nan", (), "must be a price"),
+    ],
+)
+def test_a_price_of_what_is_adopted_that_cannot_be(
+    lock: Path, alone: Alone, positions: str, said: str, words: tuple[str, ...], told: str
+) -> None:
+    edit(lock, 'positions = "baseline"', f'positions = "{positions}"')
+    refused(alone("paper", NAME, "--adopt-price", said, *words), told)
+
+
+@pytest.mark.parametrize("words", [["paper", NAME], ["paper", "macd", "SPY"]])
+def test_a_price_of_what_is_adopted_reaches_the_run(
+    lock: Path, alone: Alone, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(lock, 'positions = "baseline"', 'positions = "adopt"')
+    jobs: list[Job] = []
+
+    def run(job: Job, *args: object, **kwargs: object) -> None:
+        jobs.append(job)
+        raise SafetyStop("so far")
+
+    monkeypatch.setattr("quant.live.run.runner.run", run)
+    assert alone(*words, "--adopt-price", "SPY=431.2").exit_code == 6
+    assert jobs[0].adopt_prices == ((756733, 431.2),)
 
 
 def test_a_date_that_is_none_is_said_before_it_connects(project: Path, alone: Alone) -> None:

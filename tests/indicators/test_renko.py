@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,16 @@ from hypothesis import strategies as st
 
 import quant.indicators as qi
 from quant.errors import ParameterError
+
+renko_module: Any = importlib.import_module("quant.indicators.renko")  # the package's name is the function
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["python", "compiled"], autouse=True)
+def walked_by(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All that this file says holds of both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renko_module, "_compiling_pays", lambda bars: request.param)
+        yield
 
 
 @dataclass(frozen=True)

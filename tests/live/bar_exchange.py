@@ -57,6 +57,7 @@ class BarExchange(FakeBroker):
         self.kept: list[Commission] = []
         self.garbled: list[str] = []
         self.woken: dict[int, int] = {}
+        self.began = 0  # when the bar begins that it is shown
 
     # ------------------------------------------------------------ Wire
     def quantised(self, ticket: Ticket) -> Ticket:
@@ -96,7 +97,7 @@ class BarExchange(FakeBroker):
             family = {order.order_id, order.parent_id} - {0}
             if other.parent_id == order.order_id and other.status == "PreSubmitted":
                 other.status = "Submitted"
-                self.woken[other.order_id] = self.now
+                self.woken[other.order_id] = self.began
                 self.tell(other)
             elif order.parent_id and other is not order and other.parent_id in family and other.is_open:
                 self.end(other, "Cancelled")
@@ -109,7 +110,7 @@ class BarExchange(FakeBroker):
 
     def trade(self, con_id: int, begin: int, end: int, o: float, h: float, l: float, c: float) -> None:  # noqa: E741
         """Show it a bar: what is open is tried once, oldest first."""
-        self.now = max(self.now, begin)
+        self.now, self.began = max(self.now, begin), begin
         for order in list(self.orders.values()):
             ticket = order.ticket
             if ticket.con_id != con_id or order.status not in OPEN:
@@ -198,11 +199,12 @@ class Market:
             path, deployment="t", account=ACCOUNT, strategy_hash="h", create=not path.exists()
         )
         self.journal.begin_run({}, self.now, client_id=7)
-        ids = frozenset(b.instrument.con_id or 0 for b in self.bars)
+        worth = {b.instrument.con_id or 0: b.instrument.multiplier for b in self.bars}
+        policy = replace(Policy() if policy is None else policy, worth=tuple(worth.items()))
         self.desk = OrderDesk(
             self.journal,
             self.exchange,
-            Setup(7, ids, capital, limits, Policy() if policy is None else policy),
+            Setup(7, frozenset(worth), capital, limits, policy),
             self.now,
         )
         self.broker = LiveBroker(

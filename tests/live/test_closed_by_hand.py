@@ -7,8 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from live_run import ACCOUNT, again, books, draft, ledger, play, standings, tws
+from live_run import ACCOUNT, START, again, books, draft, ledger, play, standings, tws
 
+from quant.core.barsize import SECOND
 from quant.core.orders import Kind
 from quant.live.run.job import Address
 from quant.live.run.takeover import clear, take_over
@@ -50,3 +51,27 @@ def test_what_was_closed_by_hand_is_neither_sold_by_the_strategy_nor_by_its_stop
     assert mended.code == 0, lines
     assert not mended.picture["feeds"][0]["position"]
     assert not ledger(data, job).by_instrument(Stop.INSTRUMENT)
+
+
+def test_what_was_closed_by_hand_yesterday_is_adopted_at_the_price_that_a_person_says(data: Path) -> None:
+    """IB tells the executions of the day only; without a price all that was paid would count as lost."""
+    job = draft(data, bar="5m")
+    with tws() as port:
+        first, told = play(job, port, data, lambda p: p["settled"] and p["feeds"][0]["position"] == 10)
+    assert first.code == 0, told
+    (bought,) = (fill.price for standing in standings(ledger(data, job)) for fill in standing.fills)
+    job = again(data, job)
+    job = replace(job, deployment=replace(job.deployment, positions="adopt"))
+    with tws(start=START + 86_400 * SECOND) as port:  # another TWS, whose account holds nothing
+        halted, told = play(job, port, data, lambda p: bool(p["halted"]))
+        assert "IB does not tell at what price -10 were traded" in halted.picture["halted"], told
+        assert "--adopt-price SPY=PRICE" in halted.picture["why"][0]
+        assert ledger(data, job).holdings == ()
+        clear(job.deployment, data, "tester", "I sold it two dollars higher")
+        said = ((job.deployment.contracts[0].con_id, bought + 2.0),)
+        mended, told = play(
+            replace(job, adopt_prices=said), port, data, lambda p: p["gate"] == "open" and p["settled"]
+        )
+    assert mended.code == 0, told
+    assert mended.picture["feeds"][0]["position"] == 0
+    assert 10_015.0 < mended.picture["equity"] < 10_020.0  # 20 earned, less commissions

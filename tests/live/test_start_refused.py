@@ -65,6 +65,7 @@ def test_a_tws_started_again_for_a_later_day_repeats_no_id(data: Path) -> None:
     assert first.code == 0, told
     job = again(data, job)
     job = replace(job, deployment=replace(job.deployment, positions="adopt"))  # the new TWS holds nothing
+    job = replace(job, adopt_prices=((job.deployment.contracts[0].con_id, 400.0),))
     with tws(start=START + DAY) as port:
         second, told = play(job, port, data, filled(8))
     assert (second.code, second.why) == (0, "stopped"), told

@@ -53,6 +53,7 @@ class TwsExchange:
     def trade(self, con_id: int, begin: int, end: int, *prices: float) -> None:
         for moment in (begin, end):
             self.server.step(moment)
+            self.market.now = max(self.market.now, moment)
             self.asked |= bool(self.market.desk.unsettled_orders)
             while self.asked:
                 self.catch_up()

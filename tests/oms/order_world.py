@@ -45,7 +45,9 @@ class World:
         self.now = START
         self.broker = FakeBroker(seed, Faults() if faults is None else faults)
         self.broker.on_place = self._check_place
-        self.setup = Setup(7, frozenset({SPY, QQQ}), 1e6, limits, Policy() if policy is None else policy)
+        policy = Policy() if policy is None else policy
+        worth = tuple((con_id, 1.0) for con_id in SYMBOLS)
+        self.setup = Setup(7, frozenset({SPY, QQQ}), 1e6, limits, replace(policy, worth=worth))
         self.desk_class = desk_class
         self.account = Account() if account is None else account
         self.markets = {con_id: Market(tick=0.01, price=100.0, at=START, bar_ns=10**15) for con_id in SYMBOLS}

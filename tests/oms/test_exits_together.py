@@ -61,7 +61,7 @@ def all_touched(world: World) -> Decimal:
 
 
 # ---------------------------------------------------------------- by hand
-@pytest.mark.parametrize(("left", "wanted"), [(7, [5, 2]), (5, [5, 0]), (4, [4, 0]), (1, [1, 0])])
+@pytest.mark.parametrize(("left", "wanted"), [(7, [2, 5]), (5, [0, 5]), (4, [0, 4]), (1, [0, 1])])
 def test_two_stops_of_half_each_sell_no_more_than_was_left_by_hand(
     world: World, left: int, wanted: list[int]
 ) -> None:
@@ -80,7 +80,7 @@ def test_of_two_pairs_each_side_sells_no_more_than_was_left_by_hand(world: World
     first, second = pair(world, 5, 98.0), pair(world, 5, 97.0)
     world.run(5)
     by_hand(world, -3)
-    assert working(world, *first, *second) == [5, 5, 2, 2]
+    assert working(world, *first, *second) == [2, 2, 5, 5]
     assert all_touched(world) == 0
 
 
@@ -96,14 +96,14 @@ def test_what_was_made_smaller_grows_again_with_what_is_put_right(world: World) 
     refs = stop(world, 5), stop(world, 5, 97.0)
     world.run(5)
     by_hand(world, -3)
-    assert working(world, *refs) == [5, 2]
+    assert working(world, *refs) == [2, 5]
     world.broker.trade_by_hand(SPY, 3)
     world.run(100)
     assert working(world, *refs) == [5, 5]
 
 
 # ---------------------------------------------------------------- by an order of ours
-@pytest.mark.parametrize(("sold", "wanted"), [(3, [5, 2]), (6, [4, 0])])
+@pytest.mark.parametrize(("sold", "wanted"), [(3, [2, 5]), (6, [0, 4])])
 def test_two_stops_of_half_each_sell_no_more_than_another_order_has_left(
     world: World, sold: int, wanted: list[int]
 ) -> None:
@@ -134,12 +134,19 @@ def test_a_stop_for_all_of_it_sells_no_more_than_another_order_has_left(world: W
 def test_exits_are_as_small_as_what_is_held_after_a_kill_in_between(world: World) -> None:
     refs = stop(world, 5), stop(world, 5, 97.0)
     world.run(5)
+    other = world.send(-3)
     world.kill()
-    other = booked(world, refs[0])
-    world.broker.fill(other, Decimal(-5))  # while nobody listens
-    world.broker.trade_by_hand(SPY, 0)
+    world.broker.fill(booked(world, other), Decimal(-3))  # while nobody listens
     world.start().opened().run(10)
-    assert working(world, *refs) == [0, 5]
+    assert working(world, *refs) == [2, 5]
+
+
+def test_a_new_stop_beside_the_one_it_replaces_is_what_stays_after_a_kill(world: World) -> None:
+    refs = stop(world, 10, 97.0), stop(world, 10)
+    world.run(5)
+    world.kill()
+    world.start().opened().run(10)
+    assert working(world, *refs) == [0, 10]
 
 
 def test_a_limit_that_closes_what_a_stop_has_closed_ends(world: World) -> None:

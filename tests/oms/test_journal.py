@@ -32,7 +32,7 @@ from quant.errors import (
 from quant.oms import failpoints
 from quant.oms.journal import file as journal_file
 from quant.oms.journal.encoding import digest, from_plain, report_of, report_text, text, to_plain
-from quant.oms.journal.journal import AT_ONCE, Journal
+from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Ledger, Source, Stop, What
 from tests.oms.facts import ACCOUNT, TICKET, commission, completed, corrected, echo, execution, status, told
 from tests.oms.journal_child import OWNER as CHILD
@@ -114,10 +114,10 @@ def test_numbers_tell_the_order_over_all_kinds(journal: Journal) -> None:
     assert [fact.number for fact in ledger.facts] == [4, 5, 6, 7, 8, 9]
 
 
-def test_of_more_reports_than_one_question_takes_the_new_ones_are_told(journal: Journal) -> None:
-    reports = [replace(FILL, exec_id=f"e{n}.01") for n in range(2 * AT_ONCE + 10)]
-    assert len(journal.add_reports(reports[: AT_ONCE + 5], 1)) == AT_ONCE + 5
-    assert [fact.report for fact in journal.add_reports(reports, 2)] == reports[AT_ONCE + 5 :]
+def test_of_many_reports_the_new_ones_are_told(journal: Journal) -> None:
+    reports = [replace(FILL, exec_id=f"e{n}.01") for n in range(1010)]
+    assert len(journal.add_reports(reports[:505], 1)) == 505
+    assert [fact.report for fact in journal.add_reports(reports, 2)] == reports[505:]
     assert journal.add_reports(reports, 3) == ()
 
 

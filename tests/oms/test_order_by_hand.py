@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from order_broker import SECOND
@@ -14,7 +15,7 @@ from quant.core.orders import Kind, TimeInForce
 from quant.oms.desk.setup import Answer, Link
 from quant.oms.gate import Gate, Purpose
 from quant.oms.ledger import Stop
-from quant.oms.reconcile.outcome import Policy, Start
+from quant.oms.reconcile.outcome import Start
 
 
 @pytest.fixture
@@ -252,10 +253,80 @@ def test_what_was_closed_by_hand_counts_at_its_price_when_it_is_adopted(world: W
     world.broker.price = 104.0
     by_hand(world, -4)
     looked(world)
-    world.desk.clear("Ada", "I closed it", world.now)
-    world.kill()
-    world.setup = replace(world.setup, policy=Policy(start=Start.ADOPT))
-    world.start().opened()
+    again(world).opened()
     assert world.desk.positions == {}
     (holding,) = world.journal.load().holdings
     assert (holding.quantity, holding.price) == (-10, pytest.approx(103.4))
+
+
+# ---------------------------------------------------------------- adopted on a later day
+def again(world: World, **policy: Any) -> World:
+    """A person clears the halts and starts it again with positions = adopt."""
+    world.desk.clear("Ada", "I traded it", world.now)
+    world.kill()
+    world.setup = replace(world.setup, policy=replace(world.setup.policy, **{"start": Start.ADOPT, **policy}))
+    return world.start()
+
+
+def by_hand_yesterday(world: World, quantity: int) -> None:
+    """IB tells the executions of the day only."""
+    by_hand(world, quantity)
+    world.broker.executions.clear()
+    world.until(lambda: bool(world.desk.halted), 150)
+
+
+@pytest.mark.parametrize("start", [Start.ADOPT, Start.FLATTEN])
+@pytest.mark.parametrize("quantity", [-10, -4, -15, 10])
+def test_what_was_traded_at_a_price_that_nobody_tells_is_not_adopted(
+    world: World, start: Start, quantity: int
+) -> None:
+    world.send(10)
+    world.run(5)
+    by_hand_yesterday(world, quantity)
+    held = there(world)
+    again(world, start=start).until(lambda: bool(world.desk.halted), 90)
+    assert f"IB does not tell at what price {quantity:+} were traded" in world.desk.halted
+    assert "--adopt-price SPY=PRICE" in world.desk.halted
+    assert world.journal.load().holdings == ()
+    assert (there(world), world.desk.positions) == (held, {SPY: 10})
+
+
+@pytest.mark.parametrize(("start", "left"), [(Start.ADOPT, 6), (Start.FLATTEN, 0)])
+def test_it_is_adopted_at_the_price_that_a_person_says(world: World, start: Start, left: int) -> None:
+    world.send(10)
+    world.run(5)
+    by_hand_yesterday(world, -4)
+    again(world, start=start, prices=((SPY, 103.5),)).opened().run(10)
+    (holding,) = world.journal.load().holdings
+    assert (holding.quantity, holding.price) == (-4, 103.5)
+    assert there(world) == left
+    again(world).opened()  # it is known now
+    assert len(world.journal.load().holdings) == 1
+
+
+def test_executions_of_the_day_come_before_a_price_that_was_said(world: World) -> None:
+    world.send(10)
+    world.run(5)
+    world.broker.price = 103.0
+    by_hand(world, -4)
+    looked(world)
+    again(world, prices=((SPY, 99.0),)).opened()
+    assert world.journal.load().holdings[0].price == 103.0
+
+
+def test_of_what_was_flat_it_is_ibs_average_cost(world: World) -> None:
+    by_hand_yesterday(world, 10)
+    again(
+        world, worth=((SPY, 50.0),)
+    ).opened()  # a future of 50 money a point; this broker's average cost is 100
+    assert world.desk.positions == {SPY: 10}
+    assert world.journal.load().holdings[0].price == 2.0
+
+
+def test_at_ibs_average_cost_only_where_nothing_was_left_alone_in_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.broker.held[SPY] = Decimal(50)
+    by_hand_yesterday(world.start().opened(), 10)
+    again(world).until(lambda: bool(world.desk.halted), 90)
+    assert "at what price +10 were traded" in world.desk.halted
+    assert world.desk.positions == {}

@@ -13,6 +13,7 @@ from order_broker import SECOND, Booked
 from order_world import World
 
 from quant.core.orders import Kind, Position, Ticket
+from quant.oms.desk.setup import Link
 from quant.oms.desk.watch import Watch
 from quant.oms.gate import Gate
 from quant.tws.order_faults import FILL, OrderDo, OrderFault
@@ -152,6 +153,95 @@ def test_what_is_not_ours_is_left_alone(world: World, looks: list[int]) -> None:
     tell(world, held(5, account="DU2"))
     world.run(10)
     assert looks == []
+
+
+# ---------------------------------------------------------------- books read between the fills of one order
+def filling(world: World, *parts: int) -> Booked:
+    """Send an order that is filled by 6, and by a part more after each reading of positions."""
+    world.broker.instant = False
+    ref = world.send(20)
+    world.run(5)
+    order = next(o for o in world.broker.orders.values() if o.ticket.ref == ref)
+    world.broker.fill(order, Decimal(6))
+    left, finish = [Decimal(part) for part in parts], world.broker._finish
+
+    def read(pieces: dict[str, object]) -> None:
+        finish(pieces)
+        part = left.pop(0) if left else Decimal(0)
+        if part:
+            world.broker.fill(order, part)
+
+    world.broker._finish = read  # type: ignore[method-assign]
+    return order
+
+
+def told(world: World) -> list[str]:
+    return [alarm.text for alarm in world.alarms if "broker" in alarm.text]
+
+
+def test_fill_behind_the_reading_of_positions_is_neither_told_nor_closes_the_gate(
+    world: World, looks: list[int]
+) -> None:
+    filling(world, 2, 2)
+    world.until(lambda: bool(looks), 90)
+    for _ in range(30):
+        world.second()
+        assert world.desk.gate is Gate.OPEN
+    assert world.desk.positions == {SPY: 10}
+    assert told(world) == []
+    assert len(looks) == 3  # soon again, until both are the same
+
+
+def test_nor_do_fills_that_came_in_one_go_when_only_one_of_them_was_in_the_positions(world: World) -> None:
+    order = filling(world)
+    finish = world.broker._finish
+
+    def read(pieces: dict[str, object]) -> None:
+        world.broker.fill(order, Decimal(2))
+        finish(pieces)
+        world.broker.fill(order, Decimal(2))
+        world.broker._finish = finish  # type: ignore[method-assign]
+
+    world.broker._finish = read  # type: ignore[method-assign]
+    for _ in range(90):
+        world.second()
+        assert world.desk.gate is Gate.OPEN
+    assert world.desk.positions == {SPY: 10}
+    assert told(world) == []
+
+
+def test_fill_behind_the_second_of_two_readings_is_not_told(world: World) -> None:
+    filling(world, 0, 2)
+    world.desk.on_link(Link.BACK, world.now)
+    world.run(11)
+    assert world.desk.positions == {SPY: 8}
+    assert world.desk.gate is Gate.RECONCILING  # it waits for two that have it
+    assert told(world) == []
+    world.opened()
+    assert told(world) == []
+
+
+def test_position_that_lags_its_fill_for_longer_is_told_only_if_it_stays(world: World) -> None:
+    filling(world)
+    world.run(10)  # longer than a fill and its position are apart as a rule
+    world.broker.hide_positions = 1
+    world.until(lambda: world.desk.gate is Gate.RECONCILING, 90).opened()
+    assert told(world) == []
+    world.broker.hide_positions = 10
+    world.until(lambda: world.desk.gate is Gate.RECONCILING, 90).run(12)
+    assert [text for text in told(world) if "the broker holds 0, ours are 6" in text]
+
+
+@pytest.mark.parametrize("gone", [1, 5])
+def test_difference_that_is_none_of_the_fills_is_found_while_they_come(
+    world: World, looks: list[int], gone: int
+) -> None:
+    """Of 1 share it could be a fill's until they end."""
+    filling(world, 2, 2)
+    world.broker.held[SPY] -= gone
+    world.until(lambda: bool(looks), 90)
+    world.until(lambda: f"SPY: the broker holds {10 - gone}, ours are 10" in " ".join(told(world)), 30)
+    world.until(lambda: bool(world.desk.halted), 90)
 
 
 # ---------------------------------------------------------------- looks that are wanted

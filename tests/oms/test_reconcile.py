@@ -53,7 +53,7 @@ from quant.oms.state import order_standing
 
 SPY = 1
 T0 = 1_700_000_000 * SECOND
-POLICY = Policy()
+POLICY = Policy(worth=((SPY, 1.0),))
 
 
 def ticket(quantity: int = 10, number: int = 1, **fields: object) -> Ticket:
@@ -421,7 +421,9 @@ def test_stop_that_waits_for_its_entry_stays() -> None:
     ],
 )
 def test_position_at_the_first_start(start: Start, done: list[type]) -> None:
-    outcome = compare(books(agreed_at=None, starting=True), Policy(start=start), positions=[held(50)])
+    outcome = compare(
+        books(agreed_at=None, starting=True), replace(POLICY, start=start), positions=[held(50)]
+    )
     assert kinds(outcome) == done
     assert outcome.agreed is (start is not Start.REFUSE)
     if isinstance(outcome.actions[0], Hold):
@@ -434,7 +436,7 @@ def test_position_at_the_first_start(start: Start, done: list[type]) -> None:
     [(Start.BASELINE, []), (Start.ADOPT, [Hold]), (Start.FLATTEN, [Hold, Flatten]), (Start.REFUSE, [])],
 )
 def test_difference_at_a_later_start_needs_a_person(start: Start, done: list[type]) -> None:
-    outcome = compare(books(starting=True), Policy(start=start), positions=[held(50)])
+    outcome = compare(books(starting=True), replace(POLICY, start=start), positions=[held(50)])
     assert kinds(outcome) == done
     assert outcome.agreed is bool(done)
 
@@ -442,7 +444,7 @@ def test_difference_at_a_later_start_needs_a_person(start: Start, done: list[typ
 @pytest.mark.parametrize("start", list(Start))
 def test_position_proves_nothing_while_an_order_is_in_doubt(start: Start) -> None:
     ours = books(order(ticket()), agreed_at=None, starting=True)
-    outcome = compare(ours, Policy(start=start), positions=[held(10)])
+    outcome = compare(ours, replace(POLICY, start=start), positions=[held(10)])
     assert kinds(outcome) == [Cancel]
     assert "in doubt" in " ".join(outcome.waiting)
 

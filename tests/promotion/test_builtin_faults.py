@@ -13,6 +13,7 @@ import pytest
 
 import quant as q
 from quant.core.barsize import SECOND
+from quant.core.synthetic import synthetic
 from quant.promotion import causes, rehearse
 from quant.promotion.causes import UNEXPLAINED, Evidence
 from quant.promotion.difference import Difference, compared
@@ -42,9 +43,9 @@ def days(slow: int, faults: Any = FAULTS, count: int = 500) -> Rehearsal:
     return rehearse("macd", bars, params=SLOW[slow], faults=faults)
 
 
-def without(monkeypatch: pytest.MonkeyPatch) -> None:
+def without(monkeypatch: pytest.MonkeyPatch, rule: str = "belated") -> None:
     """Take the rule out of the table."""
-    monkeypatch.setattr(causes, "RULES", {n: r for n, r in causes.RULES.items() if n != "belated"})
+    monkeypatch.setattr(causes, "RULES", {n: r for n, r in causes.RULES.items() if n != rule})
 
 
 @pytest.mark.parametrize("slow", SLOW)
@@ -85,6 +86,51 @@ def test_order_that_tws_answered_late_is_named(
     assert first().cause.startswith("no answer from the broker in 10 s")
     assert words in first().cause
     without(monkeypatch)
+    assert first().cause == UNEXPLAINED
+
+
+def test_exit_that_filled_in_parts_over_several_bars_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The builtin script cuts each fill; what is left of a stop fills with the bars that come."""
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-05", price=400.0, seed=3)[:40]
+    parts = OrderFault(OrderDo.PARTS, count=0, share=0.5)
+
+    def only() -> Difference:
+        found = rehearse(
+            "opening_range",
+            bars,
+            params={"volume": 0.0},
+            sizing="shares:10",
+            start_rule="first-target",
+            faults=[parts],
+        )
+        assert found.broken == ()
+        (difference,) = found.differences
+        assert difference.what == "fill"
+        return difference
+
+    assert only().cause.startswith("TWS filled it in 4 parts, the last at 2024-03-04T14:57")
+    without(monkeypatch, "in parts")
+    assert only().cause == UNEXPLAINED
+
+
+def test_exit_that_filled_as_the_link_was_down_and_nothing_could_take_its_place_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TWS restarts for five minutes; the model moves its stop on in each of them."""
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-05", price=400.0, seed=3)[:165]
+    restart = OrderFault(OrderDo.NIGHTLY, after_s=9000, seconds=300, lost_s=0.0)
+
+    def first() -> Difference:
+        found = rehearse(
+            "macd_stochastic", bars, sizing="shares:10", start_rule="first-target", faults=[restart]
+        )
+        assert found.broken == ()
+        difference = found.differences[0]
+        assert (difference.what, difference.backtest, difference.live) == ("end", "cancelled", "filled")
+        return difference
+
+    assert first().cause.startswith("it filled before another could take its place: state: ")
+    without(monkeypatch, "outlived")
     assert first().cause == UNEXPLAINED
 
 

@@ -29,6 +29,7 @@ class GrowingBars:
         found = bars.times if len(bars) else self._times(bars.start)
         self._times_of = {name: _roomy(getattr(found, name)) for name in _TIMES}
         self._ahead = self._times(bars.start[:0])
+        self._whole = self._as_bars()
 
     def __len__(self) -> int:
         return self._n
@@ -39,6 +40,7 @@ class GrowingBars:
         if self._n == len(self._columns["start"]):
             self._columns = {name: _roomy(values) for name, values in self._columns.items()}
             self._times_of = {name: _roomy(values) for name, values in self._times_of.items()}
+            self._whole = self._as_bars()
         for values, value in zip(self._columns.values(), row, strict=True):
             values[self._n] = value
         for name, values in self._times_of.items():
@@ -56,12 +58,16 @@ class GrowingBars:
 
     def upto(self, n: int) -> Bars:
         """Return the first `n` bars."""
+        return self._whole[:n]
+
+    def _as_bars(self) -> Bars:
+        """Return a read-only view of all that there is room for."""
         like = self._like
         bars = Bars.trusted(
             instrument=like.instrument, bar=like.bar, what=like.what, rth=like.rth, source=like.source,
-            adjusted=like.adjusted, **{name: values[:n] for name, values in self._columns.items()},
+            adjusted=like.adjusted, **self._columns,
         )  # fmt: skip
-        bars.__dict__["times"] = Times(**{name: values[:n] for name, values in self._times_of.items()})
+        bars.__dict__["times"] = Times(**self._times_of)
         return bars
 
     def _times_at(self, start: int) -> tuple[Times, int]:

@@ -265,11 +265,13 @@ class Incoming:
         self._stream = self._session.subscribe(stream, self._raw.append)
 
     def _take(self) -> None:
+        now, come = self._clock(), 0
         while self._raw:
             name, args = self._raw.popleft()
             if name in ("realtimeBar", "historicalDataUpdate"):
                 try:
-                    self._piece(self._row(args[1:] if name == "realtimeBar" else args[1]))
+                    row = self._row(args[1:] if name == "realtimeBar" else args[1])
+                    come = max(come, self._piece(row, now))
                 except (ValueError, ArithmeticError) as e:
                     self._tell("notice", self._name, f"a row cannot be read: {e}")
             elif name == "restarted":
@@ -278,9 +280,12 @@ class Incoming:
                 self._late()
             elif name == "failed":
                 self._failed(args[0])
+        if come:
+            self._saw(come)
 
-    def _piece(self, row: Row) -> None:
-        now, end = self._clock(), row.start + (0 if self._updates else 5 * SECOND)
+    def _piece(self, row: Row, now: int) -> int:
+        """Take a row and return the moment that has come with it, 0 if that is not sure."""
+        end = row.start + (0 if self._updates else 5 * SECOND)
         late = now - end > DELAYED_BY + (self.wanted.bar.ns if self._updates else 0)
         self._late_rows = self._late_rows + 1 if late else 0
         self._timely_rows = 0 if late else self._timely_rows + 1
@@ -291,9 +296,10 @@ class Incoming:
             self._tell("delayed", self._name, "IB sends live data again")
         seen = self._arriving.take(row, now)
         if seen is Seen.NEW or seen is Seen.SAME:
-            self._saw(end)
-        elif seen is not Seen.OUTSIDE:
+            return end
+        if seen is not Seen.OUTSIDE:
             self._tell("odd_row", self._name, seen.value, row)
+        return 0
 
     def _late(self) -> None:
         self._timely_rows = 0
@@ -323,7 +329,7 @@ class Incoming:
         text, opened, high, low, close, told = row[:6]
         volume = float(told)
         traded = volume if self.wanted.what == "TRADES" and volume >= 0.0 else 0.0
-        start = start_of(str(text), self.wanted.bar)
+        start = start_of(text, self.wanted.bar)
         return Row(start, float(opened), float(high), float(low), float(close), traded)
 
 

@@ -75,7 +75,5 @@ class Forming:
         """Return the bar so far. trades: leave out what repeats a price."""
         rows = [self.rows[start] for start in sorted(self.rows)]
         rows = [r for r in rows if r.volume > 0.0] if trades and self.traded else rows
-        return Row(
-            self.span.start, rows[0].open, max(r.high for r in rows), min(r.low for r in rows), rows[-1].close,
-            math.fsum(r.volume for r in rows),
-        )  # fmt: skip
+        _, opens, highs, lows, closes, volumes = zip(*rows, strict=True)
+        return Row(self.span.start, opens[0], max(highs), min(lows), closes[-1], math.fsum(volumes))

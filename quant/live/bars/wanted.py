@@ -34,10 +34,11 @@ class Wanted:
     delayed_ok: bool = False
 
 
-def start_of(text: str, bar: BarSize) -> int:
+def start_of(told: str | int, bar: BarSize) -> int:
     """Return the start, UTC ns, of a row as IB writes it. Raises ValueError."""
     if bar.intraday:
-        return int(text) * SECOND
+        return int(told) * SECOND
+    text = str(told)
     day = np.array([f"{text[:4]}-{text[4:6]}-{text[6:8]}"], dtype="datetime64[D]")
     return int(first_day(day, bar.unit).astype("datetime64[ns]").view(np.int64)[0])
 

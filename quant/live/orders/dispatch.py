@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -14,7 +15,9 @@ from quant.live.moments import con_id_of, end_of, instrument_of, is_loading, is_
 from quant.live.orders.account import Account
 from quant.live.orders.anew import Anew, Group
 from quant.live.orders.around import Around, prices
+from quant.live.orders.following import Following
 from quant.live.orders.held import Recheck, Waiting
+from quant.live.orders.lost import Lost
 from quant.live.orders.replacing import Swaps
 from quant.live.orders.tickets import Note, note_of, notes_text, restored, ticket_of
 from quant.live.orders.tracked import Tracked, Tracker
@@ -61,8 +64,10 @@ class Dispatch:
         self._resting: dict[int, list[Tracked]] = {}  # by number of the parent: waits for transmit=True
         self._queue: list[list[Tracked]] = []
         self._cancels: list[Tracked] = []
+        self._following = Following(tracker, account.quantity)
         self.anew = Anew(desk, tracker, self.leaving)
         self.swaps = Swaps()
+        self._lost = Lost(tracker, desk, account.quantity)
         self._keys: set[tuple[int, bool, int]] = set()
         self._alarms: list[Alarm] = []
         self._linked = True
@@ -93,7 +98,8 @@ class Dispatch:
             self._cancels.append(one)
             return
         held = [] if self.waiting is None else [held.group for held in self.waiting.entries]
-        for waiting in [*self._queue, *self._resting.values(), *held]:
+        behind = [group for group, _ in self._following.waiting]
+        for waiting in [*self._queue, *self._resting.values(), *held, *behind]:
             if one in waiting:
                 waiting.remove(one)
         self.finish(one, bt.Order.Canceled, "")
@@ -116,17 +122,24 @@ class Dispatch:
         self._alarms += decided.alarms
         self._refuse(decided.refused)
         groups, cancels = decided.send, decided.cancels
-        guarded: set[int] = set()
         for one in cancels:
             if one.alive and not self._desk.cancel(one.ref, now).taken:
-                # The gate is shut and it guards a position: until it may go, nothing takes its place beside it.
-                self._cancels.append(one)
-                guarded.add(con_id_of(one.order.data))
-        queue: list[list[Tracked]] = []
+                self._cancels.append(one)  # the gate is shut and it guards a position
+        queue: list[tuple[Group, int]] = []
         for group in groups:
-            (self._queue if self._guards(group, guarded) else queue).append(group)
-        self._send_or_hold([(group, end_of(group[0].order.data)) for group in queue], now)
+            pair = group, end_of(group[0].order.data)
+            (self._following.waiting if self._following.follows(group) else queue).append(pair)
+        self._send_or_hold(queue, now)
         self.poll()
+
+    def follow_up(self, *, every: bool = False) -> None:
+        """Send the exits that have waited long enough for the end of those before; every: all, as nobody will later."""
+        now = self._now()
+        for group, bar in self._following.due(every=every):
+            if self._following.guards(group):
+                self._send([(group, bar)], now)
+            else:
+                self.finish(group[0], bt.Order.Canceled, "what it was to guard is not held any more")
 
     def _send_or_hold(self, groups: list[tuple[Group, int]], now: int) -> None:
         self._send(groups if self.waiting is None else self.waiting.take(groups, now), now)
@@ -148,6 +161,8 @@ class Dispatch:
     def _release(self, now: int) -> None:
         """Send what waited for the end of another order, or for the open, or say why not."""
         self._swap(now)
+        self.follow_up()
+        self._alarms += self._lost.due(now)
         ready, refused = self.anew.due(now)
         self._refuse(refused)
         for group, why in refused:
@@ -194,14 +209,6 @@ class Dispatch:
         ]
         return float(self._account.quantity(con_id)) + sum(float(one.order.executed.remsize) for one in sent)
 
-    def _guards(self, group: list[Tracked], guarded: set[int]) -> bool:
-        """Return whether a group would guard a position that is guarded already."""
-        con_id = con_id_of(group[0].order.data)
-        held = float(self._account.quantity(con_id))
-        return con_id in guarded and all(
-            one.order.exectype != bt.Order.Market and one.order.size * held < 0.0 for one in group
-        )
-
     def _submit(self, group: list[Tracked], bar: int, now: int) -> None:
         if not group:
             return
@@ -230,9 +237,12 @@ class Dispatch:
         if order.parent is not None:
             known = self._tracker.get(order.parent)
             parent = "" if known is None else known.ref
-        return ticket_of(
+        ticket = ticket_of(
             order, one.ref, self._journal.account, one.day, now, parent=parent, oca=self._group(one), transmit=transmit
         )  # fmt: skip
+        if one.most is not None and abs(ticket.quantity) > abs(one.most):
+            return replace(ticket, quantity=-one.most)
+        return ticket
 
     def _group(self, one: Tracked) -> str:
         """Return the name of an order's OCO group at IB; "" where it is alone."""
@@ -314,6 +324,7 @@ class Dispatch:
         if one is None:
             return
         self._tracker.stand(one, standing, now)
+        self._lost.note(one, now)
         self._pursue(one, now)
 
     def _made_by_desk(self, ref: str, ticket: Ticket, now: int) -> Tracked:

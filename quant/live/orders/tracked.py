@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 import backtrader as bt
@@ -34,7 +35,8 @@ class Tracked:
     """An order of backtrader's. ref: its orderRef, "" until it is decided upon. at: when that was, UTC ns.
 
     sent: the desk has it. day: asked for until the session's end. cancelled: its end was asked for by us. codes: of the
-    desk's refusals. anew: an entry on a bar on which an earlier process decided upon one that still rests.
+    desk's refusals. anew: an entry on a bar on which an earlier process decided upon one that still rests. most: what
+    was held when it went out in the place of another exit; it closes no more.
     """
 
     order: bt.Order
@@ -45,6 +47,7 @@ class Tracked:
     sent: bool = False
     cancelled: bool = False
     anew: bool = False
+    most: Decimal | None = None
     codes: frozenset[str] = frozenset()
     bits: dict[str, Any] = field(default_factory=dict)  # by stem: backtrader's execution bit
     trades: dict[str, tuple[Any, Any]] = field(

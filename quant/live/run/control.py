@@ -66,9 +66,10 @@ def renew(path: Path, values: Mapping[str, Any]) -> None:
         part.write_text(json.dumps({"schema": SCHEMA, **values}, indent=1, default=str), encoding="utf-8")
         os.replace(part, path)
     except OSError as e:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         if os.name == "nt" and isinstance(e, PermissionError):
-            part.unlink(missing_ok=True)  # somebody reads it; the next second comes
-            return
+            return  # somebody reads it; the next second comes
         raise WriteFailed(str(path), e.strerror or str(e)) from e
 
 

@@ -52,9 +52,9 @@ def _to_guard(strategies: Iterable[Any], desk: OrderDesk) -> Iterable[tuple[int,
 def _covered(desk: OrderDesk, con_id: int, held: Decimal) -> bool:
     """Return whether orders that work, or are on their way, would close all that is held."""
     found = Decimal(0)
-    for standing in desk.orders:
+    for standing in desk.open_orders:
         ticket, aim = desk.intent(standing.ref).ticket, desk.purpose(standing.ref)
-        if standing.is_final or ticket.con_id != con_id or standing.remaining * held >= 0:
+        if ticket.con_id != con_id or standing.remaining * held >= 0:
             continue
         stops = (
             aim is Purpose.PROTECTION and ticket.kind in STOPS and standing.state is not OrderState.CANCELLING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class Job:
     """What is to run. deployment: one without account is a draft, which becomes a lock file here.
 
     specs: of a draft's contracts. account: typed, "" = the deployment's, or the only one of the login. real: for money.
-    shadow: decide, and send nothing; then the account need not be the deployment's.
+    shadow: decide, and send nothing; then the account need not be the deployment's. adopt_prices: by contract id, at
+    which what is adopted was traded, where IB does not tell.
     """
 
     deployment: Deployment
@@ -48,6 +49,7 @@ class Job:
     real: bool = False
     once: bool = False
     shadow: bool = False
+    adopt_prices: tuple[tuple[int, float], ...] = ()
 
     @property
     def folder_name(self) -> str:
@@ -134,7 +136,18 @@ def spec_of(one: Traded) -> ContractSpec:
     return ContractSpec(sec_type=one.sec_type, exchange=one.exchange, con_id=one.con_id)
 
 
-def setup_of(deployment: Deployment, client_id: int, *, shadow: bool = False) -> Setup:
-    """Return the settings of the deployment's order desk. shadow: what the account holds is left alone."""
-    policy = Policy(start=Start.BASELINE if shadow else Start(deployment.positions))
+def setup_of(
+    deployment: Deployment, client_id: int, found: Iterable[Found], *, shadow: bool = False,
+    adopt_prices: tuple[tuple[int, float], ...] = (),
+) -> Setup:  # fmt: skip
+    """Return the settings of the deployment's order desk. shadow: what the account holds is left alone.
+
+    found: its contracts. adopt_prices: as of a Job.
+    """
+    units = (one.instrument for one in found)
+    policy = Policy(
+        start=Start.BASELINE if shadow else Start(deployment.positions),
+        worth=tuple((i.con_id, i.multiplier / i.price_magnifier) for i in units if i.con_id is not None),
+        prices=adopt_prices,
+    )
     return Setup(client_id, con_ids(deployment), deployment.capital, deployment.risk(), policy)

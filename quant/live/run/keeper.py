@@ -105,6 +105,7 @@ class Keeper:
         self._orders: dict[str, tuple[OrderState, Any]] = {
             s.ref: (s.state, s.filled) for s in parts.desk.orders
         }
+        self._turn = parts.desk.changed_orders()[1]
         self._gate: Gate | None = None
         self._flatten = False  # whether all is to be closed, and is not yet
         self._cannot_write = ""
@@ -250,7 +251,8 @@ class Keeper:
         if desk.gate is not self._gate:
             self._gate = desk.gate
             self.tell(f"gate {desk.gate.value}" + (f": {desk.halted}" if desk.halted else ""))
-        for standing in desk.orders:
+        changed, self._turn = desk.changed_orders(self._turn)
+        for standing in changed:
             seen, before = (standing.state, standing.filled), self._orders.get(standing.ref)
             if before != seen:
                 self._orders[standing.ref] = seen
@@ -295,6 +297,8 @@ class Keeper:
         """Take what the store tells; noise goes to the log alone."""
         if msg == "alarm" and isinstance(args[0], Alarm):
             self.tell(f"{'STOP' if self._stops(args[0]) else 'note'}: {args[0].text}")
+            if args[0].bare:
+                self._deliver("bare", args[0].text)
         else:
             text = " ".join(str(arg) for arg in args if str(arg))
             self.tell(f"{msg}: {text}", loud=msg in ("state", "data_gap", "delayed", "ahead"))
@@ -357,7 +361,7 @@ class Keeper:
         """End when all bars are decided upon and every order is answered."""
         store, desk = self._parts.store, self._parts.desk
         caught_up = all(len(f) and f.next_end is None and not f.incoming.catching_up for f in store.feeds)
-        on_its_way = [s.ref for s in desk.orders if s.state in _ON_ITS_WAY]
+        on_its_way = [s.ref for s in desk.open_orders if s.state in _ON_ITS_WAY]
         if desk.halted:
             self.end(f"halted: {desk.halted}", 6)
         self._complete = self._complete + 1 if caught_up and desk.settled and not on_its_way else 0

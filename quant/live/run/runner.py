@@ -173,7 +173,10 @@ class _Run:
         journal.begin_run(facts, now, client_id=store.session.client_id)
         self._began = journal.load().runs[0].at
         wire = Silent(store.orders, store.clock) if job.shadow else store.orders
-        setup = setup_of(deployment, store.session.client_id, shadow=job.shadow)
+        setup = setup_of(
+            deployment, store.session.client_id, [feed.found for feed in store.feeds], shadow=job.shadow,
+            adopt_prices=job.adopt_prices,
+        )  # fmt: skip
         self._desk = OrderDesk(journal, wire, setup, now)
         self._broker = LiveBroker(
             self._desk, journal, wire, capital=deployment.capital, now=store.clock,

@@ -133,11 +133,14 @@ class _Hand:
         self._deployment = deployment
         store.start()
         cache = ContractCache(data)
-        for one in deployment.contracts:
-            store.orders.know(find_contract(store.session, spec_of(one), clock.now(), cache))
+        found = [
+            find_contract(store.session, spec_of(one), clock.now(), cache) for one in deployment.contracts
+        ]
+        for one in found:
+            store.orders.know(one)
         now = store.clock()
         journal.begin_run({"mode": "takeover"}, now, client_id=store.session.client_id)
-        setup = setup_of(deployment, store.session.client_id)
+        setup = setup_of(deployment, store.session.client_id, found)
         self.desk = OrderDesk(journal, store.orders, setup, now)
         store.attach(self)
 

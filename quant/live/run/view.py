@@ -71,11 +71,11 @@ def _worth(feed: LiveFeed) -> float:
 
 
 def _open(desk: OrderDesk) -> list[OrderStanding]:
-    return [s for s in desk.orders if not s.is_final]
+    return list(desk.open_orders)
 
 
 def _ended(desk: OrderDesk) -> list[OrderStanding]:
-    return list(islice((s for s in reversed(desk.orders) if s.is_final), LAST_ORDERS))
+    return list(islice((s for s in desk.newest_orders() if s.is_final), LAST_ORDERS))
 
 
 def order_of(desk: OrderDesk, standing: OrderStanding) -> dict[str, Any]:
@@ -142,10 +142,11 @@ def afterwards(
     reducing = "" if ledger.reducing is None else ledger.reducing.reason
     instruments = ledger.by_instrument(Stop.INSTRUMENT)
     gate = Gate.HALTED if halted else Gate.REDUCING if reducing else Gate.CLOSED
+    ended, last = str(seen.get("ended", "")), f"{told}, without it"
     found: dict[str, Any] = {  # money and prices stay those of its time
         "gate": gate.value, "halted": halted, "reducing": reducing,
         "why": [*stopped(seen["name"], halted, reducing, instruments, symbols), "nobody runs it"],
-        "ended": "; ".join(filter(None, (seen.get("ended"), f"{told}, without it"))),
+        "ended": ended if ended.endswith(last) else "; ".join(filter(None, (ended, last))),  # each is told twice
         "connection": "no runner",
         "feeds": [{**feed, "halted": instruments.get(feed["con_id"], "")} for feed in seen["feeds"]],
     }  # fmt: skip

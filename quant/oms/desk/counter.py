@@ -59,6 +59,8 @@ class Counter:
         self._rejects: deque[int] = deque()
         self._traded: set[int] = set()
         self._decided: set[tuple[int, int, int]] = set()
+        self._judged: tuple[Surroundings, bool, int] | None = None  # what `_health` was made of
+        self._health: Health
         for intent in record.intents():
             self.symbols[intent.ticket.con_id] = intent.ticket.symbol
             self._decide(intent.ticket, record.reasons[intent.ref])
@@ -192,19 +194,16 @@ class Counter:
         """Return what the deployment as a whole is judged by."""
         while self._rejects and self._rejects[0] <= now - round(self._setup.limits.rejects_s * SECOND):
             self._rejects.popleft()
-        flat = not self._record.open and not self._record.positions
-        return Health(
-            capital=self._setup.capital, equity=self.around.equity, day_start=self.around.day_start,
-            peak=self.around.peak, flat=flat, rejects=len(self._rejects),
-            free_bytes=self.around.free_bytes,
-        )  # fmt: skip
+        known = self.around, self._record.idle, len(self._rejects)
+        if known != self._judged:  # it is asked several times a bar
+            around, flat, rejects = self._judged = known
+            self._health = Health(
+                capital=self._setup.capital, equity=around.equity, day_start=around.day_start, peak=around.peak,
+                flat=flat, rejects=rejects, free_bytes=around.free_bytes,
+            )  # fmt: skip
+        return self._health
 
     def policy(self) -> Policy:
         """Return how the books are compared, with the sessions that are over."""
         closed = {c: m.last_close for c, m in self.around.markets.items() if m.last_close is not None}
         return replace(self._setup.policy, closed_at=tuple(sorted(closed.items())))
-
-    def price(self, con_id: int, average_cost: float) -> float | None:
-        """Return what IB's average cost is as a price; None where the multiplier is not known."""
-        market = self.around.markets.get(con_id)
-        return None if market is None or not average_cost > 0 else average_cost / market.multiplier

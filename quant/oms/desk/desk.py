@@ -7,7 +7,7 @@ two snapshots mean is decided in reconcile.py, what may be sent in gate.py, risk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from quant.core.orders import Echo, Execution, Position, Report, Ticket
@@ -15,6 +15,7 @@ from quant.errors import BrokerError, ParameterError
 from quant.oms.desk.brakes import brakes
 from quant.oms.desk.closing import Closing
 from quant.oms.desk.counter import groups_of
+from quant.oms.desk.fitting import Fitting
 from quant.oms.desk.floor import Floor
 from quant.oms.desk.protection import Protection
 from quant.oms.desk.recovery import Recovery
@@ -39,6 +40,7 @@ class OrderDesk:
         self._recovery = Recovery(floor)
         self._closing = Closing(floor)
         self._protection = Protection(floor)
+        self._fitting = Fitting(floor)
         with floor.writing(now):
             books = floor.record.books(frozenset(), True)
             for action in odd_halts(books):  # the last process may have been killed before it halted
@@ -93,6 +95,22 @@ class OrderDesk:
         return tuple(self._floor.record.standings)
 
     @property
+    def open_orders(self) -> tuple[OrderStanding, ...]:
+        """Those that are not final, oldest first; one that came to life again is the last."""
+        return self._floor.record.open
+
+    def newest_orders(self) -> Iterator[OrderStanding]:
+        """Yield how every order stands, newest first."""
+        return reversed(self._floor.record.standings)
+
+    def changed_orders(self, turn: int = 0) -> tuple[list[OrderStanding], int]:
+        """Return the orders that have changed since a turn, oldest first, and the turn to ask with next; 0 = all here.
+
+        Of a journal of years only what this process has changed is among them.
+        """
+        return self._floor.record.changed(turn)
+
+    @property
     def unsettled_orders(self) -> tuple[str, ...]:
         """Orders that are not final, by ref."""
         return tuple(standing.ref for standing in self._floor.record.open)
@@ -108,6 +126,10 @@ class OrderDesk:
     def purpose(self, ref: str) -> Purpose:
         """Return what it is for; KeyError for an order that is not ours."""
         return self._floor.record.purpose(ref)
+
+    def ended_by_us(self, ref: str) -> bool:
+        """Return whether an order's end was asked for, by a strategy, a person or the desk; KeyError for one not ours."""
+        return self._floor.record.trail(ref).cancelled is not None
 
     def news(self) -> tuple[News, ...]:
         """Return what happened since the last call: each change of an order exactly once, in order."""
@@ -238,6 +260,7 @@ class OrderDesk:
             if self._certain:
                 self._closing.go_on(now)
                 self._protection.look(now)
+                self._fitting.look(now)
                 self._floor.settle_news(now)
             self._floor.release(now)
 

@@ -34,6 +34,7 @@ class Floor:
 
     flattening: instruments being closed by orders of this process. news: not yet taken. shown: alarms told so far.
     suspects: instruments in which an entry or an exit has ended, so that what is held may be without protection.
+    shrunk: instruments of which less is held than before, so that exits may be too large together.
     revived: orders that are over by the journal and work by the broker's books, and stay as they protect what is held.
     """
 
@@ -48,6 +49,7 @@ class Floor:
         self.broken = ""
         self.flattening: set[int] = set()
         self.suspects: set[int] = set()
+        self.shrunk: set[int] = set()
         self.revived: set[str] = set()
         self.shown: set[str] = set()
         self.news: list[News] = []
@@ -246,11 +248,14 @@ class Floor:
                 self.counter.rejected(after.ref, now)
         if after.is_final and self.record.purpose(after.ref) in (Purpose.ENTRY, Purpose.PROTECTION):
             self.suspects.add(con_id)
-        if before is not None and after.filled != before.filled and self.record.closable(con_id) == 0:
-            self._flat(con_id, now)
+        if before is not None and after.filled != before.filled:
+            if self.record.closable(con_id) == 0:
+                self._flat(con_id, now)
+            elif (after.filled - before.filled) * self.record.closable(con_id) < 0:
+                self.shrunk.add(con_id)
 
     def _flat(self, con_id: int, now: int) -> None:
-        """Cancel what can only open a position again: protective orders; by a person's command all orders."""
+        """Cancel what can only open a position again: all exits; by a person's command all orders."""
         self._end_revived(con_id, now, "what it protected is not held any more")
         every = con_id in self.flattening
         self.flattening.discard(con_id)
@@ -259,10 +264,10 @@ class Floor:
             waits = (
                 ticket.parent in self.record.standings and not self.record.standings[ticket.parent].is_final
             )
-            guards = self.record.purpose(standing.ref) is Purpose.PROTECTION and not waits
+            exits = self.record.purpose(standing.ref) is not Purpose.ENTRY and not waits
             if (
                 ticket.con_id == con_id
-                and (every or guards)
+                and (every or exits)
                 and self.record.trail(standing.ref).cancelled is None
             ):
                 self.cancel(standing.ref, now, f"no {ticket.symbol} is held any more")

@@ -34,6 +34,7 @@ class Outbox:
         self._record = record
         self._broker = broker
         self._groups: deque[Group] = deque()
+        self.sizes: dict[str, Decimal] = {}  # by ref: with how much it was last sent in this run
         self._trial: frozenset[str] | None = (
             None  # the first orders of this run, until the broker told of one
         )
@@ -118,6 +119,7 @@ class Outbox:
                 self._record.mark(ref, What.NOT_SENT, now, str(e))
             return Sent.REFUSED
         reach("after_send")
+        self.sizes[ref] = ticket.quantity
         self._record.mark(ref, What.SENT, now, why)
         return Sent.OUT
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import takewhile
 
 from quant.core.orders import Report, Snapshot, Ticket
 from quant.oms.desk.setup import Change, Setup
@@ -12,6 +13,7 @@ from quant.oms.desk.standings import Standings
 from quant.oms.gate import Purpose
 from quant.oms.journal.journal import Journal
 from quant.oms.ledger import Intent, Mark, Source, Stop, What
+from quant.oms.limits import SECOND
 from quant.oms.reason import Reason, reason_of
 from quant.oms.reconcile.outcome import Books, Order, Orders, Trail, trail
 from quant.oms.risk import common
@@ -19,6 +21,7 @@ from quant.oms.state import OrderStanding, same
 
 FLAT = "all is closed"  # who ends the intent to close, where it is done
 AGREED = "agreed"  # how the record of a snapshot begins with which the books agreed
+KEPT_NS = 120 * SECOND  # of the past of a position: more than it takes to read the broker's books
 
 
 class Record:
@@ -51,7 +54,12 @@ class Record:
         self._told = {standing.ref: standing for standing in self.standings}  # as last told
         self._open = {standing.ref: standing for standing in self.standings.open}
         self._since: dict[str, int] = {}
+        self._turns: dict[str, int] = {}  # the number of each order's last change in this process, rising
+        self._turn = 0
         self._positions: dict[int, Decimal] = defaultdict(Decimal)
+        self._were: dict[int, deque[tuple[int, Decimal]]] = defaultdict(
+            deque
+        )  # until when it was another one
         for standing in self.standings:
             self._positions[self.ticket(standing.ref).con_id] += standing.filled
         for holding in ledger.holdings:
@@ -108,6 +116,11 @@ class Record:
         return {con_id: quantity for con_id, quantity in self._positions.items() if quantity != 0}
 
     @property
+    def idle(self) -> bool:
+        """True while nothing is held and nothing works."""
+        return not self._open and not any(self._positions.values())
+
+    @property
     def open(self) -> tuple[OrderStanding, ...]:
         """Orders that are not final."""
         return tuple(self._open.values())
@@ -116,8 +129,36 @@ class Record:
         """Yield all that was ever decided, oldest first."""
         yield from self._intents
 
-    def books(self, queued: frozenset[str], starting: bool, lasting: bool = False) -> Books:
-        """Return what reconciliation compares with the broker's books. starting, lasting: as of Books."""
+    def _lately(self, since: int) -> dict[int, tuple[Decimal, Decimal]]:
+        """Return the least and the most that was ours since a moment, of instruments of which it changed."""
+        found = {}
+        for con_id, before in self._were.items():
+            held = [quantity for until, quantity in before if until >= since]
+            if held:
+                held.append(self._positions[con_id])
+                found[con_id] = min(held), max(held)
+        return found
+
+    def changed(self, turn: int) -> tuple[list[OrderStanding], int]:
+        """Return the orders that have changed since the turn that was returned before, oldest first, and the next."""
+        refs = takewhile(lambda ref: self._turns[ref] > turn, reversed(self._turns))
+        return [self.standings[ref] for ref in sorted(refs, key=self._number)], self._turn
+
+    def _number(self, ref: str) -> int:
+        return self.standings.intent(ref).number
+
+    def _note_turn(self, ref: str) -> None:
+        self._turn += 1
+        self._turns.pop(ref, None)
+        self._turns[ref] = self._turn
+
+    def books(
+        self, queued: frozenset[str], starting: bool, lasting: bool = False, since: int | None = None
+    ) -> Books:
+        """Return what reconciliation compares with the broker's books. starting, lasting: as of Books.
+
+        since: from when on fills of ours may be in neither book or in one of them.
+        """
         for ref in self._stale:  # of most orders nothing is new
             intent, standing = self.standings.intent(ref), self.standings[ref]
             self._orders.put(Order(intent, standing, self._trails[ref], self._since.get(ref, 0)))
@@ -127,6 +168,7 @@ class Record:
             instruments=self._setup.instruments, orders=self._orders, holdings=tuple(self._holdings), queued=queued,
             halted_for=frozenset(self.halted_for), agreed_at=self.agreed_at, starting=starting,
             flattening=frozenset(self.flattening), lasting=lasting,
+            lately={} if since is None else self._lately(since),
         )  # fmt: skip
 
     # ---------------------------------------------------------------- writing
@@ -145,6 +187,7 @@ class Record:
             self._trails[intent.ref] = trail(intent, ())
             self._told[intent.ref] = self.standings.add_intent(intent)
             self._open[intent.ref] = self._told[intent.ref]
+            self._note_turn(intent.ref)
             self.changes.append(Change(None, self._told[intent.ref]))
         return tuple(intent.ref for intent in intents)
 
@@ -154,7 +197,9 @@ class Record:
         self._marks[ref].append(mark)
         self._stale[ref] = None
         self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
-        self._changed(self.standings.add_mark(mark), now)
+        after = self.standings.add_mark(mark)
+        if not same(self._told[ref], after):
+            self._changed(after, now)
 
     def add_reports(self, reports: Sequence[Report], now: int) -> tuple[Report, ...]:
         """Write what the broker said and return what was new of it; what is known already changes nothing."""
@@ -212,11 +257,16 @@ class Record:
 
     def _changed(self, after: OrderStanding, now: int) -> None:
         before = self._told[after.ref]
-        if same(before, after):
-            return
-        self._positions[self.ticket(after.ref).con_id] += after.filled - before.filled
+        con_id, filled = self.ticket(after.ref).con_id, after.filled - before.filled
+        if filled != 0:
+            were = self._were[con_id]
+            were.append((now, self._positions[con_id]))
+            while were[0][0] < now - KEPT_NS:
+                were.popleft()
+            self._positions[con_id] += filled
         self._told[after.ref] = after
         self._since[after.ref] = now
+        self._note_turn(after.ref)
         self._stale[after.ref] = None
         if after.is_final:
             self._open.pop(after.ref, None)

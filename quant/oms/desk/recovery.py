@@ -5,6 +5,7 @@ from __future__ import annotations
 from quant.core.orders import Snapshot
 from quant.oms.desk.floor import Floor
 from quant.oms.desk.record import AGREED
+from quant.oms.desk.watch import STRAY_NS
 from quant.oms.failpoints import reach
 from quant.oms.gate import Turn, cancels, passes, recovers
 from quant.oms.limits import SECOND
@@ -55,13 +56,17 @@ class Recovery:
         floor.settle_news(now)
         floor.counter.floor = max(floor.counter.floor, snapshot.next_order_id)
         policy = floor.counter.policy()
-        books = floor.record.books(floor.outbox.queued, self.starting, self._lasting(now))
+        books = floor.record.books(
+            floor.outbox.queued, self.starting, self._lasting(now), snapshot.asked_at - STRAY_NS
+        )
         if floor.watch.settled:
             outcome = doubts(books, snapshot, policy)
             floor.watch.settle(now)
             self._act(outcome, now)
             if outcome.waiting:
                 floor.doubt(now)
+            elif outcome.fleeting:
+                floor.watch.soon(now + STRAY_NS)
             return
         first, floor.watch.before = floor.watch.before, snapshot
         floor.watch.look_at(max(now, snapshot.asked_at + policy.gap))
@@ -107,7 +112,9 @@ class Recovery:
     def _act(self, outcome: Outcome, now: int) -> None:
         floor = self._floor
         if outcome.steady:
-            floor.record.astray = dict(outcome.astray)
+            known = floor.record.astray
+            kept = {con_id: known[con_id] for con_id, _ in outcome.fleeting if con_id in known}
+            floor.record.astray = kept | dict(outcome.astray)
         for notice in outcome.notices:
             floor.alarm(notice.text, now, ref=notice.ref, con_id=notice.con_id)
             if notice.what is Noticed.REVIVED:
@@ -133,8 +140,7 @@ class Recovery:
                     floor.send(ref, now, why, again=True, quantity=quantity)
             case Cancel(ref, why):
                 floor.end(ref, now, why)
-            case Hold(source, con_id, symbol, quantity, cost, why, traded):
-                price = floor.counter.price(con_id, cost) if traded is None else traded
+            case Hold(source, con_id, symbol, quantity, price, why):
                 floor.record.hold(source, con_id, symbol, quantity, price, now, why)
                 floor.counter.symbols[con_id] = symbol
             case Flatten(con_id, symbol, quantity, why):

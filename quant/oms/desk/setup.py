@@ -128,13 +128,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What a person should see now. stops: trading has stopped or was narrowed by it."""
+    """What a person should see now. stops: trading has stopped or was narrowed by it. bare: what is held lacks a stop."""
 
     at: int
     text: str
     stops: bool = False
     ref: str = ""
     con_id: int = 0
+    bare: bool = False
 
 
 News = Change | Alarm

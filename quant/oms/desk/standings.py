@@ -44,6 +44,9 @@ class Standings:
     def __iter__(self) -> Iterator[OrderStanding]:
         return iter(self._standings.values())
 
+    def __reversed__(self) -> Iterator[OrderStanding]:
+        return reversed(self._standings.values())
+
     def __len__(self) -> int:
         return len(self._standings)
 

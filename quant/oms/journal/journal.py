@@ -45,7 +45,6 @@ from quant.oms.ledger import (
 
 LONGEST_REF: Final = 40  # characters; DESIGN's and live-faults' bound for orderRef
 LARGEST_ID: Final = 2**31 - 1  # the wire's order id is an int32
-AT_ONCE: Final = 500  # values in one question; SQLite takes 999 everywhere
 
 
 class Journal:
@@ -64,6 +63,7 @@ class Journal:
         self._client_id: int | None = None
         self._refs = {intent.ref for intent in ledger.intents}
         self._ids = {intent.order_id for intent in ledger.intents}
+        self._keys = journal_rows.keys(db, path)  # of the reports that it has
         self._issued = max((int(ref.rpartition(":")[2]) for ref in self._refs), default=0)
         own = {run.client_id for run in ledger.runs}
         seen = [i.order_id for i in ledger.intents] + [s.next_order_id - 1 for s in ledger.snapshots]
@@ -192,11 +192,11 @@ class Journal:
         """Record what the broker said, and return what was new of it; the rest changes nothing, whenever it comes."""
         if not reports:
             return ()
+        self._check_usable()
         fields = [(report, to_plain(report)) for report in reports]
         bodies = [(report_text(report, plain), report, plain) for report, plain in fields]
         told = {content_key(body): (body, report, plain) for body, report, plain in bodies}
-        known = self._known(list(told))
-        new = {key: one for key, one in told.items() if key not in known}
+        new = {key: one for key, one in told.items() if key not in self._keys}
         if not new:
             return ()
         with self._writing("callback_before_commit", "callback_after_commit") as write:
@@ -207,6 +207,7 @@ class Journal:
                 facts.append(Fact(write("event", at, body, key=key), at, as_read))
                 if isinstance(report, Execution):
                     self._db.execute(journal_rows.ADD_FILL, journal_rows.fill_row(report))
+        self._keys.update(new)
         own = set() if self._client_id is None else {self._client_id}
         self._last_id = max(self._last_id, *(_order_id(fact.report, own) for fact in facts))
         return tuple(facts)
@@ -286,19 +287,6 @@ class Journal:
             raise
         self._number = number
         reach(after)
-
-    def _known(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Return which of these reports it has."""
-        self._check_usable()
-        found: set[bytes] = set()
-        try:
-            for first in range(0, len(keys), AT_ONCE):
-                some = keys[first : first + AT_ONCE]
-                asked = f"SELECT key FROM event WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608  # question marks alone
-                found |= {key for (key,) in self._db.execute(asked, some)}
-        except sqlite3.Error as e:
-            raise self._fail(e) from e
-        return found
 
     def _fail(self, error: sqlite3.Error) -> JournalError:
         with suppress(sqlite3.Error):

@@ -64,6 +64,14 @@ def load(db: sqlite3.Connection, path: Path, deployment: str, account: str, stra
     return ledger
 
 
+def keys(db: sqlite3.Connection, path: Path) -> set[bytes]:
+    """Return by what its reports are known."""
+    try:
+        return {key for (key,) in db.execute("SELECT key FROM event")}
+    except sqlite3.Error as e:
+        raise journal_file.told(path, e) from e
+
+
 def all_of(ledger: Ledger) -> list[Record]:
     """Return every record of a ledger, kind by kind."""
     return [

@@ -12,6 +12,7 @@ from quant.core.orders import Echo, Snapshot, Ticket, TimeInForce
 from quant.oms.gate import Purpose
 from quant.oms.ledger import SMALLER, What
 from quant.oms.limits import SECOND
+from quant.oms.reconcile.exits import shares
 from quant.oms.reconcile.outcome import (
     REPAIR,
     Books,
@@ -140,11 +141,13 @@ def _closes_nothing(order: Order, books: Books, held: Held) -> str:
     parent = _parent(order, books)
     if parent is not None and not parent.standing.is_final:
         return ""
-    if held.closable * ticket.quantity < 0:
+    closes_some = held.closable * ticket.quantity < 0
+    if closes_some and not (held.proven and _share(order, books, held.closable) == 0):
         return ""
     there = f", by the broker's books {held.there - held.base}" if held.proven else ""
     does = "protects" if protects else "closes"
-    return f"order {order.ref} {does} nothing: {held.own} {ticket.symbol} are held{there}"
+    left = " that newer exits leave" if closes_some else ""
+    return f"order {order.ref} {does} nothing{left}: {held.own} {ticket.symbol} are held{there}"
 
 
 def _parent(order: Order, books: Books) -> Order | None:
@@ -159,13 +162,19 @@ def _wanted(order: Order, echo: Echo, books: Books, held: Held) -> Decimal:
     asked, parent = order.intent.ticket.quantity, _parent(order, books)
     if order.purpose is Purpose.ENTRY or (parent is not None and not parent.standing.is_final):
         return asked
-    filled = abs(order.standing.filled)
-    least = filled + abs(common(held.own, held.own + held.rest))
-    most = filled + abs(held.closable)
+    filled, there = abs(order.standing.filled), abs(echo.quantity)
+    most = filled + _share(order, books, held.closable)
     if held.proven and most < abs(asked):
         return most.copy_sign(asked)
-    smaller = least <= abs(echo.quantity) < abs(asked) and echo.quantity * asked > 0
-    return echo.quantity if smaller else asked
+    if there >= abs(asked) or echo.quantity * asked <= 0:
+        return asked
+    least = filled + _share(order, books, common(held.own, held.own + held.rest))
+    return max(there, min(least, abs(asked))).copy_sign(asked)
+
+
+def _share(order: Order, books: Books, held: Decimal) -> Decimal:
+    """Return what of `held` an exit may still close, unsigned."""
+    return shares(books.orders, order.intent.ticket.con_id, held).get(order.ref, abs(held))
 
 
 def _compare_echo(order: Order, echo: Echo, books: Books, policy: Policy, held: Held) -> Iterator[Item]:

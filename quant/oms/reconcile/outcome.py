@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -32,7 +32,8 @@ class Policy:
     gap_s: between the questions of two snapshots that may agree. max_sends: of one order under its id.
     max_repairs: of one protective order. cancel_s: how long a cancel may take before it is asked for again.
     day_s: a DAY order older than this is over where closed_at does not say. closed_at: end of the last session that
-    is over, by con_id, UTC ns.
+    is over, by con_id, UTC ns. worth: money for a price of 1 and a quantity of 1, by con_id. prices: by con_id, at
+    which a person says that what is adopted was traded.
     """
 
     start: Start = Start.BASELINE
@@ -42,6 +43,8 @@ class Policy:
     cancel_s: float = 5.0
     day_s: float = 86_400.0
     closed_at: tuple[tuple[int, int], ...] = ()
+    worth: tuple[tuple[int, float], ...] = ()
+    prices: tuple[tuple[int, float], ...] = ()
 
     @property
     def gap(self) -> int:
@@ -179,6 +182,7 @@ class Books:
     instruments: of the deployment. queued: refs that this process has not sent yet. halted_for: reasons of all halts
     so far. agreed_at: when the first two snapshots ever agreed, None = never. starting: none agreed in this run.
     flattening: instruments that are to be closed, 0 = all. lasting: what differs has done so for so long that it halts.
+    lately: the least and the most that was ours while the broker's books were read, where fills changed it.
     """
 
     deployment: str
@@ -193,6 +197,7 @@ class Books:
     starting: bool = False
     flattening: frozenset[int] = frozenset()
     lasting: bool = False
+    lately: Mapping[int, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
     @property
     def con_ids(self) -> tuple[int, ...]:
@@ -275,17 +280,15 @@ class Conclude:
 class Hold:
     """Write down a holding that no order of ours made.
 
-    average_cost: of all that the account holds, as IB tells it, times the multiplier. price: at which it was traded,
-    where that is known.
+    price: at which it was traded; None, of a baseline alone, where nobody knows it.
     """
 
     source: Source
     con_id: int
     symbol: str
     quantity: Decimal
-    average_cost: float
+    price: float | None
     why: str
-    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +325,8 @@ class Outcome:
     """What two snapshots say.
 
     waiting: why the gate cannot open yet. steady: False where the two differ, and so say nothing. astray: by how much
-    the broker's position differs from ours, by con_id, where that is proven and stays.
+    the broker's position differs from ours, by con_id, where that is proven and stays. fleeting: positions that were
+    ours a moment ago, by con_id, in words: fills came while they were read, so that they say nothing yet.
     """
 
     waiting: tuple[str, ...] = ()
@@ -330,6 +334,7 @@ class Outcome:
     actions: tuple[Action, ...] = ()
     steady: bool = True
     astray: tuple[tuple[int, Decimal], ...] = ()
+    fleeting: tuple[tuple[int, str], ...] = ()
 
     @property
     def agreed(self) -> bool:
@@ -340,4 +345,4 @@ class Outcome:
     def open_points(self) -> tuple[str, ...]:
         """What keeps the books from agreeing; if it lasts, it is what a halt says."""
         later = (a.why for a in self.actions if isinstance(a, Resend | Repair | Cancel | HaltAll))
-        return tuple(dict.fromkeys((*self.waiting, *later)))
+        return tuple(dict.fromkeys((*self.waiting, *(text for _, text in self.fleeting), *later)))

@@ -32,7 +32,7 @@ from quant.oms.reconcile.outcome import (
     Outcome,
     Policy,
 )
-from quant.oms.reconcile.position_books import compare_position, held_of
+from quant.oms.reconcile.position_books import compare_position, difference, held_of
 from quant.oms.state import Oddity
 
 # What halts when it is seen; the others are told and go on. Each halts once: a person who clears it has seen it.
@@ -59,23 +59,33 @@ def reconcile(books: Books, first: Snapshot, second: Snapshot, policy: Policy) -
         if told.waiting or (any(isinstance(a, Cancel) for a in told.actions) and not here.proven):
             unsure.add(order.intent.ticket.con_id)
         found.add(told)
-    astray = []
+    astray, fleeting = [], []
     for con_id, here in held.items():
+        if here.fleeting:
+            fleeting.append((con_id, f"{difference(here, books)}, after fills that came while it was read"))
+            continue
         told = _gather(compare_position(here, con_id in unsure, books, policy))
         if here.proven and not any(isinstance(a, Hold) for a in told.actions):
             astray.append((con_id, here.rest))
         found.add(told)
     actions = (*odd, *dict.fromkeys(found.actions))
-    return Outcome(tuple(found.waiting), tuple(found.notices), actions, astray=tuple(astray))
+    return Outcome(
+        tuple(found.waiting), tuple(found.notices), actions, astray=tuple(astray), fleeting=tuple(fleeting)
+    )
 
 
 def doubts(books: Books, snapshot: Snapshot, policy: Policy) -> Outcome:
-    """Return what one snapshot says; it can raise doubts, but can neither settle one nor conclude anything."""
+    """Return what one snapshot says; it can raise doubts, but can neither settle one nor conclude anything.
+
+    A person is not told of a position that nobody's trades explain before two of them have it.
+    """
     outcome = reconcile(books, snapshot, snapshot, replace(policy, gap_s=-1.0))
     known = odd_halts(books)  # these follow from facts, whatever a snapshot says
     stops = tuple(a for a in outcome.actions if isinstance(a, HaltInstrument) or a in known)
     waiting = (a.why for a in outcome.actions if a not in stops)
-    return Outcome((*outcome.waiting, *waiting), outcome.notices, stops, astray=outcome.astray)
+    halted = {a.con_id for a in stops if isinstance(a, HaltInstrument)}
+    notices = (n for n in outcome.notices if n.what is not Noticed.POSITION or n.con_id in halted)
+    return replace(outcome, waiting=(*outcome.waiting, *waiting), notices=tuple(notices), actions=stops)
 
 
 # ---------------------------------------------------------------- two snapshots

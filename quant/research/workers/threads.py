@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
-from quant.research.task import Row
 from quant.core.memory import kept_memory
+from quant.research.task import Row
 from quant.research.workers.processes import Combos, Piece, Pieces
 
 # How long a thread waits before it asks for the GIL. Python's 5 ms are longer than all that a combination does with

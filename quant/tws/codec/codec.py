@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,10 @@ from quant.tws.codec.text import (
 from quant.tws.codec.text_orders import CONDITIONS
 
 HISTORICAL_DATA_END_VERSION = 196  # below it the window of an answer stands before its bars
+# Bytes without which a message holds neither NaN nor a mark of "unset": how NaN ends, and ff ff as marks have it, but
+# no negative integer, which ends in ff 01; no field begins with 01 or ff. Others may hold them too: to look at each
+# field takes longer than all the rest.
+_UNTIDY = re.compile(rb"[\xf0-\xff]\x7f|[\xf0-\xff]\xff(?![\x01\xff])")
 _HISTORICAL_DATA = next(entry for entry in ANSWERS.values() if entry.name == "HistoricalData")
 
 
@@ -181,7 +186,8 @@ def _from_protobuf(number: int, body: bytes) -> Any:
     message = entry.type()
     try:
         message.ParseFromString(body)
-        _tidy(message)
+        if _UNTIDY.search(body):
+            _tidy(message)
         if entry.name == "PlaceOrderRequest":
             _check_order(message.order)
     except DecodeError as error:

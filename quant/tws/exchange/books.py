@@ -92,6 +92,7 @@ class Working:
 class Books:
     """One account's orders and fills. plan: of quant.core.costs. perm_id: the least of the next order.
 
+    calm_until: UTC ns before which nothing happens by itself; 0 after all that may let something happen.
     IB uses no perm id and no execution id twice. Both begin with their second here, so that a TWS that is started for a
     later time goes on with others, and one that is started for the same time repeats its own.
     """
@@ -102,7 +103,7 @@ class Books:
         self._alive: dict[int, Working] = {}  # of them those that are not over for good
         self._late: dict[int, Working] = {}  # and those that had not ended when `ended` was asked last
         self.executions: list[tuple[Executed, Charged]] = []
-        self.calm_until = 0  # UTC ns before which nothing happens by itself; whatever lets something happen ends it
+        self.calm_until = 0
         self._by_key: dict[Key, int] = {}
         self._plan = plan
         self._perm_id = perm_id

@@ -238,7 +238,8 @@ def not_served(listing: Listing, what: str, step: str, exchange: str) -> Refusal
 
 def number(value: float) -> str:
     """Return a quantity as TWS writes it: whole numbers without a point."""
-    return str(int(value)) if value == int(value) else repr(value)
+    whole = int(value)
+    return str(whole) if value == whole else repr(value)
 
 
 def _step(request: BarRequest) -> str:

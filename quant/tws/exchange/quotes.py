@@ -46,7 +46,10 @@ class Day:
 
 def is_open(listing: Listing, now: int) -> bool:
     """Return whether the exchange trades at `now` (UTC ns)."""
-    return any(begin <= now < end for begin, end in _trades(listing.calendar, now // DAY))
+    for begin, end in _trades(listing.calendar, now // DAY):  # noqa: SIM110  # `any` takes twice as long
+        if begin <= now < end:
+            return True
+    return False
 
 
 @lru_cache(maxsize=1 << 10)  # each five seconds of each listing ask

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from quant.core.calendar import Calendar, Dates
 from quant.core.sessions import first_day, group_starts
 from quant.tws.exchange.hours import spans
 from quant.tws.exchange.listing import Listing
-from quant.tws.exchange.path import Shape, Ticks, moments, path
+from quant.tws.exchange.path import Shape, Ticks, moments, paths
 from quant.tws.exchange.shelf import Held, base_of, made_up
 
 _KEPT = 256  # paths; a day of seconds takes 0.5 MB
@@ -155,19 +156,31 @@ class Tape:
 
     def path(self, listing: Listing, bars: Bars, row: int) -> Ticks:
         """Return the ticks of one bar of a series that the tape has."""
-        start = int(bars.start[row])
-        key = (listing.con_id, bars.bar.name, f"{bars.what} {bars.rth}", start)
+        key = self._key(listing, bars, row)
         if key in self._paths:
             self._paths.move_to_end(key)
             return self._paths[key]
-        begin, end = int(bars.times.begin[row]), int(bars.end[row])
-        shape = Shape(*(float(getattr(bars, name)[row]) for name in COLUMNS))
-        time = moments(_spans(bars.calendar, begin, end))
-        ticks = path(time, shape, listing.rule, listing.symbol, start, self._seed)
-        self._paths[key] = ticks
-        if len(self._paths) > _KEPT:
+        return self.paths(listing, bars, row, 1)[0]
+
+    def paths(self, listing: Listing, bars: Bars, first: int, count: int) -> list[Ticks]:
+        """Return what `path` gives of the bars from row `first` on: `count` of them, or less where one is longer."""
+        last = first + count
+        edges = zip(bars.times.begin[first:last].tolist(), bars.end[first:last].tolist(), strict=True)
+        times = [moments(_spans(bars.calendar, begin, end)) for begin, end in edges]
+        times = list(takewhile(lambda time: len(time) == len(times[0]), times))
+        near = bars[first : first + len(times)]
+        shapes = [
+            Shape(*row) for row in zip(*(getattr(near, name).tolist() for name in COLUMNS), strict=True)
+        ]
+        found = paths(times, shapes, listing.rule, listing.symbol, near.start.tolist(), self._seed)
+        self._paths |= {self._key(listing, near, row): ticks for row, ticks in enumerate(found)}
+        while len(self._paths) > _KEPT:
             self._paths.popitem(last=False)
-        return ticks
+        return found
+
+    @staticmethod
+    def _key(listing: Listing, bars: Bars, row: int) -> tuple[int, str, str, int]:
+        return listing.con_id, bars.bar.name, f"{bars.what} {bars.rth}", int(bars.start[row])
 
 
 def _makes(held: BarSize, size: BarSize) -> bool:

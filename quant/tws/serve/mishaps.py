@@ -43,11 +43,16 @@ class Fate:
     held_until: int
 
 
+_NONE: Final = Fate((), lost=False, late=None, rejected=None, preset=False, twin=False, held_until=0)
+
+
 def fate(tws: Tws, event: str, now: int) -> Fate:
     """Return what happens to an order that comes at `now`."""
     script = tws.order_faults
     found = script.at(event)
     late, lost = None, now < script.deaf_until
+    if not found and not lost:
+        return _NONE
     rejected = None
     for fault in found:
         if fault.do == OrderDo.DROP:
@@ -116,7 +121,9 @@ def _inactive(tws: Tws, one: Working, fault: OrderFault, now: int) -> None:
     if fault.delay:
         tws.timers.set(
             now + fault.delay,
-            lambda at: tws.tell([*mishaps.revive(tws.exchange.books, one, at), *tws.exchange.advance(at)], at),
+            lambda at: tws.tell(
+                [*mishaps.revive(tws.exchange.books, one, at), *tws.exchange.advance(at)], at
+            ),
         )
 
 

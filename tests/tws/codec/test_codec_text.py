@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import random
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_messages import random_message
 from wire_peers import sent_by_ibapi
 
 from quant.tws.codec import ANSWERS, REQUESTS, Codec, Malformed, Unknown, message_class
+from quant.tws.codec import codec as _codec
 from quant.tws.codec.text import layout_at, read, write
 
 TABLES = [e for e in [*REQUESTS.values(), *ANSWERS.values()] if e.layout is not None]
@@ -118,6 +124,38 @@ def test_ibapis_marks_of_unset_are_not_set_in_both_encodings() -> None:
     ):
         assert [name for name in order if message.order.HasField(name)] == []
         assert message.order.action == "BUY"
+
+
+MARKS = {
+    FieldDescriptor.TYPE_DOUBLE: [1.7976931348623157e308, math.nan, -math.nan],
+    FieldDescriptor.TYPE_INT32: [2**31 - 1],
+    FieldDescriptor.TYPE_INT64: [2**31 - 1, 2**63 - 1],
+}
+
+
+def with_one_mark(kind: Any) -> Iterator[Any]:
+    """Messages in which a single number is set, to each mark that its type can have, and -1 beside it."""
+    for field in kind.DESCRIPTOR.fields:
+        inner = field.message_type
+        if inner is not None and not inner.GetOptions().map_entry:
+            for part in with_one_mark(GetMessageClass(inner)):
+                yield kind(**{field.name: [part] if field.is_repeated else part})
+        for mark in MARKS.get(field.type, []) if not field.is_repeated else []:
+            yield kind(**{field.name: mark})
+            if kind.DESCRIPTOR.name == "Order" and field.name != "exemptCode":
+                yield kind(**{field.name: mark, "exemptCode": -1})
+
+
+def test_no_mark_of_unset_and_no_nan_is_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = [protobuf(e.id, message) for e in REQUESTS.values() for message in with_one_mark(e.type)]
+    codec, quick = Codec(226), _codec._UNTIDY
+    found = [repr(codec.decode(payload)) for payload in sent]
+    monkeypatch.setattr(_codec, "_UNTIDY", re.compile(b""))  # looks at each field of each message
+    assert found == [repr(codec.decode(payload)) for payload in sent]
+    plain = message_class("PlaceOrderRequest")(
+        orderId=5, order=dict(exemptCode=-1, lmtPrice=400.25, permId=9)
+    )
+    assert quick.search(plain.SerializeToString()) is None  # else it saves nothing
 
 
 def test_protobuf_that_text_could_not_say_is_refused() -> None:

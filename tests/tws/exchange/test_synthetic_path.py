@@ -18,7 +18,7 @@ from quant.core.synthetic import synthetic
 from quant.tws.exchange.builtin import BUILT_IN, CENT
 from quant.tws.exchange.instruments import Catalogue
 from quant.tws.exchange.listing import Listing
-from quant.tws.exchange.path import Shape, moments, path, quote
+from quant.tws.exchange.path import Shape, moments, path, paths, quote
 from quant.tws.exchange.quotes import day
 from quant.tws.exchange.shelf import held_bars
 from quant.tws.exchange.tape import Tape
@@ -70,6 +70,18 @@ def test_symbol_start_and_seed_decide_and_nothing_else():
     again = path(time, shape, CENT, "X", 0, 1)
     assert np.array_equal(again.price, first.price)
     assert np.array_equal(again.size, first.size)
+
+
+@given(st.lists(shapes(), min_size=1, max_size=6), st.sampled_from([4, 10, 60]))
+def test_paths_made_together_are_those_that_each_bar_has_alone(bars, length):
+    starts = [n * MINUTE for n in range(len(bars))]
+    times = [moments([(start, start + length * SECOND)]) for start in starts]
+    for found, bar, time, start in zip(
+        paths(times, bars, CENT, "X", starts, 3), bars, times, starts, strict=True
+    ):
+        alone = path(time, bar, CENT, "X", start, 3)
+        assert (found.time.tolist(), found.price.tolist()) == (time.tolist(), alone.price.tolist())
+        assert found.size.tolist() == alone.size.tolist()
 
 
 def test_the_path_of_a_seed_does_not_change():
