@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-# mallopt's parameters, from glibc's malloc.h, and what they are set to outside the block: its default, and the most that
-# it sets itself, as large arrays come and go.
+# mallopt's parameters, from glibc's malloc.h, and what they are set to outside the block: its default, and the most
+# that it sets itself, as large arrays come and go.
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 MAPPED: Final = 128 << 10  # bytes
 TRIMMED: Final = 64 << 20  # bytes
 KEPT: Final = 1 << 30  # bytes; larger than any array of theirs
-LEFT: Final = 64 << 20  # bytes that a process may hold more after the block than before it
+LEFT: Final = 64 << 20  # bytes that may be held more after the block than before it
 
 
 @contextmanager

@@ -59,9 +59,9 @@ def check_ticket(ticket: Ticket) -> None:
 def purpose(ticket: Ticket, context: Context) -> Purpose:
     """Return what the order is for, given what is held and what is on its way.
 
-    A reduction closes at most what other reductions leave. Protective orders do not count as such, nor for a market order
-    limits that wait for their price: none of them must stand in the way of getting out, and what they would close more
-    than is left then is taken back from them (quant/oms/desk/fitting.py). A child protects what its entry opens.
+    A reduction closes at most what other reductions leave. Protective orders do not count as such, nor, for a market
+    order, limits that wait for their price: none of them must stand in the way of getting out, and what they would
+    close beyond what is left then is taken back from them (desk/fitting.py). A child protects what its entry opens.
     """
     position = context.position(ticket.con_id)
     guards = ticket.kind in STOPS or bool(ticket.oca)

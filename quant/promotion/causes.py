@@ -75,8 +75,9 @@ class Evidence:
     market: prices and commissions are a market's, not those of the stored bars and the table. data: (feed, END) of
     decisions that follow from bars which live had otherwise. carried: refs of live orders of an earlier day.
     gaps: when nothing ran, between two runs. delayed: (feed, END) of bars that came as delayed data.
-    ticks: price step of each feed, 0 = unknown. asked: refs of orders whose end live asked for. withheld: (feed, END)
-    of orders that live kept back, with the reason. belated: by ref, live orders that TWS did not show at once.
+    ticks: price step of each feed, 0 = unknown. asked: by ref, when live asked for an order's end, UTC ns. withheld:
+    (feed, END) of orders that live kept back, with the reason. belated: by ref, live orders that TWS did not show or
+    work at once.
     """
 
     symbols: Sequence[str]
@@ -92,7 +93,7 @@ class Evidence:
     gaps: Sequence[Gap] = ()
     delayed: frozenset[tuple[int, int]] = frozenset()
     ticks: Sequence[float] = ()
-    asked: frozenset[str] = frozenset()
+    asked: Mapping[str, int] = field(default_factory=dict)
     withheld: Mapping[tuple[int, int], str] = field(default_factory=dict)
     untimely: frozenset[tuple[int, int]] = frozenset()
     belated: Mapping[str, Belated] = field(default_factory=dict)
@@ -285,10 +286,13 @@ def _belated(case: Case) -> str:
 
 
 def _outlived(case: Case) -> str:
-    """An exit that filled while nothing could take its place, as the model had it."""
+    """An exit that filled while nothing could take its place, as the model had it, or in spite of its cancellation."""
     one, two, evidence = case.one, case.two, case.evidence
     if one is None or two is None or one.status != "cancelled" or not two.fills:
         return ""
+    asked = evidence.asked.get(two.ref)
+    if asked is not None and asked <= two.fills[-1].time:
+        return f"its cancellation was asked for at {moment(asked)}, and it filled all the same"
     about = (About.LINK, About.BARS, About.GATE)
     why = last_said(evidence.said, evidence.symbols[two.feed], about, two.decided, two.fills[-1].time)
     return f"it filled before another could take its place: {why}" if why else ""

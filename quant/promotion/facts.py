@@ -153,19 +153,33 @@ class Belated:
     words: str
 
 
+def asked(ledger: Ledger) -> dict[str, int]:
+    """Return when the end of an order was first asked for, by ref, UTC ns."""
+    found: dict[str, int] = {}
+    for mark in ledger.marks:
+        if mark.what is What.CANCEL_ASKED:
+            found.setdefault(mark.ref, mark.at)
+    return found
+
+
 def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
-    """Return, by ref, the orders that were sent again, or shown only after they had counted as unknown."""
+    """Return, by ref, the orders that were sent again, shown only after they had counted as unknown, or held back."""
     bars = {b.instrument.con_id: b for b in feeds}
     shown: dict[str, list[int]] = {}
+    told: dict[str, list[tuple[int, str]]] = {}
     for fact in ledger.facts:
         if isinstance(fact.report, Echo | Execution | Completed):
             shown.setdefault(fact.report.ref, []).append(fact.at)
+        if isinstance(fact.report, Echo):
+            told.setdefault(fact.report.ref, []).append((fact.at, fact.report.status))
     marks: dict[str, list[Mark]] = {}
     for mark in ledger.marks:
         marks.setdefault(mark.ref, []).append(mark)
     found = {}
     for intent in ledger.intents:
         known = _had(marks.get(intent.ref, ()), shown.get(intent.ref, ()))
+        if known is None and intent.ticket.kind is Kind.MARKET:
+            known = _freed(told.get(intent.ref, ()))
         if known is not None and intent.ticket.con_id in bars:
             at, words = known
             row = int(np.searchsorted(bars[intent.ticket.con_id].start, at))
@@ -186,6 +200,15 @@ def _had(marks: Sequence[Mark], shown: Sequence[int]) -> tuple[int, str] | None:
     if not late or len(late) < len(shown):
         return None
     return min(late), f"{why}; TWS showed it at {_moment(min(late))} first"
+
+
+def _freed(told: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
+    """Return when TWS let an order go that it had held back, and in words; None where it did not."""
+    held = [at for at, status in told if status == "PreSubmitted"]
+    freed = [at for at, status in told if held and at > held[0] and status != "PreSubmitted"]
+    if not freed:
+        return None
+    return min(freed), f"TWS held it back as PreSubmitted, and told otherwise at {_moment(min(freed))}"
 
 
 def _moment(ns: int) -> str:

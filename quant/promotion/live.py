@@ -34,7 +34,7 @@ from quant.oms.desk.setup import Setup, Surroundings
 from quant.oms.gate import Gate
 from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
-from quant.promotion.facts import Belated, belated
+from quant.promotion.facts import Belated, asked, belated
 from quant.promotion.judged import JudgedDesk, Refused
 from quant.promotion.lockstep import Lockstep
 from quant.promotion.stage import ACCOUNT, Stage
@@ -61,8 +61,8 @@ class Traded:
     """A live run. cash, value: by END, before what was decided then. notes: (UTC ns, what was said), in order.
 
     found: the contracts as TWS told them. late: changes of target that were not traded. heard: when each execution
-    came, by its id, UTC ns. belated: by ref, orders that TWS did not show at once. settled: the books agreed at the
-    end. wall_s: real seconds, of the bars alone.
+    came, by its id, UTC ns. belated, asked: as of Evidence. settled: the books agreed at the end. wall_s: real seconds,
+    of the bars alone.
     """
 
     desk: JudgedDesk
@@ -75,6 +75,7 @@ class Traded:
     notes: list[tuple[int, str]] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
     belated: dict[str, Belated] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
     final_cash: float = 0.0
     final_value: float = 0.0
     settled: bool = False
@@ -269,7 +270,7 @@ def _run(
     traded.wall_s = clock.monotonic() - started
     traded.settled = desk.settled
     ledger = journal.load()
-    traded.belated = belated(ledger, stage.bars)
+    traded.belated, traded.asked = belated(ledger, stage.bars), asked(ledger)
     traded.heard = {
         fact.report.exec_id: fact.at for fact in ledger.facts if isinstance(fact.report, Execution)
     }

@@ -257,5 +257,5 @@ def _evidence(stage: Stage, live: Traded, orders: Sequence[OrderFact], faulty: b
         bars_apart(stage.bars, [feed.bars for feed in live.feeds]), slow,
         said(live.notes if faulty else (), symbols),
         max(int(bars.end[0]) for bars in stage.bars), len({bars.bar for bars in stage.bars}) > 1,
-        belated=live.belated,
+        belated=live.belated, asked=live.asked,
     )  # fmt: skip

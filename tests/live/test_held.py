@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import backtrader as bt
 import pytest
 from live_run import Jumping, books, draft, ledger, play, position, standings, tws
 from one_night import LAST, alarms, at, overnight, trade
@@ -86,6 +87,28 @@ def test_an_exit_is_not_held(bars: q.Bars, tmp_path: Path) -> None:
         assert seen == [[OrderState.FILLED, OrderState.WORKING]]
         assert tifs(market)[1] == TimeInForce.OPG
         assert states(market) == [OrderState.FILLED] * 2
+
+
+class Out(bt.Strategy):  # type: ignore[misc]
+    """Buys, rests a limit far above, and closes at the session's end."""
+
+    def next(self) -> None:
+        if len(self) == 3:
+            self.buy(size=10)
+        elif len(self) == 6:
+            self.sell(size=10, exectype=bt.Order.Limit, price=round(self.data.close[0] * 1.5, 2))
+        elif len(self) == LAST + 1:
+            self.close()
+
+
+def test_an_exit_is_not_held_because_a_limit_waits_for_its_price(bars: q.Bars, tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    with tws_market(bars) as market:
+        market.recheck = lambda feed: "the close is another one"
+        overnight(market, (60, lambda market: seen.append(tifs(market))))
+        market.start(tmp_path).run(Out)
+        assert seen == [[TimeInForce.DAY, TimeInForce.GTC, TimeInForce.OPG]]
+        assert [s.filled for s in market.desk.orders] == [10, 0, -10]
 
 
 def test_of_a_reversal_the_exit_goes_and_the_entry_stays(bars: q.Bars, tmp_path: Path) -> None:

@@ -90,13 +90,23 @@ def test_what_the_strategy_itself_wants_is_not_missed(
 
 
 def test_a_stop_that_ends_with_its_limit_is_not_missed(minutes: q.Bars, tmp_path: Path) -> None:
-    """Half of what is held was for that pair; the other half the strategy keeps without a stop."""
+    """Half of what is held was for that pair; the other half the strategy keeps. The fill is told last."""
 
     def pair(s: Any) -> None:
         first = s.sell(size=5, exectype=bt.Order.Stop, price=at(s, 0.5))
-        s.sell(size=5, exectype=bt.Order.Limit, price=at(s, 0.9), oco=first)
+        s.sell(size=5, exectype=bt.Order.Limit, price=at(s, 2.0), oco=first)
 
     market = Market(minutes).start(tmp_path)
+
+    def fill(step: int) -> None:
+        if step == 8:
+            stop, limit = (o for o in market.exchange.orders.values() if o.ticket.oca)
+            market.exchange.end(stop, "Cancelled")
+            market.broker.poll()
+            limit.status = "Submitted"  # the answer to our cancel of it crosses its fill
+            market.exchange.fill(limit, limit.left)
+
+    market.before_bar.append(fill)
     assert told(market, {3: keep("buy", size=10), 5: pair}) == []
     assert market.exchange.held[11] == 5
 

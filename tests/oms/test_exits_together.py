@@ -11,6 +11,7 @@ from order_world import SPY, World
 
 from quant.core.orders import Kind, TimeInForce
 from quant.oms.gate import Gate, Purpose
+from quant.oms.limits import Limits
 
 
 @pytest.fixture
@@ -161,3 +162,68 @@ def test_a_limit_that_closes_what_a_stop_has_closed_ends(world: World) -> None:
     world.run(5)
     assert working(world, guard, target) == [0, 0]
     assert world.broker.held[SPY] == 0
+
+
+def test_an_exit_whose_end_was_asked_for_takes_nothing_from_others(world: World) -> None:
+    """Its cancel is not answered; once it is, the other one alone guards."""
+    first, second = stop(world, 10, 97.0), stop(world, 10)
+    world.run(5)
+    cancel, world.broker.cancel = world.broker.cancel, lambda order_id: None  # type: ignore[method-assign]
+    world.desk.cancel(second, world.now)
+    world.send(-4)
+    world.run(5)
+    assert working(world, first, second) == [6, 10]
+    cancel(booked(world, second).order_id)
+    world.run(5)
+    assert working(world, first, second) == [6, 0]
+
+
+def test_exits_of_an_entry_that_still_works_are_its_own(world: World) -> None:
+    guard = stop(world, 10)
+    entry = world.ticket(5, kind=Kind.LIMIT, limit=99.0, tif=TimeInForce.GTC, transmit=False)
+    child = world.ticket(-5, kind=Kind.STOP, stop=97.0, parent=entry.ref, tif=TimeInForce.GTC)
+    world.submit(entry, child)
+    world.run(5)
+    world.send(-4)
+    world.run(5)
+    assert working(world, guard, child.ref) == [6, 5]
+
+
+def test_an_order_at_the_market_takes_nothing_from_limits_until_it_fills(world: World) -> None:
+    guard, target = stop(world, 10), limit(world, 7)
+    world.run(5)
+    world.broker.instant = False
+    out = world.send(-3)
+    world.broker.fill(booked(world, guard), Decimal(-4))
+    world.run(5)
+    assert working(world, target, out) == [6, 3]
+    world.broker.fill(booked(world, out), Decimal(-3))
+    world.run(5)
+    assert working(world, guard, target) == [3, 3]
+
+
+# ---------------------------------------------------------------- getting out
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_limit_that_waits_for_its_price_is_no_reason_not_to_close(tmp_path: Path, cancelled: bool) -> None:
+    """Shorts are not allowed: the close counted as one beside the limit, also where that was just cancelled."""
+    world = World(tmp_path, limits=Limits(max_notional=1e6)).start().opened()
+    world.send(10)
+    world.run(15)
+    target = limit(world, 10)
+    world.run(5)
+    if cancelled:
+        world.desk.cancel(target, world.now)
+    assert world.desk.purpose(world.send(-10)) is Purpose.REDUCTION
+    world.run(5)
+    assert world.broker.held[SPY] == 0
+    assert working(world, target) == [0]
+    assert world.state(target) == "cancelled"
+
+
+def test_two_limits_close_no_more_than_is_held(world: World) -> None:
+    first, second = limit(world, 6), limit(world, 4)
+    assert world.desk.purpose(second) is Purpose.REDUCTION
+    third = limit(world, 1)
+    assert world.desk.purpose(third) is Purpose.ENTRY
+    world.run(5)
+    assert working(world, first, second, third) == [6, 4, 1]

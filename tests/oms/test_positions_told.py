@@ -12,7 +12,7 @@ from joined import Joined
 from order_broker import SECOND, Booked
 from order_world import World
 
-from quant.core.orders import Kind, Position, Ticket
+from quant.core.orders import Kind, Position, Ticket, Told
 from quant.oms.desk.setup import Link
 from quant.oms.desk.watch import Watch
 from quant.oms.gate import Gate
@@ -271,3 +271,26 @@ def test_a_look_under_way_that_began_after_it_was_wanted_is_enough(world: World,
     world.run(20)
     assert world.desk.closing == ()
     assert len(looks) == 1
+
+
+def test_a_cancel_that_tws_does_not_confirm_is_looked_for_once(
+    world: World, looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IB: an orderStatus may lack. An exit in the place of this one waits for it, and nothing guards meanwhile."""
+    ref = world.send(10, kind=Kind.LIMIT, limit=98.0)
+    world.run(3)
+    say = world.broker.say
+    monkeypatch.setattr(world.broker, "say", lambda report: isinstance(report, Told) and say(report))
+    world.desk.cancel(ref, world.now)
+    world.run(12)
+    assert world.state(ref) == "cancelled"
+    assert len(looks) == 1
+
+
+def test_one_that_is_confirmed_is_not(world: World, looks: list[int]) -> None:
+    ref = world.send(10, kind=Kind.LIMIT, limit=98.0)
+    world.run(3)
+    world.desk.cancel(ref, world.now)
+    world.run(12)
+    assert world.state(ref) == "cancelled"
+    assert looks == []

@@ -134,6 +134,32 @@ def test_exit_that_filled_as_the_link_was_down_and_nothing_could_take_its_place_
     assert first().cause == UNEXPLAINED
 
 
+@pytest.mark.parametrize(
+    ("seed", "strategy", "fault", "rule", "words"),
+    [
+        (204, "macd_stochastic", OrderFault(OrderDo.CANCEL_FILLS, skip=3, seconds=3), "outlived",
+         "its cancellation was asked for at 2024-03-04T15:36:00, and it filled all the same"),
+        (208, "macd", OrderFault(OrderDo.STUCK, skip=4, seconds=90), "belated",
+         "TWS held it back as PreSubmitted, and told otherwise at 2024-03-04T15:45:00"),
+    ],
+    ids=["cancelled and filled", "held back"],
+)  # fmt: skip
+def test_order_that_tws_worked_otherwise_than_asked_is_named(
+    seed: int, strategy: str, fault: OrderFault, rule: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-04", price=400.0, seed=seed)[:85]
+
+    def causes_of() -> list[str]:
+        found = rehearse(strategy, bars, sizing="shares:10", start_rule="first-target", faults=[fault])
+        assert found.broken == ()
+        return [d.cause for d in found.differences]
+
+    assert causes_of()[0] == words
+    assert UNEXPLAINED not in causes_of()
+    without(monkeypatch, rule)
+    assert causes_of()[0] == UNEXPLAINED
+
+
 def test_order_that_was_sent_again_before_its_bar_began_explains_no_later_fill() -> None:
     """Dropped and sent again at once, it is at TWS in time for the next bar: no reason for a later one."""
     end = 1_599_595_200 * SECOND

@@ -130,14 +130,14 @@ def test_bars_after_the_close_are_left_out_of_both_and_told() -> None:
 
 
 def test_bars_of_5_seconds_are_the_simulated_exchange_s_own() -> None:
-    """The stage makes those of a minute at once; the exchange's own history one by one."""
-    bars = spy(0, 20)
-    tws = make_stage([bars], 100_000.0, "none").server.tws
+    """The stage makes those of half an hour at once; the exchange's own history one by one, on paths of its own."""
+    bars = spy(0, 40)
+    tws, other = (make_stage([bars], 100_000.0, "none").server.tws for _ in range(2))
     listing = next(one for one in tws.catalogue if one.symbol == "SPY")
     names = ("start", "open", "high", "low", "close", "volume", "trades")
     for end in range(int(bars.times.begin[0]) + FIVE, int(bars.end[-1]) + 1, FIVE):
         quick, own = (
-            history.live_bar(listing, "TRADES", end) for history in (tws.history, History(tws.tape))
+            history.live_bar(listing, "TRADES", end) for history in (tws.history, History(other.tape))
         )
         assert quick is not None
         assert own is not None

@@ -134,12 +134,13 @@ class Dispatch:
 
     def follow_up(self, *, every: bool = False) -> None:
         """Send the exits that have waited long enough for the end of those before; every: all, as nobody will later."""
-        now = self._now()
-        for group, bar in self._following.due(every=every):
-            if self._following.guards(group):
-                self._send([(group, bar)], now)
-            else:
+        if not self._following.waiting:
+            return
+        ready = self._following.due(every=every)
+        for group, _ in ready:
+            if not self._following.guards(group):
                 self.finish(group[0], bt.Order.Canceled, "what it was to guard is not held any more")
+        self._send([(group, bar) for group, bar in ready if group[0].alive], self._now())
 
     def _send_or_hold(self, groups: list[tuple[Group, int]], now: int) -> None:
         self._send(groups if self.waiting is None else self.waiting.take(groups, now), now)
@@ -201,11 +202,16 @@ class Dispatch:
         ]
 
     def _left(self, con_id: int) -> float:
-        """Return what is held of an instrument once the reductions have filled that are at IB."""
+        """Return what is held of an instrument once the reductions have filled that are at IB.
+
+        Limits wait for a price that may never come, and do not hold up what closes at the market.
+        """
         sent = [
             one
             for one in self.leaving(con_id)
-            if one.sent and self._desk.purpose(one.ref) is Purpose.REDUCTION
+            if one.sent
+            and self._desk.purpose(one.ref) is Purpose.REDUCTION
+            and one.order.exectype != bt.Order.Limit
         ]
         return float(self._account.quantity(con_id)) + sum(float(one.order.executed.remsize) for one in sent)
 

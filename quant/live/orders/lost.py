@@ -42,13 +42,14 @@ class Lost:
         if one.cancelled or self._desk.ended_by_us(one.ref):
             return
         entered = order.parent is None or order.parent.executed.size
-        mates = [*self._tracker.group(one), *self._tracker.siblings(one)]  # one that has filled has ended it
         guards = self._desk.purpose(one.ref) is Purpose.PROTECTION and not order.info.get("reason")
-        if guards and entered and not any(other.order.executed.size for other in mates):
+        if guards and entered:
             self._noted[one] = now, 0
 
     def due(self, now: int) -> list[Alarm]:
         """Return what a person is to know now, once for each stop."""
+        if not self._noted:
+            return []
         self._noted = {one: (at, looks + 1) for one, (at, looks) in self._noted.items()}
         ready = [one for one, (at, looks) in self._noted.items() if now >= at + SURE and looks >= LOOKS]
         for one in ready:
@@ -58,11 +59,11 @@ class Lost:
     def _alarm(self, one: Tracked, now: int) -> Alarm | None:
         con_id = con_id_of(one.order.data)
         held = self._held(con_id)
-        covered = sum(
-            float(other.order.executed.remsize)
-            for other in self._tracker.alive()
-            if self._covers(other, con_id)
-        )
+        mates = [*self._tracker.group(one), *self._tracker.siblings(one)]
+        if any(other.order.executed.size for other in mates):
+            return None  # that has ended it
+        others = (other.order for other in self._tracker.alive() if self._covers(other, con_id))
+        covered = sum(float(order.executed.remsize) for order in others)
         if held * decimal(one.order.size) >= 0 or abs(covered) >= abs(held):
             return None
         name, why = instrument_of(one.order.data).symbol, one.order.info.get("why", "")

@@ -128,7 +128,7 @@ class OrderDesk:
         return self._floor.record.purpose(ref)
 
     def ended_by_us(self, ref: str) -> bool:
-        """Return whether an order's end was asked for, by a strategy, a person or the desk; KeyError for one not ours."""
+        """Return whether an order's end was asked for, by whomever of us; KeyError for one that is not ours."""
         return self._floor.record.trail(ref).cancelled is not None
 
     def news(self) -> tuple[News, ...]:

@@ -212,9 +212,13 @@ class Floor:
         return sent
 
     def find_silent(self, now: int) -> None:
-        """Mark as unknown what had no answer in time."""
+        """Mark as unknown what had no answer in time, and look soon where a cancel was not confirmed."""
         queued = self.outbox.queued
+        patience = round(self.setup.policy.cancel_s * SECOND)
         for standing in self.record.open:
+            asked = self.record.trail(standing.ref).cancelled
+            if asked is not None and self.watch.settled and self.watch.read < asked + patience <= now:
+                self.watch.soon(asked + patience)  # TWS does not always tell a status
             silent = standing.state in SILENT and not standing.perm_ids and standing.ref not in queued
             if silent and now - self.record.trail(standing.ref).last >= self.setup.ack_s * SECOND:
                 told = f"no answer from the broker in {self.setup.ack_s:g} s"

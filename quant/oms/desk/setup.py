@@ -128,7 +128,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What a person should see now. stops: trading has stopped or was narrowed by it. bare: what is held lacks a stop."""
+    """What a person should see now. stops: trading has stopped or was narrowed by it.
+
+    bare: what is held has lost its stop.
+    """
 
     at: int
     text: str

@@ -1,4 +1,4 @@
-"""How much each of several exits of one position may still close, so that together they close no more than is held. Pure.
+"""How much each exit of a position may still close, so that together they close no more than is held. Pure.
 
 Exits of one OCO group, or of one entry, count once: only one of them fills. Stops and limits wait on different sides of
 the price, so that one move can fill all of one side and none of the other: each side may close all that is held.

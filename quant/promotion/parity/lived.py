@@ -13,10 +13,10 @@ from quant.oms.book import Book, book
 from quant.oms.desk.standings import Standings
 from quant.oms.fills import Fill
 from quant.oms.journal.reading import as_of
-from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source, What
+from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source
 from quant.oms.reason import Reason, reason_of
 from quant.oms.state import OrderStanding
-from quant.promotion.facts import Belated, OrderFact, belated, fill_row, of_live
+from quant.promotion.facts import Belated, OrderFact, asked, belated, fill_row, of_live
 from quant.promotion.parity.day import Day
 
 EXITS: Final = ("stop", "limit")
@@ -56,7 +56,7 @@ class Lived:
     refused: tuple[RefusedLine, ...]
     orders: tuple[OrderFact, ...]
     carried: frozenset[str]
-    asked: frozenset[str]
+    asked: Mapping[str, int]
     fills: tuple[Fill, ...]
     holdings: tuple[Holding, ...]
     before: Book
@@ -121,7 +121,7 @@ def lived(
         late=frozenset(at for at, line in decisions.items() if line.how == LATE and _lately(at, lines, bars, day)),
         refused=tuple(r for r in lines if isinstance(r, RefusedLine) and day.decides(r.end)),
         orders=tuple(orders), carried=frozenset(carried),
-        asked=frozenset(m.ref for m in ledger.marks if m.what is What.CANCEL_ASKED), fills=tuple(filled),
+        asked=asked(ledger), fills=tuple(filled),
         holdings=tuple(h for h in during if h.source is not Source.BASELINE), before=before, after=after,
         heard={f.report.exec_id: f.at for f in ledger.facts if isinstance(f.report, Execution)},
         notes=tuple((n.at, n.words) for n in lines if isinstance(n, NoteLine) and day.begin <= n.at <= day.end),
