@@ -139,6 +139,8 @@ def stop(name: str, reason: str, data: Path | None) -> Result:
     if not control.is_running(where):
         return _result(known, "stop", f"{known} is not running")
     told = _told(where, "stop", reason)
+    if told is None and not control.is_running(where):  # it waited for a TWS that never came, and gave up
+        told = "it has ended by itself"
     if told is None:
         _end(where)
         mend = f"its entries may still work: quant halt {known}"

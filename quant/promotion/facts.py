@@ -163,23 +163,18 @@ def asked(ledger: Ledger) -> dict[str, int]:
 
 
 def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
-    """Return, by ref, the orders that were sent again, shown only after they had counted as unknown, or held back."""
+    """Return, by ref, the orders that were sent again, or shown only after they had counted as unknown."""
     bars = {b.instrument.con_id: b for b in feeds}
     shown: dict[str, list[int]] = {}
-    told: dict[str, list[tuple[int, str]]] = {}
     for fact in ledger.facts:
         if isinstance(fact.report, Echo | Execution | Completed):
             shown.setdefault(fact.report.ref, []).append(fact.at)
-        if isinstance(fact.report, Echo):
-            told.setdefault(fact.report.ref, []).append((fact.at, fact.report.status))
     marks: dict[str, list[Mark]] = {}
     for mark in ledger.marks:
         marks.setdefault(mark.ref, []).append(mark)
     found = {}
     for intent in ledger.intents:
         known = _had(marks.get(intent.ref, ()), shown.get(intent.ref, ()))
-        if known is None and intent.ticket.kind is Kind.MARKET:
-            known = _freed(told.get(intent.ref, ()))
         if known is not None and intent.ticket.con_id in bars:
             at, words = known
             row = int(np.searchsorted(bars[intent.ticket.con_id].start, at))
@@ -200,6 +195,22 @@ def _had(marks: Sequence[Mark], shown: Sequence[int]) -> tuple[int, str] | None:
     if not late or len(late) < len(shown):
         return None
     return min(late), f"{why}; TWS showed it at {_moment(min(late))} first"
+
+
+def held_back(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
+    """Return, by ref, the market orders that TWS had and did not work at once."""
+    bars = {b.instrument.con_id: b for b in feeds}
+    told: dict[str, list[tuple[int, str]]] = {}
+    for fact in ledger.facts:
+        if isinstance(fact.report, Echo):
+            told.setdefault(fact.report.ref, []).append((fact.at, fact.report.status))
+    found = {}
+    for intent in ledger.intents:
+        freed = _freed(told.get(intent.ref, ())) if intent.ticket.kind is Kind.MARKET else None
+        if freed is not None and intent.ticket.con_id in bars:
+            row = int(np.searchsorted(bars[intent.ticket.con_id].start, freed[0]))
+            found[intent.ref] = Belated(row, freed[1])
+    return found
 
 
 def _freed(told: Sequence[tuple[int, str]]) -> tuple[int, str] | None:

@@ -34,7 +34,7 @@ from quant.oms.desk.setup import Setup, Surroundings
 from quant.oms.gate import Gate
 from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
-from quant.promotion.facts import Belated, asked, belated
+from quant.promotion.facts import Belated, asked, belated, held_back
 from quant.promotion.judged import JudgedDesk, Refused
 from quant.promotion.lockstep import Lockstep
 from quant.promotion.stage import ACCOUNT, Stage
@@ -270,7 +270,8 @@ def _run(
     traded.wall_s = clock.monotonic() - started
     traded.settled = desk.settled
     ledger = journal.load()
-    traded.belated, traded.asked = belated(ledger, stage.bars), asked(ledger)
+    traded.belated = held_back(ledger, stage.bars) | belated(ledger, stage.bars)
+    traded.asked = asked(ledger)
     traded.heard = {
         fact.report.exec_id: fact.at for fact in ledger.facts if isinstance(fact.report, Execution)
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from calling import Quant, document
+from filelock import FileLock
 
 from quant.live.run import control
 from quant.live.run.deployment import Deployment, GateResult, Traded, live_folder, lock_path
@@ -131,3 +132,13 @@ def test_how_one_ended_is_told_of_one_and_leaves_the_table_narrow(make: Make, qu
     assert words not in quant("deployments").stdout
     assert f"  not running; ended: {words}" in quant("deployments", "one").stdout.splitlines()
     assert listed(quant)[0]["state"] == f"not running; ended: {words}"
+
+
+def test_stop_of_one_that_waits_for_tws_and_gives_up_does_not_claim_to_have_ended_it(
+    make: Make, quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = FileLock(make("one") / f"{control.JOURNAL}.lock", is_singleton=False)
+    held.acquire()
+    monkeypatch.setattr("quant.app.live_control._told", lambda *_: held.release())
+    found = quant("stop", "one")
+    assert (found.exit_code, found.stdout) == (0, "one: it has ended by itself\n")

@@ -46,7 +46,7 @@ def test_a_plain_program_does_not_see_them(tmp_path: Path) -> None:
     told = [said for said in found.said if said[0] == "ahead"]
     assert len(told) == 1
     assert told[0][1] == "SPY"
-    assert told[0][2].endswith("bring them in anew: quant data remove SPY")
+    assert told[0][2].endswith("bring them in anew: quant data remove SPY --bar 1m --source simulated")
     assert not [said for said in found.said if said[0] == "odd_row"]
 
 

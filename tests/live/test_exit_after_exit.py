@@ -120,6 +120,34 @@ def test_what_closes_at_the_market_does_not_wait(minutes: q.Bars, tmp_path: Path
     assert market.exchange.held[11] == 0
 
 
+def test_what_is_to_turn_the_position_round_goes_out_as_it_is(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Slow(minutes)
+    market.start(tmp_path)
+
+    def turn(s: Any) -> None:
+        s.cancel(s.made[1])
+        s.sell(size=20, exectype=bt.Order.Stop, price=at(s, 0.51))
+
+    market.run(doing({HELD: keep("buy", size=10), HELD + 2: rest(0.5), MOVED: turn}))
+    assert market.seen[MOVED + 1] == ["q1:t:2", "q1:t:3"]
+    assert market.desk.intent("q1:t:3").ticket.quantity == -20
+
+
+def test_a_part_that_fills_early_changes_nothing_in_the_wait(minutes: q.Bars, tmp_path: Path) -> None:
+    market = Slow(minutes)
+    market.start(tmp_path)
+
+    def part(step: int) -> None:
+        if step == ANSWERED - 1:
+            market.exchange.fill(market.exchange.orders[7, 2], Decimal(-4))
+
+    market.before_bar.insert(0, part)
+    market.run(doing({HELD: keep("buy", size=10), HELD + 2: rest(0.5), MOVED: rest(0.51)}))
+    assert market.seen[ANSWERED - 1] == ["q1:t:2"]
+    assert market.seen[ANSWERED] == ["q1:t:3"]
+    assert market.exchange.orders[7, 3].ticket.quantity == -6
+
+
 def test_a_program_that_ends_leaves_a_stop_there(minutes: q.Bars, tmp_path: Path) -> None:
     market = Slow(minutes)
     market.start(tmp_path)

@@ -14,7 +14,9 @@ import pytest
 from bar_exchange import CAPITAL, WIDE, Market
 
 import quant as q
+from quant.backtest.broker import commission
 from quant.backtest.feed import feed
+from quant.core.costs import costs as costs_of
 from quant.core.orders import Kind
 from quant.live.moments import is_loading
 from quant.live.orders.around import prices
@@ -255,6 +257,23 @@ def test_a_late_commission_reaches_order_trade_and_cash(minutes: q.Bars, tmp_pat
     assert trade.commission == 4.0
     assert trade.pnlcomm == trade.pnl - 4.0
     assert market.broker.getcash() == pytest.approx(CAPITAL + trade.pnlcomm)
+
+
+@pytest.mark.parametrize(("costs", "paid"), [("ib-fixed", 1.0), ("percent:0.1", None)])
+def test_what_an_order_in_parts_costs_is_guessed_once_for_all_of_it(
+    minutes: q.Bars, tmp_path: Path, costs: str, paid: float | None
+) -> None:
+    """IB's least commission is that of an order; each part of it would be booked with one of its own."""
+    market = Market(minutes).start(tmp_path)
+    market.exchange.share, market.exchange.late_fees = 0.25, True  # they are never told
+    scheme = commission(costs_of(costs), None, lambda amount: None)
+    market.broker.charge(lambda magnifier: scheme, market.feeds)
+    here = live(minutes, doing({3: keep("buy", size=40)}), tmp_path, market)
+    (order,) = here.made
+    worth = 40 * order.executed.price
+    assert (order.executed.size, len(order.executed.exbits)) == (40, 4)
+    fee = worth / 1000 if paid is None else paid
+    assert market.broker.getcash() == pytest.approx(CAPITAL - worth - fee, rel=0.0, abs=1e-6)
 
 
 def test_the_desk_always_knows_the_newest_surroundings(

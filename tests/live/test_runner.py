@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -237,10 +238,14 @@ def test_two_deployments_of_one_instrument(data: Path) -> None:
 
 def test_a_disk_that_is_nearly_full_halts(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = draft(data)
-    monkeypatch.setattr("quant.live.run.keeper.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    left = itertools.count(2000, -1)
+    monkeypatch.setattr(
+        "quant.live.run.keeper.shutil.disk_usage", lambda path: SimpleNamespace(free=next(left))
+    )
     with tws() as port:
-        ended, told = play(job, port, data, lambda p: bool(p["halted"]))
-    assert "1,000 bytes are left" in ended.picture["halted"], told
+        ended, told = play(job, port, data, lambda p: bool(p["halted"]) and next(left) < 1980)
+    assert "less than 200,000,000 bytes are left" in ended.picture["halted"], told
+    assert len([line for line in told if "STOP: " in line]) == 1, told  # told once
 
 
 def test_a_closed_market_is_told(data: Path) -> None:

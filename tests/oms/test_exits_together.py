@@ -178,6 +178,18 @@ def test_an_exit_whose_end_was_asked_for_takes_nothing_from_others(world: World)
     assert working(world, first, second) == [6, 0]
 
 
+def test_a_stop_that_waits_for_the_gate_takes_nothing_from_the_one_that_guards(world: World) -> None:
+    """A new process decides before IB's books have been read: the old stop stays until the new one is out."""
+    first = stop(world, 10, 97.0)
+    world.run(5)
+    world.kill()
+    world.start()
+    stop(world, 10)
+    for _ in range(20):
+        world.second()
+        assert sum(working(world, first)) == 10 or len(world.broker.orders) == 3
+
+
 def test_exits_of_an_entry_that_still_works_are_its_own(world: World) -> None:
     guard = stop(world, 10)
     entry = world.ticket(5, kind=Kind.LIMIT, limit=99.0, tif=TimeInForce.GTC, transmit=False)

@@ -130,6 +130,14 @@ def test_a_report_that_is_there_already_is_no_news(journal: Journal) -> None:  #
     assert len(journal.add_reports([corrected(FILL, 2)], 5)) == 1
 
 
+def test_a_report_that_an_earlier_process_took_is_no_news(path: Path) -> None:
+    with Journal.open(path, **OWNER, create=True) as journal:
+        journal.begin_run({}, 1, client_id=7)
+        journal.add_reports([FILL, echo()], 2)
+    with Journal.open(path, **OWNER) as journal:
+        assert [fact.report for fact in journal.add_reports([echo(), FILL, told(399)], 3)] == [told(399)]
+
+
 # ---------------------------------------------------------------- keys and ids
 def test_refs_are_never_used_again(path: Path) -> None:
     with Journal.open(path, **OWNER, create=True) as journal:

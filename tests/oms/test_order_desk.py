@@ -527,6 +527,17 @@ def test_books_that_cannot_be_read_are_told_of(world: World) -> None:
     assert world.desk.gate is Gate.RECONCILING
 
 
+def test_a_clock_that_leaps_is_no_stall(world: World) -> None:
+    """A simulated TWS whose clock is fast tells its time once a minute while nothing trades."""
+    world.run(90)
+    world.now += 3600 * SECOND
+    world.run(5)
+    assert not any("cannot be read" in text for text in stops(world))
+    world.broker.begin_snapshot = lambda: None  # type: ignore[method-assign]
+    world.run(125)
+    assert any("cannot be read" in text for text in stops(world))
+
+
 # ---------------------------------------------------------------- halts
 def test_halt_keeps_protective_orders_and_survives_a_restart(world: World) -> None:
     world.submit(*world.bracket(10))

@@ -223,6 +223,12 @@ class Trader:
         self.read()
 
     # ------------------------------------------------------------ invariants
+    def _smaller(self, ticket: Ticket) -> bool:
+        """Return whether an exit is made smaller, as the cancel of a part of it."""
+        if not self._known(ticket.ref):
+            return False
+        return abs(ticket.quantity) < abs(self.desk.intent(ticket.ref).ticket.quantity)
+
     def against(self, order_id: int, ticket: Ticket) -> list[str]:
         """Return what speaks against sending: the gate, or a journal on the disk that does not have it."""
         gate, purpose = self.desk.gate, self.desk.purpose(ticket.ref) if self._known(ticket.ref) else None
@@ -233,7 +239,7 @@ class Trader:
             wrong.append(f"{ticket.ref}, an entry, was sent while reconciling")
         elif gate is Gate.REDUCING and purpose is Purpose.ENTRY:
             wrong.append(f"{ticket.ref}, an entry, was sent while only reductions may be")
-        elif gate is Gate.HALTED and purpose is not Purpose.FLATTEN:
+        elif gate is Gate.HALTED and purpose is not Purpose.FLATTEN and not self._smaller(ticket):
             wrong.append(f"{ticket.ref} was sent while halted")
         rows = on_disk(self.path, ticket.ref)
         if rows != [order_id]:

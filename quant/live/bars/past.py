@@ -75,7 +75,9 @@ def ahead(bars: Bars, now: int) -> str:
     )
     told = f"{count} bars end after IB's time, {here} UTC, the last one at {last}: they are left out. They were stored "
     told += "by another clock or in a wrong zone; bring them in anew"
-    return f"{told}: quant data remove {bars.symbol}"
+    which = f"--bar {bars.bar} --source {bars.source}"
+    which += f" --what {bars.what}" if bars.what != "TRADES" else ""
+    return f"{told}: quant data remove {bars.symbol} {which}" + ("" if bars.rth else " --all-hours")
 
 
 def begin(wanted: Wanted, now: datetime) -> Moment:

@@ -20,7 +20,7 @@ from quant.live.orders.held import Recheck, Waiting
 from quant.live.orders.lost import Lost
 from quant.live.orders.replacing import Swaps
 from quant.live.orders.tickets import Note, note_of, notes_text, restored, ticket_of
-from quant.live.orders.tracked import Tracked, Tracker
+from quant.live.orders.tracked import Tracked, Tracker, guessed
 from quant.oms.desk.desk import OrderDesk
 from quant.oms.desk.setup import Alarm, Change, Link, Why
 from quant.oms.fills import Fill
@@ -234,8 +234,12 @@ class Dispatch:
         for one, answer in zip(group, answers, strict=True):
             one.codes = frozenset(refusal.code for refusal in answer.refusals)
         self._read(now)
-        for one, answer in zip(group, answers, strict=True):
-            if not answer.taken and one.alive:  # the journal takes nothing more, so there is no news of it
+        # Where the journal takes nothing more there is no news of them, and the desk knows none of them.
+        unknown = [pair for pair in zip(group, answers, strict=True) if not pair[1].taken and pair[0].alive]
+        for one, _ in unknown:
+            one.sent = False
+        for one, answer in unknown:
+            if one.alive:  # else it ended with its parent
                 self.finish(one, bt.Order.Rejected, "; ".join(refusal.text for refusal in answer.refusals))
 
     def _ticket(self, one: Tracked, *, transmit: bool, now: int) -> Ticket:
@@ -348,7 +352,7 @@ class Dispatch:
             return
         data = self.feeds.get(fill.con_id)
         scheme = None if data is None else self._scheme_of(data)
-        guess = 0.0 if scheme is None else float(scheme.getcommission(abs(float(fill.quantity)), fill.price))
+        guess = 0.0 if scheme is None else guessed(None if one is None else one.order, fill, scheme)
         if old is None:
             if fill.quantity != 0:
                 bit = self._account.add(fill, guess)

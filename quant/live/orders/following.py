@@ -27,11 +27,17 @@ class Following:
         self.waiting: list[tuple[Group, int]] = []
 
     def follows(self, group: Group) -> bool:
-        """Return whether a group is to wait. What closes at the market does not: getting out comes first."""
+        """Return whether a new group is to wait. What closes at the market does not: getting out comes first.
+
+        Nor does what is larger than what is held: that is to turn it round.
+        """
+        held = abs(float(self._held(con_id_of(group[0].order.data))))
+        return all(abs(one.order.size) <= held for one in group) and self._waits(group)
+
+    def _waits(self, group: Group) -> bool:
         con_id = con_id_of(group[0].order.data)
-        if not self.guards(group):
-            return False
-        return any(one.sent and one.cancelled and self._rests(one, con_id) for one in self._tracker.alive())
+        ending = (one for one in self._tracker.alive() if one.sent and one.cancelled)
+        return self.guards(group) and any(self._rests(one, con_id) for one in ending)
 
     def guards(self, group: Group) -> bool:
         """Return whether all of a group waits for its price to make a position smaller that is held now."""
@@ -47,7 +53,7 @@ class Following:
         waiting, self.waiting = [pair for pair in self.waiting if pair[0]], []
         ready: list[tuple[Group, int]] = []
         for pair in waiting:
-            (self.waiting if not every and self.follows(pair[0]) else ready).append(pair)
+            (self.waiting if not every and self._waits(pair[0]) else ready).append(pair)
         for group, _ in ready:
             for one in group:
                 one.most = self._held(con_id_of(one.order.data))

@@ -11,7 +11,7 @@ import backtrader as bt
 from quant.core.orders import TimeInForce
 from quant.live.orders.account import Account
 from quant.live.orders.tickets import Note, read_notes, restored
-from quant.live.orders.tracked import Tracker
+from quant.live.orders.tracked import Tracker, guessed
 from quant.oms.desk.desk import OrderDesk
 from quant.oms.gate import Purpose
 from quant.oms.state import OrderState
@@ -62,12 +62,11 @@ def reopen(
         if fill.quantity == 0 or account.known(fill) is not None:
             continue
         data = feeds.get(fill.con_id)
+        found = tracker.of(ref)
         guess = (
-            0.0
-            if data is None
-            else float(scheme_of(data).getcommission(abs(float(fill.quantity)), fill.price))
+            0.0 if data is None else guessed(None if found is None else found.order, fill, scheme_of(data))
         )
-        bit, found = account.add(fill, guess), tracker.of(ref)
+        bit = account.add(fill, guess)
         if found is not None and data is not None:
             tracker.fill(found, fill, bit, guess, scheme_of(data), tell=False)
     _tell(desk, tracker)

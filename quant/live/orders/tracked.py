@@ -287,3 +287,13 @@ def _ran_out(one: Tracked, now: int) -> bool:
         return False
     close = last_close(instrument_of(one.order.data), now)
     return close is not None and close > one.at
+
+
+def guessed(order: bt.Order | None, fill: Fill, scheme: Any) -> float:
+    """Return what a fill costs until that is told: of an order in parts what all of it costs, less those before."""
+    size, price = abs(float(fill.quantity)), fill.price
+    if order is None or not order.executed.size:
+        return float(scheme.getcommission(size, price))
+    before = abs(float(order.executed.size))
+    mean = (before * float(order.executed.price) + size * price) / (before + size)
+    return max(0.0, float(scheme.getcommission(before + size, mean)) - float(order.executed.comm))

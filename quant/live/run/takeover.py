@@ -36,6 +36,7 @@ ANSWER_S: Final = 20.0  # for cancels and fills
 SLOT_S: Final = 15.0  # until TWS gives the client id of an ended process free
 BROKER: Final = 5
 SAFETY: Final = 6
+TAKEOVER: Final = "takeover"  # mode of its runs in the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class _Hand:
         for one in found:
             store.orders.know(one)
         now = store.clock()
-        journal.begin_run({"mode": "takeover"}, now, client_id=store.session.client_id)
+        journal.begin_run({"mode": TAKEOVER}, now, client_id=store.session.client_id)
         setup = setup_of(deployment, store.session.client_id, found)
         self.desk = OrderDesk(journal, store.orders, setup, now)
         store.attach(self)

@@ -46,6 +46,7 @@ def brakes(health: Health, limits: Limits) -> tuple[Brake, ...]:
     if health.rejects > limits.max_rejects:
         found.append(Brake(True, f"IB rejected {health.rejects} entries in {limits.rejects_s:g} s"))
     if health.free_bytes is not None and health.free_bytes < limits.min_free_bytes:
-        told = f"{health.free_bytes:,} bytes are left on the journal's disk; {limits.min_free_bytes:,} are needed"
+        # Without the figure: it changes at each look, and each change would be told anew.
+        told = f"less than {limits.min_free_bytes:,} bytes are left on the journal's disk: make room there"
         found.append(Brake(True, told))
     return tuple(found)

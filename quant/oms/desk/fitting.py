@@ -31,10 +31,10 @@ class Fitting:
     def _fit(self, con_id: int, now: int) -> None:
         floor, record = self._floor, self._floor.record
         held, queued = record.closable(con_id), floor.outbox.queued
-        for ref, share in shares(record.books(queued, False).orders, con_id, held).items():
+        for ref, share in shares(record.books(queued, False).orders, con_id, held, queued).items():
             standing, ticket = record.standings[ref], record.ticket(ref)
             whole = (abs(standing.filled) + share).copy_sign(ticket.quantity)
-            if ref in queued or share >= abs(standing.remaining) or floor.outbox.sizes.get(ref) == whole:
+            if share >= abs(standing.remaining) or floor.outbox.sizes.get(ref) == whole:
                 continue
             told = f"order {ref}: of {held} {ticket.symbol} that are held newer exits leave {share} to it"
             if share == 0:

@@ -17,7 +17,8 @@ class Watch:
     """The reading of the broker's books. settled: two snapshots agreed since the last doubt.
 
     before: the first of the pair that is wanted while nothing is settled. unsettled: since when; heard: when a snapshot
-    last came, or the connection; read: when the last that counted was asked for.
+    last came, or the connection; unheard: since when one that does not come is asked for, None = none is; read: when
+    the last that counted was asked for.
     """
 
     def __init__(self, broker: Broker, setup: Setup) -> None:
@@ -27,6 +28,7 @@ class Watch:
         self.before: Snapshot | None = None
         self.unsettled = 0
         self.heard = 0
+        self.unheard: int | None = None
         self.read = 0
         self._since = 0  # a snapshot asked for before that proves nothing about what came after
         self._asked: int | None = None
@@ -49,7 +51,7 @@ class Watch:
         """Begin anew on another connection. One that breaks again and again is no excuse for a stall."""
         if self.settled or now - self.heard >= self._setup.patience_s * SECOND:
             self.unsettled = now
-        self.heard = now
+        self.heard, self.unheard = now, None
         self.doubt(now)
 
     def settle(self, now: int) -> None:
@@ -83,13 +85,14 @@ class Watch:
         """Return a snapshot that has come, or ask for one that is due. Raises BrokerError."""
         snapshot = self._broker.snapshot()
         if snapshot is not None:
-            self._asked = None
+            self._asked = self.unheard = None
             self.heard = now
             if snapshot.asked_at >= self._since:
                 self.read = snapshot.asked_at
                 return snapshot
         late = self._asked is not None and now - self._asked >= self._setup.retry_s * SECOND
         if now >= self._next and (self._asked is None or late):
+            self.unheard = now if self.unheard is None else self.unheard
             self._broker.begin_snapshot()
             self._asked = now
             self._told.clear()

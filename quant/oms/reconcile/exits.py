@@ -6,6 +6,7 @@ the price, so that one move can fill all of one side and none of the other: each
 
 from __future__ import annotations
 
+from collections.abc import Set
 from decimal import Decimal
 
 from quant.core.orders import Kind
@@ -14,19 +15,21 @@ from quant.oms.reconcile.outcome import Order, Orders
 from quant.oms.risk import STOPS
 
 
-def shares(orders: Orders, con_id: int, held: Decimal) -> dict[str, Decimal]:
+def shares(orders: Orders, con_id: int, held: Decimal, queued: Set[str]) -> dict[str, Decimal]:
     """Return, by ref, what of `held` each exit that works may still close, unsigned.
 
     A newer one goes before: it is what was wanted last, and may be there to take the place of an older one. Without
-    exits whose entry still works, which are that one's, without those whose end was asked for, and without market
-    orders, which rest nowhere.
+    exits whose entry still works, which are that one's, without those whose end was asked for, without market orders,
+    which rest nowhere, and without what is `queued`: until it is out, the one that it replaces guards.
     """
     taken: dict[tuple[str, bool], Decimal] = {}  # by group and side
     room = dict.fromkeys((True, False), abs(held))
     found: dict[str, Decimal] = {}
     for order in reversed(orders.open):
         ticket = order.intent.ticket
-        if ticket.con_id != con_id or not _rests(order, orders) or order.standing.remaining * held >= 0:
+        if ticket.con_id != con_id or order.ref in queued or order.standing.remaining * held >= 0:
+            continue
+        if not _rests(order, orders):
             continue
         side = ticket.kind in STOPS
         key = ticket.oca or ticket.parent or order.ref, side

@@ -174,7 +174,7 @@ def _wanted(order: Order, echo: Echo, books: Books, held: Held) -> Decimal:
 
 def _share(order: Order, books: Books, held: Decimal) -> Decimal:
     """Return what of `held` an exit may still close, unsigned."""
-    return shares(books.orders, order.intent.ticket.con_id, held).get(order.ref, abs(held))
+    return shares(books.orders, order.intent.ticket.con_id, held, books.queued).get(order.ref, abs(held))
 
 
 def _compare_echo(order: Order, echo: Echo, books: Books, policy: Policy, held: Held) -> Iterator[Item]:

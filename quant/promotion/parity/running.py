@@ -16,6 +16,7 @@ import numpy as np
 from quant.core.bars import Bars
 from quant.core.barsize import MINUTE
 from quant.errors import NotTraded
+from quant.live.run.takeover import TAKEOVER
 from quant.live.run.tape import ENDED, BarLine, LifeLine, Line
 from quant.oms.ledger import Ledger
 from quant.promotion.causes import Gap, moment
@@ -59,13 +60,19 @@ class Ran:
 
 
 def spans(ledger: Ledger, lines: Sequence[Line]) -> list[Span]:
-    """Return the runs, oldest first. lines: of the tape; where it has no end of a run, the last trace is it."""
+    """Return the runs, oldest first. lines: of the tape; where it has no end of a run, the last trace is it.
+
+    A command that was carried out without the runner is none: it decides nothing, and sees no bar.
+    """
     kept = (ledger.intents, ledger.marks, ledger.facts, ledger.halts)
     traces = np.sort(np.array([x.at for group in (lines, *kept) for x in group], dtype=np.int64))
     ends = sorted(x.at for x in lines if isinstance(x, LifeLine) and x.what == ENDED)
     begins = [run.at for run in ledger.runs]
     found = []
-    for begin, until in zip(begins, [*begins[1:], np.iinfo(np.int64).max], strict=True):
+    for run, until in zip(ledger.runs, [*begins[1:], np.iinfo(np.int64).max], strict=True):
+        if run.facts.get("mode") == TAKEOVER:
+            continue
+        begin = run.at
         end = next((at for at in ends if begin <= at < until), None)
         if end is None:
             last = int(np.searchsorted(traces, until)) - 1

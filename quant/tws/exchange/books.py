@@ -147,7 +147,6 @@ class Books:
     # ------------------------------------------------------------ what comes and goes
     def add(self, request: OrderRequest, day: Day | None, now: int) -> Working:
         """Take a new order into the books; it rests until `transmit`."""
-        self.calm_until = 0
         self._perm_id = max(self._perm_id, now // _SECOND)
         view = OrderView(request, self._perm_id, Status.PENDING_SUBMIT, Decimal(0), 0.0, 0.0, now)
         one = Working(view, day, now, now, seen=now - 1)
