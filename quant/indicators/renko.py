@@ -61,8 +61,8 @@ TOLERANCE = 1e-12
 SMALLEST = 1e-9  # share of the price below which a brick drowns in TOLERANCE
 QUIET = 0.99  # bricks; nearer to the last close none is made, as tolerance is below 0.01 brick, see SMALLEST
 
-# Python walks so many bars in a process before numba is loaded for the rest: 0.3 us each, and that takes 0.5 s.
-BARS_BY_PYTHON = 1_000_000
+# Python walks so many bars in a process before numba is loaded for the rest: 0.3 us each, and that takes 0.5 to 0.9 s.
+BARS_BY_PYTHON = 2_000_000
 _walked = 0  # bars
 _making: Final = threading.Lock()
 
@@ -114,7 +114,7 @@ def renko(
     size: price units, > 0, or (n,) sizes known before each bar, each for its bar (NaN, 0: as before); to keep
     one of them, pass the number, float(atr_size(bars)[k]). anchor: price units, default the first close rounded
     to the grid. reversal: bricks, >= 1. Empty bars give empty arrays. 1e6 bars take 5 ms compiled, if each
-    makes bricks 25 ms; by Python, as a process's first million, 0.3 s and 0.9 s.
+    makes bricks 25 ms; by Python, as a process's first two million, 0.3 s and 0.9 s.
     Raises ParameterError on a number <= 0, a row with one < 0 or of another length than bars, and where the size
     in force is below a billionth of the prices.
     Source: the definition at the top of this file.
