@@ -181,9 +181,10 @@ def _with_disaster_stop(job: Job, given: dict[str, Any]) -> Job:
 def _with_prices(job: Job, given: dict[str, Any]) -> Job:
     """Return the job with the prices of what is adopted. Raises ParameterError where nothing would be."""
     positions, ids = job.deployment.positions, {c.symbol: c.con_id for c in job.deployment.contracts}
+    below_0 = {c.symbol for c in job.deployment.contracts if c.sec_type not in ("STK", "CASH", "CRYPTO")}
     prices: dict[int, float] = {}
     for text in given["adopted"]:
-        symbol, value = pair(text)
+        symbol, value = (part.strip() for part in text.partition("=")[::2])
         name = f"adopt-price {symbol}"
         if job.shadow or positions not in ("adopt", "flatten"):
             told = "a shadow adopts nothing" if job.shadow else f"the lock file says positions = {positions}"
@@ -194,7 +195,8 @@ def _with_prices(job: Job, given: dict[str, Any]) -> Job:
             prices[ids[symbol]] = float(value)
         except ValueError:
             prices[ids[symbol]] = math.nan
-        if not math.isfinite(prices[ids[symbol]]):
+        least = -math.inf if symbol in below_0 else 0.0
+        if not least < prices[ids[symbol]] < math.inf:
             raise ParameterError(name, value, "must be a price, a number as in --adopt-price SPY=431.20")
     return replace(job, adopt_prices=tuple(prices.items()))
 

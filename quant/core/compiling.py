@@ -58,7 +58,7 @@ def compiled(signature: Any, folder: Path) -> Callable[[F], F]:
             settings.CACHE_DIR = before or str(folder)
             try:
                 made: F = njit(signature, cache=kept, **options)(function)
-            except RuntimeError:  # numba: no place to keep it, where the user's own cannot be written
+            except (RuntimeError, OSError):  # numba: the user's own place cannot be written; or a full disk
                 made = njit(signature, **options)(function)
             finally:
                 settings.CACHE_DIR = before

@@ -106,6 +106,10 @@ class LiveBroker(Settings, bt.BrokerBase):  # type: ignore[misc]  # backtrader h
     def stop(self) -> None:
         """Send what waits."""
         self.flush()
+        self.follow_up()
+
+    def follow_up(self) -> None:
+        """Send the exits that wait for the end of those before, as nobody will later."""
         self._dispatch.follow_up(every=True)
 
     def next(self) -> None:

@@ -74,6 +74,7 @@ class Fact:
 
 
 SMALLER: Final = "made smaller"  # how the mark of an order begins that was sent again for less than was asked
+FOLLOWED: Final = "another exit is to take its place"  # why an exit is cancelled while that one waits for it
 
 
 class Source(StrEnum):

@@ -242,6 +242,8 @@ def _other_end(case: Case) -> str:
     one, two = case.one, case.two
     if one is None or two is None or one.status == two.status or not two.why:
         return ""
+    if two.status == "filled":  # it says why its end was asked for, which did not come
+        return ""
     return "" if two.why.startswith("Order Canceled") else two.why
 
 
@@ -288,7 +290,9 @@ def _belated(case: Case) -> str:
 def _outlived(case: Case) -> str:
     """An exit that filled while nothing could take its place, as the model had it, or in spite of its cancellation."""
     one, two, evidence = case.one, case.two, case.evidence
-    if one is None or two is None or one.status != "cancelled" or not two.fills:
+    if one is None or two is None or case.what not in ("end", "fill"):
+        return ""
+    if one.status != "cancelled" or not two.fills:
         return ""
     asked = evidence.asked.get(two.ref)
     if asked is not None and asked <= two.fills[-1].time:
@@ -311,12 +315,12 @@ def _sent_late(case: Case) -> str:
 
 
 def _in_parts(case: Case) -> str:
-    fills = case.fills[1]
-    if case.what != "fill" or len({fill.bar for fill in fills}) < 2:
+    old, new = case.fills
+    if case.what != "fill" or not old or len({fill.bar for fill in new}) < 2:
         return ""
-    return (
-        f"TWS filled it in {len(fills)} parts, the last at {moment(fills[-1].time)}; the model fills at once"
-    )
+    if not math.isclose(*(math.fsum(fill.quantity for fill in fills) for fills in (old, new))):
+        return ""
+    return f"TWS filled it in {len(new)} parts, the last at {moment(new[-1].time)}; the model fills at once"
 
 
 # ---------------------------------------------------------------- a market

@@ -114,6 +114,8 @@ def test_parity_refuses_a_plain_strategy_before_it_connects(lock: Path, alone: A
         ("adopt", "QQQ=431.2", (), "adopt-price QQQ = '431.2': is not traded here; SPY is"),
         ("adopt", "SPY=dear", (), "must be a price"),
         ("flatten", "SPY=nan", (), "must be a price"),
+        ("adopt", "SPY=-431.2", (), "must be a price"),
+        ("adopt", "SPY", (), "must be a price, a number as in --adopt-price SPY=431.20"),
     ],
 )
 def test_a_price_of_what_is_adopted_that_cannot_be(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from order_broker import Booked
+from order_broker import Booked, Faults
 from order_world import SPY, World
 
 from quant.core.orders import Kind, TimeInForce
@@ -132,6 +132,21 @@ def test_a_stop_for_all_of_it_sells_no_more_than_another_order_has_left(world: W
     assert working(world, ref) == [10]
 
 
+@pytest.mark.parametrize("fault", ["break_before", "break_after"])
+def test_exits_are_made_smaller_though_the_connection_breaks_in_between(world: World, fault: str) -> None:
+    ref = stop(world, 10)
+    world.run(5)
+    world.broker.instant = False
+    sold = world.send(-4)
+    world.broker.faults = Faults(**{fault: 1.0})
+    world.broker.fill(booked(world, sold), Decimal(-4))
+    world.until(lambda: not world.broker.connected, 5)
+    world.broker.faults = Faults()
+    world.run(60)
+    assert world.desk.gate is Gate.OPEN
+    assert working(world, ref) == [6]
+
+
 def test_exits_are_as_small_as_what_is_held_after_a_kill_in_between(world: World) -> None:
     refs = stop(world, 5), stop(world, 5, 97.0)
     world.run(5)
@@ -238,3 +253,27 @@ def test_two_limits_close_no_more_than_is_held(world: World) -> None:
     assert world.desk.purpose(third) is Purpose.ENTRY
     world.run(5)
     assert working(world, first, second, third) == [6, 4, 1]
+
+
+# ---------------------------------------------------------------- turning round
+@pytest.mark.parametrize(
+    "fills",
+    [[(0, -6), (1, -4), (1, -6), (0, -4)], [(1, -4), (0, -6), (0, -4), (1, -6)], [(1, -10), (0, -10)]],
+    ids=["entry-to-zero", "reduction-to-zero", "entry-first"],
+)
+def test_a_reversal_in_two_orders_passes_through_nothing_held(
+    world: World, fills: list[tuple[int, int]]
+) -> None:
+    """q.Strategy closes and enters by two orders, which fill in parts and in any order."""
+    world.broker.instant = False
+    out, entry = world.ticket(-10), world.ticket(-10, transmit=False)
+    guard = world.ticket(10, kind=Kind.STOP, stop=102.0, parent=entry.ref, tif=TimeInForce.GTC)
+    world.submit(out, entry, guard)
+    for which, quantity in fills:
+        order = booked(world, (out, entry)[which].ref)
+        assert order.is_open
+        world.broker.fill(order, Decimal(quantity))
+        world.run(2)
+    assert [world.state(t.ref) for t in (out, entry, guard)] == ["filled", "filled", "working"]
+    world.run(130)
+    assert (world.broker.held[SPY], working(world, guard.ref), world.desk.halted) == (-10, [-10], "")

@@ -291,6 +291,19 @@ def test_what_was_traded_at_a_price_that_nobody_tells_is_not_adopted(
     assert (there(world), world.desk.positions) == (held, {SPY: 10})
 
 
+def test_a_person_who_wants_out_is_not_asked_for_a_price(world: World) -> None:
+    """`quant flatten` without the runner: IB's average cost of all that it holds will do."""
+    world.send(10)
+    world.run(5)
+    by_hand_yesterday(world, 5)
+    again(world, urgent=True, worth=((SPY, 1.0),)).opened()
+    assert world.desk.positions == {SPY: 15}
+    assert world.journal.load().holdings[0].price == 100.0  # this broker's average cost
+    world.desk.flatten("Ada", world.now)
+    world.run(10)
+    assert (there(world), world.desk.positions) == (0, {})
+
+
 @pytest.mark.parametrize(("start", "left"), [(Start.ADOPT, 6), (Start.FLATTEN, 0)])
 def test_it_is_adopted_at_the_price_that_a_person_says(world: World, start: Start, left: int) -> None:
     world.send(10)

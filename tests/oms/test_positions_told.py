@@ -12,7 +12,7 @@ from joined import Joined
 from order_broker import SECOND, Booked
 from order_world import World
 
-from quant.core.orders import Kind, Position, Ticket, Told
+from quant.core.orders import Kind, Position, Snapshot, Ticket, Told
 from quant.oms.desk.setup import Link
 from quant.oms.desk.watch import Watch
 from quant.oms.gate import Gate
@@ -294,3 +294,27 @@ def test_one_that_is_confirmed_is_not(world: World, looks: list[int]) -> None:
     world.run(12)
     assert world.state(ref) == "cancelled"
     assert looks == []
+
+
+def test_a_look_that_is_wanted_at_a_moment_is_not_begun_again_and_again_until_then(world: World) -> None:
+    """A TWS answers in a tenth of a second; IB counts what it is asked."""
+    asked: list[int] = []
+    answers: list[Snapshot] = []
+
+    class Quick:
+        def begin_snapshot(self) -> None:
+            asked.append(world.now)
+            answers.append(Snapshot(world.now, world.now, 1, 1, (), (), (), (), (), ()))
+
+        def snapshot(self) -> Snapshot | None:
+            return answers.pop() if answers else None
+
+    watch, began = Watch(Quick(), world.setup), world.now  # type: ignore[arg-type]
+    watch.settle(began)
+    watch.soon(began + 2 * SECOND)  # as after fills that came while the books were read
+    watch.soon(began)  # as after an order of somebody else's
+    for _ in range(50):
+        if watch.poll(world.now) is not None:
+            watch.settle(world.now)
+        world.now += SECOND // 10
+    assert asked == [began, began + 2 * SECOND]

@@ -185,6 +185,44 @@ def test_order_that_was_sent_again_before_its_bar_began_explains_no_later_fill()
     assert compared(sides[:1], sides[1:], same)[0].found[0][4] == UNEXPLAINED  # in the backtest's own bar
 
 
+def exit_order(status: str, *fills: FillFact, price: float = 205.0, ref: str = "") -> OrderFact:
+    return OrderFact(
+        0, 1000 * SECOND, "stop", "stop", -10.0, price, status, list(fills), 1000 * SECOND, ref=ref
+    )
+
+
+def test_cancel_that_came_too_late_explains_no_other_price_of_an_exit() -> None:
+    """A stop that stood wrong fills where the model's does not: the wrong price is what nobody can explain."""
+    fill = FillFact(7, -10.0, 206.0, 1.0, 1200 * SECOND)
+    known = Evidence(["MSFT"], asked={"q1": 1100 * SECOND})
+    right, wrong = (exit_order("filled", fill, price=price, ref="q1") for price in (205.0, 206.0))
+    right.why = "no MSFT is held any more"  # why its end was asked for: no reason why it filled
+    (pair,) = compared([exit_order("cancelled")], [right], known)
+    assert {cause for *_, cause in pair.found} == {
+        "its cancellation was asked for at 1970-01-01T00:18:20, and it filled all the same"
+    }
+    (pair,) = compared([exit_order("cancelled")], [wrong], known)
+    assert pair.found[0][0] == "order"
+    assert pair.found[0][4] == UNEXPLAINED
+
+
+@pytest.mark.parametrize(
+    ("model", "parts", "explained"),
+    [((-10.0,), (-4.0, -6.0), True), ((-10.0,), (-10.0, -10.0), False), ((), (-4.0, -6.0), False)],
+    ids=["the same in all", "more than was asked for", "the model has no fill"],
+)
+def test_parts_explain_only_a_fill_that_the_model_has_too(
+    model: tuple[float, ...], parts: tuple[float, ...], explained: bool
+) -> None:
+    old = [FillFact(7, quantity, 205.0, 1.0) for quantity in model]
+    new = [FillFact(7 + n, q, 205.0 - n, 1.0, (1000 + n) * SECOND) for n, q in enumerate(parts)]
+    (pair,) = compared([exit_order("filled", *old)], [exit_order("filled", *new)], Evidence(["MSFT"]))
+    (found,) = pair.found
+    assert found[0] == "fill"
+    assert found[4].startswith("TWS filled it in 2 parts") == explained
+    assert (found[4] == UNEXPLAINED) != explained
+
+
 def test_differences_without_a_cause_are_shown_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text has 20 of them: what nobody can explain must be among these."""
     without(monkeypatch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quant.core.barsize import SECOND
 from quant.live.run.takeover import TAKEOVER
 from quant.live.run.tape import ALIVE, ENDED, LifeLine
@@ -23,3 +25,10 @@ def test_a_command_after_a_stop_is_no_run() -> None:
 def test_what_it_did_is_no_sign_of_life_of_a_run_that_was_killed() -> None:
     tape = [LifeLine(ALIVE, 460 * SECOND)]
     assert spans(LEDGER, tape) == [Span(100 * SECOND, 460 * SECOND)]
+
+
+def test_nor_is_the_stop_that_it_writes_first() -> None:
+    """Before IB is asked for anything, and so before it begins; `quant clear` begins none at all."""
+    tape = [LifeLine(ALIVE, 460 * SECOND)]
+    asked = Halt(5, 890 * SECOND, Stop.HALT, "me asked for flatten", None)
+    assert spans(replace(LEDGER, halts=(asked, CLEARED)), tape) == [Span(100 * SECOND, 460 * SECOND)]

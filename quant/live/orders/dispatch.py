@@ -26,6 +26,7 @@ from quant.oms.desk.setup import Alarm, Change, Link, Why
 from quant.oms.fills import Fill
 from quant.oms.gate import Purpose
 from quant.oms.journal.journal import Journal
+from quant.oms.ledger import FOLLOWED
 from quant.oms.state import OrderState
 
 
@@ -123,7 +124,8 @@ class Dispatch:
         self._refuse(decided.refused)
         groups, cancels = decided.send, decided.cancels
         for one in cancels:
-            if one.alive and not self._desk.cancel(one.ref, now).taken:
+            why = FOLLOWED if self._following.replaces(one, groups) else ""
+            if one.alive and not self._desk.cancel(one.ref, now, why).taken:
                 self._cancels.append(one)  # the gate is shut and it guards a position
         queue: list[tuple[Group, int]] = []
         for group in groups:

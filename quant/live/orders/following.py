@@ -9,7 +9,7 @@ late, cross a fill, or are refused: tests/live/test_exit_after_exit.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import backtrader as bt
@@ -33,6 +33,12 @@ class Following:
         """
         held = abs(float(self._held(con_id_of(group[0].order.data))))
         return all(abs(one.order.size) <= held for one in group) and self._waits(group)
+
+    def replaces(self, one: Tracked, groups: Sequence[Group]) -> bool:
+        """Return whether one of these groups, or one that waits, is to take the place of an order that ends."""
+        con_id, behind = con_id_of(one.order.data), [*groups, *(group for group, _ in self.waiting)]
+        rests = self._rests(one, con_id)
+        return rests and any(self.guards(g) and con_id_of(g[0].order.data) == con_id for g in behind if g)
 
     def _waits(self, group: Group) -> bool:
         con_id = con_id_of(group[0].order.data)

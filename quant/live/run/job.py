@@ -138,16 +138,17 @@ def spec_of(one: Traded) -> ContractSpec:
 
 def setup_of(
     deployment: Deployment, client_id: int, found: Iterable[Found], *, shadow: bool = False,
-    adopt_prices: tuple[tuple[int, float], ...] = (),
+    adopt_prices: tuple[tuple[int, float], ...] = (), urgent: bool = False,
 ) -> Setup:  # fmt: skip
     """Return the settings of the deployment's order desk. shadow: what the account holds is left alone.
 
-    found: its contracts. adopt_prices: as of a Job.
+    found: its contracts. adopt_prices: as of a Job. urgent: as of a Policy.
     """
     units = (one.instrument for one in found)
     policy = Policy(
         start=Start.BASELINE if shadow else Start(deployment.positions),
         worth=tuple((i.con_id, i.multiplier / i.price_magnifier) for i in units if i.con_id is not None),
         prices=adopt_prices,
+        urgent=urgent,
     )
     return Setup(client_id, con_ids(deployment), deployment.capital, deployment.risk(), policy)

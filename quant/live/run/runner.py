@@ -252,6 +252,7 @@ class _Run:
         )
         told = f"{cls.__name__ if own else 'the runner'} raised {type(error).__name__}: {error}"
         told = str(error) if isinstance(error, QuantError) else told
+        self._broker.follow_up()  # before the halt: then no exit goes out any more
         self._desk.halt(told, self._store.clock())
         mend = f"if nothing is wrong with it: quant halt {name} --clear --reason TEXT"
         self._keeper.end(
@@ -272,6 +273,7 @@ class _Run:
         """
         desk, session = self._desk, self._store.session
         self._store.stop()
+        self._broker.follow_up()  # interrupted: cerebro did not end by itself
         if not self._job.once:
             for ref in self._entries():
                 desk.cancel(ref, self._store.clock())

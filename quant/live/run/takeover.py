@@ -141,7 +141,7 @@ class _Hand:
             store.orders.know(one)
         now = store.clock()
         journal.begin_run({"mode": TAKEOVER}, now, client_id=store.session.client_id)
-        setup = setup_of(deployment, store.session.client_id, found)
+        setup = setup_of(deployment, store.session.client_id, found, urgent=True)
         self.desk = OrderDesk(journal, store.orders, setup, now)
         store.attach(self)
 

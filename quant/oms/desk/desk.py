@@ -184,7 +184,7 @@ class OrderDesk:
             self._floor.outbox.add(refs)
         return [Answer(ref, refusals) for ref in refs]
 
-    def cancel(self, ref: str, now: int) -> Answer:
+    def cancel(self, ref: str, now: int, why: str = "") -> Answer:
         """Ask for an order's end; one that is over stays as it is. Asked again until the broker's books show it.
 
         A protective order of what is held stays while the gate is not open, since no other could take its place.
@@ -200,7 +200,7 @@ class OrderDesk:
             text = f"the gate is {self._floor.gate}: what protects a position stays"
             return Answer(ref, (Refusal("protected", text),))
         with self._floor.writing(now):
-            self._floor.cancel(ref, now, "")
+            self._floor.cancel(ref, now, why)
             self._floor.settle_news(now)
             self._floor.release(now)
         return Answer(ref)

@@ -6,10 +6,15 @@ hand is reconciliation's, which keeps to the same shares.
 
 from __future__ import annotations
 
+from typing import Final
+
 from quant.oms.desk.floor import Floor
+from quant.oms.desk.outbox import Sent
 from quant.oms.gate import cancels
 from quant.oms.ledger import SMALLER
 from quant.oms.reconcile.exits import shares
+
+_UNSENT: Final = (Sent.NO_LINK, Sent.UNKNOWN)
 
 
 class Fitting:
@@ -39,8 +44,9 @@ class Fitting:
             told = f"order {ref}: of {held} {ticket.symbol} that are held newer exits leave {share} to it"
             if share == 0:
                 floor.cancel(ref, now, told)
-            else:
-                floor.send(ref, now, f"{SMALLER}: {told}", again=True, quantity=whole)
+            elif floor.send(ref, now, f"{SMALLER}: {told}", again=True, quantity=whole) in _UNSENT:
+                floor.shrunk.add(con_id)  # again, once there is a connection
+                return
             floor.alarm(
                 f"{told}; it is {'cancelled' if share == 0 else SMALLER}", now, ref=ref, con_id=con_id
             )

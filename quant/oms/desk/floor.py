@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from itertools import takewhile
 
 from quant.errors import BrokerError, JournalError
 from quant.oms.desk.counter import Counter
@@ -263,12 +264,15 @@ class Floor:
         self._end_revived(con_id, now, "what it protected is not held any more")
         every = con_id in self.flattening
         self.flattening.discard(con_id)
+        turning = {s.ref: s.remaining for s in self.record.open if self._turns_round(s.ref, con_id)}
         for standing in self.record.open:
             ticket = self.record.ticket(standing.ref)
             waits = (
                 ticket.parent in self.record.standings and not self.record.standings[ticket.parent].is_final
             )
-            exits = self.record.purpose(standing.ref) is not Purpose.ENTRY and not waits
+            # What guards the other side will have something to guard as soon as that is there.
+            kept = standing.ref in turning or any(standing.remaining * left < 0 for left in turning.values())
+            exits = self.record.purpose(standing.ref) is not Purpose.ENTRY and not waits and not kept
             if (
                 ticket.con_id == con_id
                 and (every or exits)
@@ -276,18 +280,37 @@ class Floor:
             ):
                 self.cancel(standing.ref, now, f"no {ticket.symbol} is held any more")
 
+    def _turns_round(self, ref: str, con_id: int) -> bool:
+        """Return whether an order at the market is half of a reversal, and an entry behind it the other half.
+
+        They fill in any order and in parts: nothing may be held in between.
+        """
+        ticket, record = self.record.ticket(ref), self.record
+        if (
+            ticket.con_id != con_id
+            or record.purpose(ref) is not Purpose.REDUCTION
+            or ticket.limit is not None
+        ):
+            return False
+        later = takewhile(lambda intent: intent.ref != ref, record.newest(con_id))
+        entries = (i for i in later if record.purpose(i.ref) is Purpose.ENTRY)
+        same = (record.standings[i.ref] for i in entries if i.ticket.quantity * ticket.quantity > 0)
+        return any(not s.is_final or s.filled != 0 for s in same)
+
     def _turned_over(self, before: OrderStanding | None, after: OrderStanding, con_id: int) -> bool:
         """Return whether a correction turned a position to the other side."""
         held = self.record.position(con_id)
         was = held - after.filled + (before.filled if before is not None else 0)
         return held * was < 0
 
-    def alarm(self, text: str, now: int, *, stops: bool = False, ref: str = "", con_id: int = 0) -> None:
+    def alarm(
+        self, text: str, now: int, *, stops: bool = False, ref: str = "", con_id: int = 0, bare: bool = False
+    ) -> None:  # fmt: skip
         """Tell a person, once until somebody clears the halts."""
         if text in self.shown and not stops:
             return
         self.shown.add(text)
-        self.news.append(Alarm(now, text, stops, ref, con_id))
+        self.news.append(Alarm(now, text, stops, ref, con_id, bare))
 
     @contextmanager
     def writing(self, now: int) -> Iterator[None]:

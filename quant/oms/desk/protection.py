@@ -14,10 +14,13 @@ from typing import Final
 from quant.core.orders import Ticket, TimeInForce
 from quant.oms.desk.floor import IN_PLACE, Floor
 from quant.oms.gate import Purpose, passes
-from quant.oms.ledger import Intent
+from quant.oms.ledger import FOLLOWED, Intent
+from quant.oms.limits import SECOND
 from quant.oms.reason import Reason
+from quant.oms.risk import STOPS
 from quant.oms.state import OrderState
 
+SURE: Final = 3 * SECOND
 TOO_LARGE: Final = "larger than what is held"
 _NEVER: Final = (OrderState.NOT_SENT, OrderState.REJECTED)
 
@@ -37,10 +40,15 @@ class Protection:
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         floor.suspects |= set(floor.record.positions)  # the process before may have been killed in between
+        # By ref: since when it is seen to be over; None = it is not yet.
+        self._unfollowed: dict[str, int | None] = {
+            ref: None for con_id in floor.record.positions if (ref := self._followed(con_id))
+        }
 
     def look(self, now: int) -> None:
         """Put right what was lost; to be called while the books agree."""
         floor = self._floor
+        self._tell_unfollowed(now)
         if not floor.suspects or not passes(floor.gate, Purpose.PROTECTION):
             return
         for con_id in sorted(floor.suspects):
@@ -79,6 +87,36 @@ class Protection:
     def _counts(self, ref: str) -> bool:
         record = self._floor.record
         return record.purpose(ref) is not Purpose.ENTRY and record.standings[ref].state not in _NEVER
+
+    def _followed(self, con_id: int) -> str:
+        """Return the exit that was cancelled for another one and has none behind it, "" where there is none."""
+        record = self._floor.record
+        for intent in record.newest(con_id):
+            if any(mark.why.startswith(FOLLOWED) for mark in record.marks(intent.ref)):
+                return intent.ref
+            if self._counts(intent.ref):
+                break
+        return ""
+
+    def _tell_unfollowed(self, now: int) -> None:
+        """Tell of exits of which the successor was never journalled: the process before was killed while it waited.
+
+        What it was to be nobody knows; the strategy may send one.
+        """
+        floor, record = self._floor, self._floor.record
+        for ref in list(self._unfollowed):
+            ticket, held = record.ticket(ref), record.closable(record.ticket(ref).con_id)
+            if held * ticket.quantity < 0 and self._followed(ticket.con_id) == ref:
+                if not record.standings[ref].is_final:
+                    continue  # it guards until its end is confirmed
+                since = self._unfollowed[ref] = self._unfollowed[ref] or now
+                if now < since + SURE:
+                    continue  # the strategy's next one may have waited for that
+                told = f"{ticket.symbol}: {held:+} are held, and their exit {ref} was cancelled for another one, and"
+                told += " none was sent before the restart; place one in TWS, or close them"
+                bare = ticket.kind in STOPS
+                floor.alarm(told, now, stops=bare, ref=ref, con_id=ticket.con_id, bare=bare)
+            del self._unfollowed[ref]
 
     # ---------------------------------------------------------------- what is to be done
     def _judge(self, exits: Exits, held: Decimal, now: int) -> None:

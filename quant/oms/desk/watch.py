@@ -55,10 +55,11 @@ class Watch:
         self.doubt(now)
 
     def settle(self, now: int) -> None:
-        """Take the books as agreed; the next look is the regular one, unless one was wanted since this one began."""
+        """Take the books as agreed; the next look is the regular one, unless one is wanted for after this one began."""
         self.settled = True
         self.before = None
-        self._next = now if self._wanted > self.read else now + round(self._setup.check_s * SECOND)
+        regular = now + round(self._setup.check_s * SECOND)
+        self._next = min(max(now, self._wanted), regular) if self._wanted > self.read else regular
 
     def look_at(self, moment: int) -> None:
         """Ask for the next snapshot then."""

@@ -33,7 +33,7 @@ class Policy:
     max_repairs: of one protective order. cancel_s: how long a cancel may take before it is asked for again.
     day_s: a DAY order older than this is over where closed_at does not say. closed_at: end of the last session that
     is over, by con_id, UTC ns. worth: money for a price of 1 and a quantity of 1, by con_id. prices: by con_id, at
-    which a person says that what is adopted was traded.
+    which a person says that what is adopted was traded. urgent: a person wants to be out, at whatever price it counts.
     """
 
     start: Start = Start.BASELINE
@@ -45,6 +45,7 @@ class Policy:
     closed_at: tuple[tuple[int, int], ...] = ()
     worth: tuple[tuple[int, float], ...] = ()
     prices: tuple[tuple[int, float], ...] = ()
+    urgent: bool = False
 
     @property
     def gap(self) -> int:

@@ -131,13 +131,14 @@ def _price(held: Held, policy: Policy) -> float | None:
     """Return at what price the difference was traded, None where nobody knows.
 
     By the executions that made it; else by a person's word; else by IB's average cost, which is that of the whole
-    position, so it says so only where nothing else is in it.
+    position, so it says so only where nothing else is in it, or where nobody waits for a better one.
     """
     if held.price is not None:
         return held.price
     said, worth = dict(policy.prices).get(held.con_id), dict(policy.worth).get(held.con_id)
-    alone = held.own == 0 and held.base == 0 and bool(held.rows)
-    if said is not None or worth is None or not (alone and held.rows[0].average_cost > 0):
+    alone = held.own == 0 and held.base == 0
+    told = (alone or policy.urgent) and bool(held.rows) and held.rows[0].average_cost > 0
+    if said is not None or worth is None or not told:
         return said
     return held.rows[0].average_cost / worth
 

@@ -62,9 +62,10 @@ class Ran:
 def spans(ledger: Ledger, lines: Sequence[Line]) -> list[Span]:
     """Return the runs, oldest first. lines: of the tape; where it has no end of a run, the last trace is it.
 
-    A command that was carried out without the runner is none: it decides nothing, and sees no bar.
+    A command that was carried out without the runner is none: it decides nothing, and sees no bar. Nor are halts traces
+    of a run: such a command writes them before it begins.
     """
-    kept = (ledger.intents, ledger.marks, ledger.facts, ledger.halts)
+    kept = (ledger.intents, ledger.marks, ledger.facts)
     traces = np.sort(np.array([x.at for group in (lines, *kept) for x in group], dtype=np.int64))
     ends = sorted(x.at for x in lines if isinstance(x, LifeLine) and x.what == ENDED)
     begins = [run.at for run in ledger.runs]
