@@ -34,6 +34,8 @@ from quant.tws.server import Server, running
 BEGINS = START + 120 * SECOND  # END of the first bar that wants something
 BLIP = START + 330 * SECOND  # END of the only later one that wants nothing
 BAR = 30 * SECOND
+# Well behind the bar after it, and well before the next: on a busy machine the runner's clock lags TWS's by seconds.
+TOO_LATE = BLIP + BAR + BAR // 2
 CODE = f'''"""Long from a moment on, but for one bar."""
 import numpy as np
 import quant as q
@@ -146,7 +148,7 @@ def test_a_process_that_stood_still(data: Path, sizing: str, stop: float) -> Non
 
         def stalled(picture: dict[str, Any]) -> bool:
             if holds(picture) and tws.clock.now() < BLIP:
-                tws.wait(BLIP + BAR)
+                tws.wait(TOO_LATE)
             return swapped(picture)
 
         ended, told = play(job, tws.port, data, stalled)
@@ -161,7 +163,7 @@ def test_parity_names_the_late_bar(data: Path, monkeypatch: pytest.MonkeyPatch) 
 
         def stalled(picture: dict[str, Any]) -> bool:
             if holds(picture) and tws.clock.now() < BLIP:
-                tws.wait(BLIP + BAR)
+                tws.wait(TOO_LATE)
             return swapped(picture)
 
         ended, told = play(blip(data, "percent:95"), tws.port, data, stalled)
@@ -182,7 +184,7 @@ def test_a_restart(data: Path, once: bool) -> None:
         ended, told = play(job, tws.port, data, holds)
         assert ended.code == 0, told
         assert tws.clock.now() < BLIP
-        tws.wait(BLIP + BAR)
+        tws.wait(TOO_LATE)
         job = replace(again(data, job), once=once)
         ended, more = play(job, tws.port, data, (lambda picture: False) if once else swapped)
         assert ended.code == 0, more
