@@ -48,7 +48,7 @@ class Slow(Market):
         super().__init__(*bars)
         self.seen: list[list[str]] = []  # refs of what works before each bar
         self.late: list[int] = []
-        self.answer, self.exchange.cancel = self.exchange.cancel, self.late.append  # type: ignore[method-assign]
+        self.answer, self.exchange.cancel = self.exchange.cancel, self.late.append  # type: ignore[method-assign]  # the fault
         self.before_bar.append(self.look)
 
     def look(self, step: int) -> None:
@@ -58,7 +58,7 @@ class Slow(Market):
                 if self.crossed:
                     self.exchange.fill(order, Decimal(-self.crossed))
                 self.answer(order_id)
-            self.exchange.cancel = self.answer  # type: ignore[method-assign]
+            self.exchange.cancel = self.answer  # type: ignore[method-assign]  # the fault
         for _ in range(3):
             self.broker.poll()
         self.seen.append([o.ticket.ref for o in self.exchange.orders.values() if o.is_open])

@@ -11,7 +11,7 @@ from bar_exchange import Market
 import quant as q
 
 
-class Told(bt.Strategy):  # type: ignore[misc]
+class Told(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     """Enters with two exits at the third bar, and writes down how orders end."""
 
     def __init__(self) -> None:

@@ -89,7 +89,7 @@ def test_an_exit_is_not_held(bars: q.Bars, tmp_path: Path) -> None:
         assert states(market) == [OrderState.FILLED] * 2
 
 
-class Out(bt.Strategy):  # type: ignore[misc]
+class Out(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     """Buys, rests a limit far above, and closes at the session's end."""
 
     def next(self) -> None:

@@ -29,13 +29,13 @@ def killed(minutes: q.Bars, folder: Path) -> Slow:
     market.start(folder)
     market.stop_after = MOVED
     market.before_bar.append(lambda step: market.seconds(5))
-    market.broker.stop = lambda: None  # type: ignore[method-assign]
+    market.broker.stop = lambda: None  # type: ignore[method-assign]  # the fault
     return market
 
 
 def answered(market: Slow, folder: Path) -> None:
     """Let the cancel be answered while nobody listens, and begin the next process."""
-    market.exchange.cancel = market.answer  # type: ignore[method-assign]
+    market.exchange.cancel = market.answer  # type: ignore[method-assign]  # the fault
     for order_id in market.late:
         market.answer(order_id)
     market.late = []

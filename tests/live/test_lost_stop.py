@@ -65,7 +65,7 @@ def test_a_stop_that_is_turned_down_is_missed(minutes: q.Bars, tmp_path: Path) -
     def no(ticket: Ticket) -> tuple[int, str] | None:
         return (201, "Order rejected - reason: no") if ticket.kind is Kind.STOP else None
 
-    market.exchange.reject = no  # type: ignore[method-assign]
+    market.exchange.reject = no  # type: ignore[method-assign]  # the fault
     found = told(market, {3: keep("buy", size=10), 5: rest})
     assert len(found) == 1
     assert "Rejected" in found[0]

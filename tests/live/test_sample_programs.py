@@ -33,7 +33,7 @@ def bars() -> q.Bars:
     return replace(made, instrument=replace(made.instrument, con_id=756733, tick=0.01))
 
 
-class Sample(bt.Strategy):  # type: ignore[misc]
+class Sample(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     """Writes down what it is told."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Sample(bt.Strategy):  # type: ignore[misc]
     def heard(self, order: bt.Order) -> None: ...
 
     def act(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each program has its own
 
     def near(self, share: float) -> float:
         return round(self.data.close[0] * share, 2)
@@ -213,7 +213,7 @@ class Untied(Sample):
             self.buy(size=10)
 
 
-class Fees(bt.CommInfoBase):  # type: ignore[misc]
+class Fees(bt.CommInfoBase):  # type: ignore[misc]  # backtrader has no types
     """What the simulated TWS charges."""
 
     params = dict(stocklike=True, commtype=bt.CommInfoBase.COMM_FIXED)

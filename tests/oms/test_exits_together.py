@@ -183,7 +183,7 @@ def test_an_exit_whose_end_was_asked_for_takes_nothing_from_others(world: World)
     """Its cancel is not answered; once it is, the other one alone guards."""
     first, second = stop(world, 10, 97.0), stop(world, 10)
     world.run(5)
-    cancel, world.broker.cancel = world.broker.cancel, lambda order_id: None  # type: ignore[method-assign]
+    cancel, world.broker.cancel = world.broker.cancel, lambda order_id: None  # type: ignore[method-assign]  # a lost one
     world.desk.cancel(second, world.now)
     world.send(-4)
     world.run(5)

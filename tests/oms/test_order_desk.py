@@ -517,7 +517,7 @@ def test_stop_stays_while_no_other_could_take_its_place(world: World) -> None:
 
 def test_books_that_cannot_be_read_are_told_of(world: World) -> None:
     """I (7): no silent stall."""
-    world.broker.begin_snapshot = lambda: None  # type: ignore[method-assign]
+    world.broker.begin_snapshot = lambda: None  # type: ignore[method-assign]  # the fault
     world.run(125)
     assert any("cannot be read" in text for text in stops(world))
     assert world.desk.gate is Gate.OPEN
@@ -533,7 +533,7 @@ def test_a_clock_that_leaps_is_no_stall(world: World) -> None:
     world.now += 3600 * SECOND
     world.run(5)
     assert not any("cannot be read" in text for text in stops(world))
-    world.broker.begin_snapshot = lambda: None  # type: ignore[method-assign]
+    world.broker.begin_snapshot = lambda: None  # type: ignore[method-assign]  # the fault
     world.run(125)
     assert any("cannot be read" in text for text in stops(world))
 

@@ -171,7 +171,7 @@ def filling(world: World, *parts: int) -> Booked:
         if part:
             world.broker.fill(order, part)
 
-    world.broker._finish = read  # type: ignore[method-assign]
+    world.broker._finish = read  # type: ignore[method-assign]  # the fault
     return order
 
 
@@ -200,9 +200,9 @@ def test_nor_do_fills_that_came_in_one_go_when_only_one_of_them_was_in_the_posit
         world.broker.fill(order, Decimal(2))
         finish(pieces)
         world.broker.fill(order, Decimal(2))
-        world.broker._finish = finish  # type: ignore[method-assign]
+        world.broker._finish = finish  # type: ignore[method-assign]  # the fault
 
-    world.broker._finish = read  # type: ignore[method-assign]
+    world.broker._finish = read  # type: ignore[method-assign]  # the fault
     for _ in range(90):
         world.second()
         assert world.desk.gate is Gate.OPEN

@@ -129,7 +129,7 @@ def test_a_resting_order_is_looked_at_once_a_bar(restless: bool) -> None:
         calls += 1
         return books_open()
 
-    one.books.open = counted  # type: ignore[method-assign]
+    one.books.open = counted  # type: ignore[method-assign]  # counts the looks
     for piece in range(1, 61):
         one.advance(FIRST + STEP + piece * STEP // 60)
     assert calls >= 60 if restless else calls <= 2
