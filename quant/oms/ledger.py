@@ -5,8 +5,8 @@ Times are UTC ns. `number`: place in the journal, counted over all kinds of reco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -19,6 +19,7 @@ class What(StrEnum):
 
     SENT = "sent"  # written after the send: an intent without it may have been sent all the same
     CANCEL_ASKED = "cancel asked"
+    MODIFIED = "modified"  # other prices were decided; what is asked from then on, whether it was sent or not
     UNKNOWN = "unknown"  # no answer in time, or not where it should be in the broker's books
     FOUND = "found"  # the broker's books show it working
     ABSENT = "absent"  # acknowledged or refused once, and in no list of open orders of complete snapshots
@@ -55,13 +56,27 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What we did with an order, or concluded about it."""
+    """What we did with an order, or concluded about it. ticket: of MODIFIED, what is asked for from then on."""
 
     number: int
     ref: str
     what: What
     at: int
     why: str = ""
+    ticket: Ticket | None = None
+
+
+def modified(intent: Intent, mark: Mark) -> Intent:
+    """Return an intent as it is asked for since a mark; when it was decided stays."""
+    return intent if mark.ticket is None else replace(intent, ticket=mark.ticket, why=mark.why)
+
+
+def versions(intent: Intent, marks: Iterable[Mark]) -> Iterator[Intent]:
+    """Yield an order as it was asked for at first, and at each modification; `at` is when that was decided."""
+    yield intent
+    for mark in marks:
+        if mark.ticket is not None:
+            yield replace(modified(intent, mark), at=mark.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ class Fact:
 
 
 SMALLER: Final = "made smaller"  # how the mark of an order begins that was sent again for less than was asked
+MOVED: Final = "moved"  # the same, of one that was sent again with the prices of its modification
 FOLLOWED: Final = "another exit is to take its place"  # why an exit is cancelled while that one waits for it
 
 

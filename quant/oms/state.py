@@ -57,6 +57,7 @@ WORKING_WORDS: Final = frozenset({"PreSubmitted", "Submitted"})
 CANCELLED_WORDS: Final = frozenset({"Cancelled", "ApiCancelled"})
 _CANCELLING: Final = CANCELLED_WORDS | {"PendingCancel"}
 _WORKING: Final = WORKING_WORDS | {"Filled", "Inactive"}
+_WISHES: Final = (What.CANCEL_ASKED, What.MODIFIED)  # nothing was concluded by them
 KNOWN_WORDS: Final = frozenset(
     {
         "",
@@ -240,7 +241,7 @@ def _same_id(intent: Intent, fact: Echo | Execution | Status) -> bool:
 
 # ---------------------------------------------------------------- what they come to
 def _state(intent: Intent, own: _Own, what: list[What], shown: Decimal, owed: Decimal) -> OrderState:
-    verdict = next((w for w in reversed(what) if w is not What.CANCEL_ASKED), None)
+    verdict = next((w for w in reversed(what) if w not in _WISHES), None)
     words = own.words | own.ends
     if owed == 0:
         if shown >= abs(intent.ticket.quantity) or ("Filled" in words and shown > 0):
@@ -312,7 +313,7 @@ def _reason(own: _Own, marks: list[Mark], state: OrderState) -> str:
         if words:
             return words[0]
     if state.is_final or state is OrderState.UNKNOWN:
-        return next((m.why for m in reversed(marks) if m.why), "")
+        return next((m.why for m in reversed(marks) if m.why and m.what is not What.MODIFIED), "")
     return ""
 
 

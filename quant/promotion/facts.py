@@ -11,11 +11,12 @@ import numpy as np
 
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
-from quant.core.orders import Completed, Echo, Execution, Kind
+from quant.core.barsize import SECOND
+from quant.core.orders import Completed, Echo, Execution, Kind, Ticket
 from quant.live.orders.tickets import read_notes
 from quant.oms.fills import Fill
 from quant.oms.ledger import Intent, Ledger, Mark, What
-from quant.oms.reason import Reason
+from quant.oms.reason import read_reason
 from quant.oms.state import Oddity, OrderStanding, OrderState
 
 _KINDS = {Kind.MARKET: "market", Kind.STOP: "stop", Kind.LIMIT: "limit"}
@@ -32,11 +33,8 @@ class Books(Protocol):
     def orders(self) -> Sequence[OrderStanding]:
         """How every order stands, oldest first."""
 
-    def intent(self, ref: str) -> Intent:
-        """Return what was decided."""
-
-    def reason(self, ref: str) -> Reason:
-        """Return why it was decided."""
+    def versions(self, ref: str) -> Sequence[Intent]:
+        """Return what was decided, at first and at each modification; `at` is when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,8 @@ class FillFact:
 class OrderFact:
     """An order. feed: number; decided: END of the bar it was decided on, UTC ns. price: of an exit, else NaN.
 
-    sent: when it was handed to the desk; why: what its state rests on; ref: of a live one.
+    sent: when it was handed to the desk; why: what its state rests on; ref: of a live one, its key: of one that was
+    modified at IB the second version's ends in "/2", as if it were an order of its own, and so on.
     """
 
     feed: int
@@ -96,25 +95,54 @@ def of_backtest(record: Record) -> list[OrderFact]:
 def of_live(desk: Books, feeds: Sequence[Bars]) -> list[OrderFact]:
     """Return the orders of a live run, in the order in which they were decided. feeds: the stored bars."""
     numbers = {bars.instrument.con_id: n for n, bars in enumerate(feeds)}
-    return [_order(desk, standing, feeds, numbers) for standing in desk.orders]
+    found: list[tuple[int, OrderFact]] = []
+    for standing in desk.orders:
+        versions = desk.versions(standing.ref)
+        feed = numbers[versions[0].ticket.con_id]
+        fills = list(_fills(versions[0], standing, feeds[feed]))
+        for n, version in enumerate(versions):
+            fact = _order(version, standing, feed, feeds[feed])
+            if n + 1 < len(versions):
+                fact.status, fact.why = "cancelled", ""
+            fact.fills = [fill for fill in fills if _version_of(fill, versions) == n]
+            fact.ref = version_ref(standing.ref, n + 1)
+            found.append((version.at, fact))
+    found.sort(key=lambda pair: pair[0])  # stable: of one moment they stay as they were decided
+    return [fact for _, fact in found]
 
 
-def _order(
-    desk: Books, standing: OrderStanding, feeds: Sequence[Bars], numbers: dict[int | None, int]
-) -> OrderFact:
-    intent, reason = desk.intent(standing.ref), desk.reason(standing.ref)
-    ticket = intent.ticket
-    feed = numbers[ticket.con_id]
-    bars = feeds[feed]
-    note = next((n for n in read_notes(reason.text) if n.ref == standing.ref), None)
+def version_ref(ref: str, number: int) -> str:
+    """Return the key of the version of that number, from 1, of an order."""
+    return ref if number == 1 else f"{ref}/{number}"
+
+
+def _version_of(fill: FillFact, versions: Sequence[Intent]) -> int:
+    """Return which version of an order a fill belongs to; within the second of an execution the price decides."""
+    n = len(versions) - 1
+    while n and fill.time <= versions[n].at:
+        old, new = (_price(version.ticket) for version in versions[n - 1 : n + 1])
+        if fill.time + SECOND > versions[n].at and abs(fill.price - new) < abs(fill.price - old):
+            break
+        n -= 1
+    return n
+
+
+def _price(ticket: Ticket) -> float:
     price = ticket.stop if ticket.stop is not None else ticket.limit
+    return math.nan if price is None else price
+
+
+def _order(intent: Intent, standing: OrderStanding, feed: int, bars: Bars) -> OrderFact:
+    """Return an order, without its fills, as a version of it was asked for."""
+    ticket, reason = intent.ticket, read_reason(intent.why)
+    note = next((n for n in read_notes(reason.text) if n.ref == standing.ref), None)
     status = _STATES.get(standing.state, "open")
     if standing.state is OrderState.CANCELLED and standing.fills:
         status = "partly filled"
     return OrderFact(
         feed, reason.bar or _end_before(bars, intent.at), "" if note is None else note.reason,
-        _KINDS.get(ticket.kind, str(ticket.kind)), float(ticket.quantity), math.nan if price is None else price, status,
-        list(_fills(intent, standing, bars)), intent.at, _why(standing), standing.ref,
+        _KINDS.get(ticket.kind, str(ticket.kind)), float(ticket.quantity), _price(ticket), status, sent=intent.at,
+        why=_why(standing), ref=standing.ref,
     )  # fmt: skip
 
 
@@ -154,11 +182,15 @@ class Belated:
 
 
 def asked(ledger: Ledger) -> dict[str, int]:
-    """Return when the end of an order was first asked for, by ref, UTC ns."""
+    """Return when the end of an order was first asked for, or its next version, by the refs of `of_live`, UTC ns."""
     found: dict[str, int] = {}
+    newest: dict[str, int] = {}
     for mark in ledger.marks:
-        if mark.what is What.CANCEL_ASKED:
-            found.setdefault(mark.ref, mark.at)
+        n = newest.get(mark.ref, 1)
+        if mark.what in (What.CANCEL_ASKED, What.MODIFIED):
+            found.setdefault(version_ref(mark.ref, n), mark.at)
+        if mark.what is What.MODIFIED:
+            newest[mark.ref] = n + 1
     return found
 
 

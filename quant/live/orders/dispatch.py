@@ -18,6 +18,7 @@ from quant.live.orders.around import Around, prices
 from quant.live.orders.following import Following
 from quant.live.orders.held import Recheck, Waiting
 from quant.live.orders.lost import Lost
+from quant.live.orders.modifying import Pairs, changed, pairs
 from quant.live.orders.replacing import Swaps
 from quant.live.orders.tickets import Note, note_of, notes_text, restored, ticket_of
 from quant.live.orders.tracked import Tracked, Tracker, guessed
@@ -123,6 +124,10 @@ class Dispatch:
         self._alarms += decided.alarms
         self._refuse(decided.refused)
         groups, cancels = decided.send, decided.cancels
+        for found in list(pairs(groups, cancels, self._tracker, self._following.guards)):
+            if self._modify(found, now):
+                cancels = [one for one in cancels if one.alive]
+                groups = [group for group in groups if not group[0].sent]
         for one in cancels:
             why = FOLLOWED if self._following.replaces(one, groups) else ""
             if one.alive and not self._desk.cancel(one.ref, now, why).taken:
@@ -133,6 +138,31 @@ class Dispatch:
             (self._following.waiting if self._following.follows(group) else queue).append(pair)
         self._send_or_hold(queue, now)
         self.poll()
+
+    def _modify(self, found: Pairs, now: int) -> bool:
+        """Have the desk modify orders at IB. Return whether it does; then the new ones stand for them from now on."""
+        tickets = []
+        for old, new in found:
+            try:
+                ticket = replace(self._ticket(new, transmit=True, now=now), ref=old.ref)
+                wanted = self._wire.quantised(ticket)
+            except ParameterError:
+                return False
+            modified = changed(self._desk.intent(old.ref).ticket, wanted)
+            if modified is None:
+                return False
+            tickets.append(modified)
+        group = found[0][0].ref if len(found) > 1 else ""
+        notes = notes_text([note_of(new.order, old.ref, group) for old, new in found])
+        answer = self._desk.modify(tickets, Why(end_of(found[0][1].order.data), text=notes), now)
+        if not answer.taken:
+            return False
+        for (old, new), ticket in zip(found, tickets, strict=True):
+            self._tracker.end(old, bt.Order.Canceled)
+            self._tracker.name(new, old.ref, now)
+            new.ticket, new.sent = ticket, True
+            self._tracker.accept(new)
+        return True
 
     def follow_up(self, *, every: bool = False) -> None:
         """Send the exits that have waited long enough for the end of those before; every: all, as nobody will later."""

@@ -17,6 +17,7 @@ from quant.oms.desk.closing import Closing
 from quant.oms.desk.counter import groups_of
 from quant.oms.desk.fitting import Fitting
 from quant.oms.desk.floor import Floor
+from quant.oms.desk.modifying import Modifying
 from quant.oms.desk.protection import Protection
 from quant.oms.desk.recovery import Recovery
 from quant.oms.desk.setup import Answer, Broker, Link, News, Setup, Surroundings, Why
@@ -41,6 +42,7 @@ class OrderDesk:
         self._closing = Closing(floor)
         self._protection = Protection(floor)
         self._fitting = Fitting(floor)
+        self._modifying = Modifying(floor)
         with floor.writing(now):
             books = floor.record.books(frozenset(), True)
             for action in odd_halts(books):  # the last process may have been killed before it halted
@@ -116,11 +118,15 @@ class OrderDesk:
         return tuple(standing.ref for standing in self._floor.record.open)
 
     def intent(self, ref: str) -> Intent:
-        """Return what was decided; KeyError for an order that is not ours."""
+        """Return what was decided, as it was last modified; KeyError for an order that is not ours."""
         return self._floor.record.standings.intent(ref)
 
+    def versions(self, ref: str) -> tuple[Intent, ...]:
+        """Return an order as it was asked for at first, and at each modification; KeyError where it is not ours."""
+        return self._floor.record.standings.versions(ref)
+
     def reason(self, ref: str) -> Reason:
-        """Return why it was decided; KeyError for an order that is not ours."""
+        """Return why it was decided, or last modified; KeyError for an order that is not ours."""
         return self._floor.record.reasons[ref]
 
     def purpose(self, ref: str) -> Purpose:
@@ -184,6 +190,19 @@ class OrderDesk:
             self._floor.outbox.add(refs)
         return [Answer(ref, refusals) for ref in refs]
 
+    def modify(self, tickets: Sequence[Ticket], why: Why, now: int) -> Answer:
+        """Give exits that TWS works other prices, where they lie; a ticket's ref says which. All of them or none.
+
+        Refused where it is not certain how TWS has them: then the asker cancels them and sends others. The answer is
+        the last one's. Raises ParameterError for a ticket that no broker could work.
+        """
+        refused = "the journal takes nothing more"
+        with self._floor.writing(now):
+            refused = self._modifying.modify(tickets, why, now)
+            self._floor.settle_news(now)
+        ref = tickets[-1].ref
+        return Answer(ref, (Refusal("not-modified", refused),)) if refused else Answer(ref)
+
     def cancel(self, ref: str, now: int, why: str = "") -> Answer:
         """Ask for an order's end; one that is over stays as it is. Asked again until the broker's books show it.
 
@@ -211,6 +230,7 @@ class OrderDesk:
         facts = [report for report in reports if not isinstance(report, Position)]
         with self._floor.writing(now):
             new = self._floor.record.add_reports(facts, now)
+            self._modifying.take(facts, now)
             for held in reports if len(facts) < len(reports) else ():
                 if isinstance(held, Position) and held.account == self._floor.record.account:
                     self._floor.watch.tell(held.con_id, held.quantity, now)
@@ -245,6 +265,7 @@ class OrderDesk:
         with self._floor.writing(now):
             if self._floor.link:
                 self._floor.find_silent(now)
+                self._modifying.look(now)
                 self._floor.settle_news(now)
                 self._floor.watch.compare(self._floor.record.at_broker, now)
                 try:

@@ -32,12 +32,12 @@ class Record:
         self._setup = setup
         ledger = journal.load()
         self.standings = Standings(ledger)
-        self.reasons: dict[str, Reason] = {i.ref: reason_of(i) for i in ledger.intents}
         self._marks: dict[str, list[Mark]] = defaultdict(list)
         for mark in ledger.marks:
             self._marks[mark.ref].append(mark)
         self._trails = {i.ref: trail(i, self._marks[i.ref]) for i in ledger.intents}
-        self._intents = list(ledger.intents)
+        self._intents = {i.ref: self.standings.intent(i.ref) for i in ledger.intents}
+        self.reasons: dict[str, Reason] = {i.ref: reason_of(i) for i in self._intents.values()}
         self._stale = dict.fromkeys(
             i.ref for i in ledger.intents
         )  # what `_orders` does not have, or otherwise
@@ -73,7 +73,7 @@ class Record:
         return self._journal.account
 
     def ticket(self, ref: str) -> Ticket:
-        """Return what was asked for; KeyError for an order not ours."""
+        """Return what was asked for last; KeyError for an order not ours."""
         return self.standings.intent(ref).ticket
 
     def order_id(self, ref: str) -> int:
@@ -94,7 +94,7 @@ class Record:
 
     def newest(self, con_id: int) -> Iterator[Intent]:
         """Yield what was decided in an instrument, newest first."""
-        return (i for i in reversed(self._intents) if i.ticket.con_id == con_id)
+        return (i for i in reversed(self._intents.values()) if i.ticket.con_id == con_id)
 
     def position(self, con_id: int) -> Decimal:
         """Return what is ours of an instrument, without a baseline."""
@@ -127,7 +127,7 @@ class Record:
 
     def intents(self) -> Iterator[Intent]:
         """Yield all that was ever decided, oldest first."""
-        yield from self._intents
+        yield from self._intents.values()
 
     def _lately(self, since: int) -> dict[int, tuple[Decimal, Decimal]]:
         """Return the least and the most that was ours since a moment, of instruments of which it changed."""
@@ -182,7 +182,7 @@ class Record:
         intents = self._journal.add_intents(list(zip(tickets, ids, strict=True)), now, str(reason))
         for intent in intents:
             self.reasons[intent.ref] = reason_of(intent)
-            self._intents.append(intent)
+            self._intents[intent.ref] = intent
             self._stale[intent.ref] = None
             self._trails[intent.ref] = trail(intent, ())
             self._told[intent.ref] = self.standings.add_intent(intent)
@@ -191,13 +191,19 @@ class Record:
             self.changes.append(Change(None, self._told[intent.ref]))
         return tuple(intent.ref for intent in intents)
 
-    def mark(self, ref: str, what: What, now: int, why: str = "") -> None:
-        """Write what was done with an order or concluded about it."""
-        mark = self._journal.mark(ref, what, now, why)
+    def modify(self, ticket: Ticket, reason: Reason, now: int) -> None:
+        """Write how one of our orders is asked for from now on, and on which bar that was decided."""
+        self.mark(ticket.ref, What.MODIFIED, now, str(reason), ticket)
+        self._intents[ticket.ref] = intent = self.standings.intent(ticket.ref)
+        self.reasons[ticket.ref] = reason_of(intent)
+
+    def mark(self, ref: str, what: What, now: int, why: str = "", ticket: Ticket | None = None) -> None:
+        """Write what was done with an order or concluded about it. ticket: as of Mark."""
+        mark = self._journal.mark(ref, what, now, why, ticket)
         self._marks[ref].append(mark)
         self._stale[ref] = None
-        self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
         after = self.standings.add_mark(mark)
+        self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
         if not same(self._told[ref], after):
             self._changed(after, now)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from quant.core.orders import Commission, Completed, Echo, Execution, Report, Status, Told
 from quant.oms.fills import exec_key
-from quant.oms.ledger import Intent, Ledger, Mark
+from quant.oms.ledger import Intent, Ledger, Mark, modified, versions
 from quant.oms.state import OrderStanding, order_standing, same
 
 
@@ -15,13 +15,15 @@ class Standings:
     """How each of our orders stands. Made from a ledger, then told of each record that the journal has taken."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._intents: dict[str, Intent] = {}
+        self._first: dict[str, Intent] = {}
+        self._intents: dict[str, Intent] = {}  # as last modified
         self._marks: dict[str, list[Mark]] = defaultdict(list)
         self._standings: dict[str, OrderStanding] = {}
         # Facts by each of the names by which an order's may be found; `order_standing` takes only those that are.
         self._by_ref: dict[str, set[Report]] = defaultdict(set)
         self._by_perm: dict[int, set[Report]] = defaultdict(set)
         self._by_id: dict[tuple[int, int], set[Report]] = defaultdict(set)
+        self._echoed: set[tuple[object, ...]] = set()  # of which there may be as many as modifications
         self._told: dict[int, set[Report]] = defaultdict(set)
         self._commissions: dict[str, set[Report]] = defaultdict(set)
         # And back, from those names to the orders that have them.
@@ -56,18 +58,25 @@ class Standings:
         return tuple(s for s in self._standings.values() if not s.is_final)
 
     def intent(self, ref: str) -> Intent:
-        """Return the intent of an order; KeyError where it is not ours."""
+        """Return the intent of an order, as it was last modified; KeyError where it is not ours."""
         return self._intents[ref]
+
+    def versions(self, ref: str) -> tuple[Intent, ...]:
+        """Return an order as it was asked for at first, and at each modification; `at` is when that was decided."""
+        return tuple(versions(self._first[ref], self._marks[ref]))
 
     def add_intent(self, intent: Intent) -> OrderStanding:
         """Take an intent and return how it stands."""
-        self._intents[intent.ref] = intent
+        self._first[intent.ref] = self._intents[intent.ref] = intent
+        for mark in self._marks[intent.ref]:
+            self._intents[intent.ref] = modified(self._intents[intent.ref], mark)
         self._ref_of_id[intent.order_id] = intent.ref
         return self._renew(intent.ref)
 
     def add_mark(self, mark: Mark) -> OrderStanding:
         """Take a mark and return how its order stands."""
         self._marks[mark.ref].append(mark)
+        self._intents[mark.ref] = modified(self._intents[mark.ref], mark)
         return self._renew(mark.ref)
 
     def add_reports(self, reports: Iterable[Report]) -> tuple[OrderStanding, ...]:
@@ -104,13 +113,23 @@ class Standings:
             self._commissions[exec_key(report.exec_id)[0]].add(report)
         elif isinstance(report, Told):
             self._told[report.order_id].add(report)
-        else:
+        elif not self._adds_nothing(report):
             if not isinstance(report, Status) and report.ref:
                 self._by_ref[report.ref].add(report)
             elif report.perm_id != 0:
                 self._by_perm[report.perm_id].add(report)
             if not isinstance(report, Completed):
                 self._by_id[report.client_id, report.order_id].add(report)
+
+    def _adds_nothing(self, report: Echo | Status | Execution | Completed) -> bool:
+        """Return whether a report differs in prices alone from one before: no standing follows from these."""
+        if not isinstance(report, Echo):
+            return False
+        one = report
+        key = one.ref, one.perm_id, one.client_id, one.order_id, one.account, one.con_id, one.status
+        known = key in self._echoed
+        self._echoed.add(key)
+        return known
 
     def _refs(self, report: Report) -> set[str]:
         """Return the orders that a report may concern."""

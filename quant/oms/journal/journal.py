@@ -180,13 +180,19 @@ class Journal:
         self._last_id = max(self._last_id, *batch.values())
         return tuple(intents)
 
-    def mark(self, ref: str, what: What, at: int, why: str = "") -> Mark:
-        """Record what we did with an order, or concluded about it. Raises ParameterError for an order not ours."""
+    def mark(self, ref: str, what: What, at: int, why: str = "", ticket: Ticket | None = None) -> Mark:
+        """Record what we did with an order, or concluded about it. ticket: of MODIFIED, what is asked from now on.
+
+        Raises ParameterError for an order not ours.
+        """
         if ref not in self._refs:
             raise ParameterError("ref", ref, f"is no order of this journal; {what} cannot be said of it")
+        body: dict[str, Any] = {"ref": ref, "what": What(what).value, "why": why}
+        if ticket is not None:
+            body["ticket"] = to_plain(ticket)
         with self._writing() as write:
-            number = write("mark", at, {"ref": ref, "what": What(what).value, "why": why})
-        return Mark(number, ref, What(what), at, why)
+            number = write("mark", at, body)
+        return Mark(number, ref, What(what), at, why, ticket)
 
     def add_reports(self, reports: Sequence[Report], at: int) -> tuple[Fact, ...]:
         """Record what the broker said, and return what was new of it; the rest changes nothing, whenever it comes."""

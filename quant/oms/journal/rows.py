@@ -104,7 +104,8 @@ def _intent(number: int, at: int, body: str) -> Intent:
 
 def _mark(number: int, at: int, body: str) -> Mark:
     has = json.loads(body)
-    return Mark(number, has["ref"], What(has["what"]), at, has["why"])
+    ticket = from_plain(Ticket, has["ticket"]) if "ticket" in has else None
+    return Mark(number, has["ref"], What(has["what"]), at, has["why"], ticket)
 
 
 def _fact(number: int, at: int, body: str) -> Fact:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from quant.oms.gate import Purpose
-from quant.oms.ledger import SMALLER, Holding, Intent, Mark, Source, What
+from quant.oms.ledger import MOVED, SMALLER, Holding, Intent, Mark, Source, What
 from quant.oms.limits import SECOND
 from quant.oms.reason import reason_of
 from quant.oms.state import OrderStanding
@@ -62,8 +62,8 @@ class Policy:
 class Trail:
     """What we did with an order.
 
-    sends, repairs: how often. last: when last sent or decided. cancelled: when its cancellation was last asked for.
-    concluded: what was last concluded of it.
+    sends: how often. repairs: how often since it was last modified. last: when last sent or decided.
+    cancelled: when its cancellation was last asked for. concluded: what was last concluded of it.
     """
 
     sends: int
@@ -81,10 +81,12 @@ def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
     marks = list(marks)
     sent = [m for m in marks if m.what is What.SENT]
     cancelled = [m.at for m in marks if m.what is What.CANCEL_ASKED]
-    concluded = [m.what for m in marks if m.what not in (What.SENT, What.CANCEL_ASKED)]
+    modified = max((m.number for m in marks if m.what is What.MODIFIED), default=0)
+    wishes = (What.SENT, What.CANCEL_ASKED, What.MODIFIED)
+    concluded = [m.what for m in marks if m.what not in wishes]
     return Trail(
-        sends=sum(not m.why.startswith((REPAIR, SMALLER)) for m in sent),
-        repairs=sum(m.why.startswith(REPAIR) for m in sent),
+        sends=sum(not m.why.startswith((REPAIR, SMALLER, MOVED)) for m in sent),
+        repairs=sum(m.why.startswith(REPAIR) for m in sent if m.number > modified),
         last=max([intent.at, *(m.at for m in sent)]),
         cancelled=max(cancelled, default=None),
         concluded=concluded[-1] if concluded else None,

@@ -14,9 +14,8 @@ from quant.oms.desk.standings import Standings
 from quant.oms.fills import Fill
 from quant.oms.journal.reading import as_of
 from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source
-from quant.oms.reason import Reason, reason_of
 from quant.oms.state import OrderStanding
-from quant.promotion.facts import Belated, OrderFact, asked, belated, fill_row, of_live
+from quant.promotion.facts import Belated, OrderFact, asked, belated, fill_row, of_live, version_ref
 from quant.promotion.parity.day import Day
 
 EXITS: Final = ("stop", "limit")
@@ -83,9 +82,9 @@ class JournalBooks:
         """Return what was decided."""
         return self._standings.intent(ref)
 
-    def reason(self, ref: str) -> Reason:
-        """Return why it was decided."""
-        return reason_of(self.intent(ref))
+    def versions(self, ref: str) -> tuple[Intent, ...]:
+        """Return what was decided, at first and at each modification."""
+        return self._standings.versions(ref)
 
 
 def lived(
@@ -197,7 +196,9 @@ def _fills(books: JournalBooks, bars: Sequence[Bars], day: Day) -> tuple[list[Fi
 def _exits(books: JournalBooks, bars: Sequence[Bars], filled: set[str]) -> dict[str, OrderFact]:
     """Return the orders that guard a position and are alive in the books, by ref, stop first."""
     alive = {
-        s.ref for s in books.orders if not s.is_final and s.ref not in filled and _is_awake(books, s, filled)
+        version_ref(s.ref, len(books.versions(s.ref)))
+        for s in books.orders
+        if not s.is_final and s.ref not in filled and _is_awake(books, s, filled)
     }
     facts = [fact for fact in of_live(books, bars) if fact.ref in alive and fact.reason in EXITS]
     return {fact.ref: fact for fact in sorted(facts, key=lambda f: (f.feed, f.reason != "stop"))}

@@ -59,7 +59,9 @@ class Account:
 
     def __init__(self, account_id: str = "DU1234567", base: str = "USD", cash: float = 1_000_000.0) -> None:
         if not re.fullmatch(r"(DU|DF|U|F)\d{5,9}", account_id):
-            raise ParameterError("account", account_id, 'is DU, DF, U or F and 5 to 9 digits, e.g. "DU1234567"')
+            raise ParameterError(
+                "account", account_id, 'is DU, DF, U or F and 5 to 9 digits, e.g. "DU1234567"'
+            )
         self.account_id = account_id
         self.base = base
         self._cash = {base: cash}

@@ -224,14 +224,14 @@ class Exchange:
         found: list[tuple[_Order, Step | None]] = []
         if one.expires_at is not None:
             found.append(((one.expires_at, _ENDS, *mine), None))
-        if one.at_exchange:
+        if one.at_exchange and since is not None:  # None: modified after the last bar that there is
             step = self._look(one, now).step
             if step is not None:
                 # Both exits of a position at one moment: the stop (DESIGN §5.4).
                 first = min((o.view.perm_id for o in self.books.group(one)), default=view.perm_id)
                 family = (min(first, view.perm_id), int(view.request.kind not in STOPS), view.perm_id)
                 found.append(((step.time, _HAPPENS, *family), step))
-        elif since is not None and view.status != Status.PENDING_CANCEL:
+        elif not one.at_exchange and since is not None and view.status != Status.PENDING_CANCEL:
             found.append(((since, _ARRIVES, *mine), None))
         return min(found, key=lambda f: f[0], default=None)
 
