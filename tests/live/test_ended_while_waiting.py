@@ -23,9 +23,11 @@ from quant.tws.server import Server, running
 
 BEGINS = (
     START + 120 * SECOND
-)  # END of the first bar that wants something; the stop is moved on each later one
+)  # END of the first bar that wants something; on each later one there are a stop and a limit in the stop's place
 SLOW_S = 100.0  # of TWS's time, for the answer to a cancel
 CODE = f'''"""Long, with a stop that follows; breaks two bars later."""
+import numpy as np
+
 import quant as q
 
 
@@ -37,8 +39,9 @@ class Breaks(q.Strategy):
     def signals(bars, p):
         if bars.end[-1] >= {BEGINS + 60 * SECOND}:
             raise KeyboardInterrupt if p.how == "interrupt" else ZeroDivisionError("so it is")
-        wants = bars.end >= {BEGINS}
-        return q.Signals(wants, stop=bars.close * (0.9 + (bars.end > {BEGINS}) * 0.01), follow_stop=True)
+        later = bars.end > {BEGINS}
+        limit = np.where(later, bars.close * 1.1, np.nan)
+        return q.Signals(bars.end >= {BEGINS}, stop=bars.close * (0.9 + later * 0.01), limit=limit, follow_stop=True)
 '''
 
 
@@ -68,9 +71,9 @@ def test_the_new_stop_is_there_before_it_ends(
         ended, told = play(job, port, data, lambda picture: False)
         assert ended.code == code, told
         tickets = [intent.ticket for intent in ledger(data, job).intents]
-        assert [t.kind for t in tickets] == [Kind.MARKET, Kind.STOP, Kind.STOP], told
+        assert [t.kind for t in tickets] == [Kind.MARKET, Kind.STOP, Kind.STOP, Kind.LIMIT], told
         until, began = clock.now() + round(SLOW_S * SECOND), monotonic()
         while clock.now() < until:
             assert monotonic() - began < 60.0
         working = [e for e in books(port).echoes if e.status in ("PreSubmitted", "Submitted")]
-    assert [(e.ref, e.quantity) for e in working] == [(tickets[-1].ref, -7)]
+    assert {(e.ref, e.quantity) for e in working} == {(t.ref, -7) for t in tickets[-2:]}

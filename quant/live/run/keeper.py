@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ from quant.oms.desk.desk import OrderDesk
 from quant.oms.desk.setup import Alarm, Surroundings
 from quant.oms.gate import Gate
 from quant.oms.limits import Account
-from quant.oms.state import OrderState
+from quant.oms.state import OrderStanding, OrderState
 
 EACH_S: Final = 1.0
 ACCOUNT_S: Final = 60.0
@@ -102,9 +103,7 @@ class Keeper:
         self._began = self._timer.now()
         self._next = self._ask_at = 0.0
         self._asked: Pending[AccountValues] | None = None
-        self._orders: dict[str, tuple[OrderState, Any]] = {
-            s.ref: (s.state, s.filled) for s in parts.desk.orders
-        }
+        self._orders = {s.ref: _shown(parts.desk, s) for s in parts.desk.orders}
         self._turn = parts.desk.changed_orders()[1]
         self._gate: Gate | None = None
         self._flatten = False  # whether all is to be closed, and is not yet
@@ -253,7 +252,7 @@ class Keeper:
             self.tell(f"gate {desk.gate.value}" + (f": {desk.halted}" if desk.halted else ""))
         changed, self._turn = desk.changed_orders(self._turn)
         for standing in changed:
-            seen, before = (standing.state, standing.filled), self._orders.get(standing.ref)
+            seen, before = _shown(desk, standing), self._orders.get(standing.ref)
             if before != seen:
                 self._orders[standing.ref] = seen
                 dull = standing.state is OrderState.NOT_SENT and bool(desk.halted)  # a strategy that wants on
@@ -415,3 +414,9 @@ def _read_marks(seen: dict[str, Any]) -> Marks | None:
         return Marks(**seen["marks"])
     except (KeyError, TypeError):
         return None
+
+
+def _shown(desk: OrderDesk, standing: OrderStanding) -> tuple[OrderState, Decimal, float | None, float | None]:
+    """Return what of an order a person is told of when it changes: state, quantity filled, stop and limit."""
+    ticket = desk.intent(standing.ref).ticket
+    return standing.state, standing.filled, ticket.stop, ticket.limit

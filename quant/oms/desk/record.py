@@ -196,6 +196,7 @@ class Record:
         self.mark(ticket.ref, What.MODIFIED, now, str(reason), ticket)
         self._intents[ticket.ref] = intent = self.standings.intent(ticket.ref)
         self.reasons[ticket.ref] = reason_of(intent)
+        self._note_turn(ticket.ref)
 
     def mark(self, ref: str, what: What, now: int, why: str = "", ticket: Ticket | None = None) -> None:
         """Write what was done with an order or concluded about it. ticket: as of Mark."""
