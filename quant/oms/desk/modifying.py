@@ -1,0 +1,104 @@
+"""Exits that get other prices where they lie: the same order at IB, so that what is held never lacks its stop.
+
+IB changes an open order that is sent again under its id. A change that comes while the connection to IB is in doubt can
+become a second order (nautilus 4564): it goes out while the books agree, or not at all, and its asker does otherwise.
+What IB makes of it the next look at its books shows; where it has the old prices still, they are put right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from quant.core.orders import Echo, Report, Ticket, Told
+from quant.oms.desk.floor import IN_PLACE, Floor
+from quant.oms.desk.setup import Why
+from quant.oms.gate import Purpose, passes
+from quant.oms.ledger import MOVED, SMALLER
+from quant.oms.limits import SECOND
+from quant.oms.reason import Reason
+from quant.oms.reconcile.order_books import echo_differences
+from quant.oms.risk import check_ticket, closes
+from quant.oms.state import REFUSALS, OrderState
+
+_EXITS: Final = (Purpose.PROTECTION, Purpose.REDUCTION)
+
+
+class Modifying:
+    """Modifies exits that are at IB as they were asked for."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+        self._unconfirmed: dict[str, int] = {}  # by ref: when it was sent
+
+    def refusal(self, ticket: Ticket) -> str:
+        """Return why an order cannot become `ticket` now, "" if it can. Raises ParameterError as `check_ticket`."""
+        check_ticket(ticket)
+        record, ref = self._floor.record, ticket.ref
+        if ref not in record.standings:
+            return "it is no order of this deployment"
+        standing, trail, before = record.standings[ref], record.trail(ref), record.ticket(ref)
+        if record.purpose(ref) not in _EXITS or record.reasons[ref].text.startswith(IN_PLACE):
+            return "it is no exit of the strategy's"
+        if replace(ticket, limit=before.limit, stop=before.stop) != before:
+            return "only prices can be modified"
+        if standing.state is not OrderState.WORKING or not standing.perm_ids or trail.cancelled is not None:
+            return f"it is {standing.state}, and TWS is not known to work it"
+        parent = before.parent
+        if parent and record.standings[parent].state is not OrderState.FILLED:
+            return f"its entry {parent} is not filled"
+        if not closes(ticket.quantity, record.closable(ticket.con_id)):
+            return f"{record.closable(ticket.con_id)} {ticket.symbol} are held, less than it closes"
+        if any(mark.why.startswith(SMALLER) for mark in record.marks(ref)):
+            return "it was made smaller"
+        return self._barred(ref)
+
+    def _barred(self, ref: str) -> str:
+        floor = self._floor
+        if not (floor.link and floor.watch.settled and passes(floor.gate, Purpose.PROTECTION)):
+            return f"the gate is {floor.gate}"
+        if floor.record.standings.intent(ref).client_id != floor.setup.client_id:
+            return "another client sent it, and only that one can modify it"
+        return "the first orders of this run are not proven yet" if floor.outbox.on_trial() else ""
+
+    def modify(self, tickets: Sequence[Ticket], why: Why, now: int) -> str:
+        """Give exits other prices, all of them or none. Return why not, "" once they are journalled and sent.
+
+        One whose price stays the same is noted and not sent.
+        """
+        tickets = self._floor.counter.rounded(tuple(tickets))
+        for ticket in tickets:
+            refused = self.refusal(ticket)
+            if refused:
+                return f"{ticket.ref}: {refused}"
+        record = self._floor.record
+        moved = [ticket.ref for ticket in tickets if ticket != record.ticket(ticket.ref)]
+        for ticket in tickets:
+            record.modify(ticket, Reason(record.purpose(ticket.ref), why.bar, why.expires, why.text), now)
+        for ref in moved:  # what does not get out now is put right once the books have been read
+            self._floor.send(ref, now, MOVED, again=True)
+            self._unconfirmed[ref] = now
+        return ""
+
+    def take(self, reports: Iterable[Report], now: int) -> None:
+        """Take what the broker says: it confirms a change, or turns it down, and then nobody knows what it has."""
+        if not self._unconfirmed:
+            return
+        record = self._floor.record
+        ids = {record.order_id(ref) for ref in self._unconfirmed}
+        for report in reports:
+            if isinstance(report, Echo) and report.ref in self._unconfirmed:
+                if not echo_differences(record.ticket(report.ref), report):
+                    del self._unconfirmed[report.ref]
+            elif isinstance(report, Told) and report.order_id in ids and report.code in REFUSALS:
+                self._floor.watch.soon(now)
+
+    def look(self, now: int) -> None:
+        """Have the broker's books read where a change was not confirmed in time."""
+        patience = round(self._floor.setup.ack_s * SECOND)
+        late = [ref for ref, at in self._unconfirmed.items() if at + patience <= now]
+        for ref in late:
+            del self._unconfirmed[ref]
+            if not self._floor.record.standings[ref].is_final:
+                self._floor.watch.soon(now)
