@@ -108,10 +108,12 @@ def test_a_daily_strategy_decides_after_the_close_and_is_filled_at_the_open(data
     ) as port:  # its target is 1 on the 16th
         first, told = play(job, port, data, never)
         assert (first.code, ledger(data, job).intents) == (0, ()), told  # nothing has closed since it began
+        assert first.why == "decided, no new order; IB's books and ours agree"
         outside.more += 75 * 60 * SECOND // 10
         job = again(data, job)
         second, told = play(job, port, data, never)
         assert second.code == 0, told
+        assert second.why == "decided, 1 order sent; IB's books and ours agree"
         (intent,) = ledger(data, job).intents
         assert (intent.ticket.tif, intent.ticket.quantity) == ("OPG", 10)
         assert [s.state for s in standings(ledger(data, job))] == ["working"]

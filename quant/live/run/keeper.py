@@ -104,6 +104,7 @@ class Keeper:
         self._next = self._ask_at = 0.0
         self._asked: Pending[AccountValues] | None = None
         self._orders = {s.ref: _shown(parts.desk, s) for s in parts.desk.orders}
+        self._had = len(self._orders)
         self._turn = parts.desk.changed_orders()[1]
         self._gate: Gate | None = None
         self._flatten = False  # whether all is to be closed, and is not yet
@@ -365,7 +366,9 @@ class Keeper:
             self.end(f"halted: {desk.halted}", 6)
         self._complete = self._complete + 1 if caught_up and desk.settled and not on_its_way else 0
         if self._complete >= 2:  # the strategy had a pass in between
-            self.end("decided and sent; IB's books and ours agree", 0)
+            new = [s for s in desk.orders[self._had :] if s.state is not OrderState.NOT_SENT]
+            sent = f"{len(new)} order{'s' * (len(new) > 1)} sent" if new else "no new order"
+            self.end(f"decided, {sent}; IB's books and ours agree", 0)
         elif self._timer.now() - self._began > ONCE_S:
             left = f"; not answered: {', '.join(on_its_way)}" if on_its_way else ""
             self.end(f"not done within {ONCE_S:g} s{left}", 5)
