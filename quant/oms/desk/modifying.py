@@ -78,7 +78,7 @@ class Modifying:
             record.modify(ticket, Reason(record.purpose(ticket.ref), why.bar, why.expires, why.text), now)
         for ref in moved:  # what does not get out now is put right once the books have been read
             self._floor.send(ref, now, MOVED, again=True)
-            self._unconfirmed[ref] = now
+            self._unconfirmed.setdefault(ref, now)  # of one that is moved again and again, since when
         return ""
 
     def take(self, reports: Iterable[Report], now: int) -> None:
