@@ -161,6 +161,27 @@ def test_o1_to_o3_what_is_told_is_lost_doubled_or_turned(
         assert [n for n in names(app, 2) if n != "fee"] == WHOLE[:-1]
 
 
+@pytest.mark.parametrize(
+    ("fault", "wanted"),
+    [
+        (row(OrderDo.REPEAT, on="modify", count=0, times=2), ["open Submitted"] * 2 + ["Submitted"] * 2),
+        (row(OrderDo.REVERSE, on="modify", count=0), ["Submitted", "open Submitted"]),
+    ],
+    ids=["repeat", "reverse"],
+)
+def test_o1_order_that_is_changed_again_and_again_draws_a_fault_once(
+    fault: OrderFault, wanted: list[str]
+) -> None:
+    with suffering(fault) as (_, app, _):
+        resting(app)
+        for n in range(2):
+            barrier(app)
+            before = len(names(app))
+            resting(app, limit=2.0 + n)
+        barrier(app)
+        assert names(app)[before:] == wanted
+
+
 # ---------------------------------------------------------------- O2, O3: fills and commissions
 def test_o2_executions_come_twice_from_a_request_too() -> None:
     with suffering(row(OrderDo.REPEAT, on="ExecutionRequest", times=2)) as (_, app, _):

@@ -68,10 +68,14 @@ def fate(tws: Tws, event: str, now: int) -> Fate:
 
 
 def attach(tws: Tws, key: Key, faults: Iterable[OrderFault]) -> None:
-    """Let faults bend what will be told of an order, and how it fills."""
-    voices = [fault for fault in faults if fault.do in _VOICES]
+    """Let faults bend what will be told of an order, and how it fills.
+
+    Once each: an order that is changed may draw the same one again.
+    """
+    known = tws.order_faults.voices.get(key, [])
+    voices = [f for f in faults if f.do in _VOICES and not any(f is other for other in known)]
     if voices:
-        tws.order_faults.voices[key] = [*tws.order_faults.voices.get(key, ()), *voices]
+        tws.order_faults.voices[key] = [*known, *voices]
         tws.exchange.cut = lambda view, left: tws.order_faults.part(view.request.key, left)
 
 
