@@ -31,10 +31,13 @@ def minutes() -> q.Bars:
 
 
 def rest(share: float, kind: int = bt.Order.Stop) -> Any:
+    """Cancel all exits and send one. Each differs from the one before in more than its price, so none is modified."""
+
     def act(s: Any) -> None:
         for order in s.made[1:]:
             s.cancel(order)
-        s.made.append(s.sell(size=10, exectype=kind, price=at(s, share)))
+        early = len(s.made) % 2 == 0
+        s.made.append(s.sell(size=10, exectype=kind, price=at(s, share), outside_rth=early))
 
     return act
 
@@ -157,13 +160,17 @@ def test_a_program_that_ends_leaves_a_stop_there(minutes: q.Bars, tmp_path: Path
 
 
 # ---------------------------------------------------------------- q.Strategy, at TWS
+PLUNGE = 13  # bar
+
+
 class Follows(q.Strategy):
-    """Long with a stop close behind each close."""
+    """Long with a stop close behind each close; beside it a limit appears, so that one time it is not modified."""
 
     @staticmethod
     def signals(bars: q.Bars, p: Any) -> q.Signals:
-        target = (np.arange(len(bars)) >= 10).astype(float)
-        return q.Signals(target, np.round(bars.close * 0.9992, 2), follow_stop=True)
+        row = np.arange(len(bars))
+        limit = np.where(row < PLUNGE - 1, np.nan, 2.0 * bars.close[0])
+        return q.Signals(row >= 10, np.round(bars.close * 0.9992, 2), np.round(limit, 2), follow_stop=True)
 
 
 def plunging(row: int, price: float = 360.0) -> q.Bars:
@@ -185,11 +192,13 @@ def plunging(row: int, price: float = 360.0) -> q.Bars:
     ids=lambda fault: str(fault.do),
 )
 def test_a_followed_stop_never_turns_the_position_round(fault: OrderFault) -> None:
-    found = rehearse(Follows, plunging(13), sizing="shares:10", faults=(fault,), start_rule="first-target")
+    found = rehearse(
+        Follows, plunging(PLUNGE), sizing="shares:10", faults=(fault,), start_rule="first-target"
+    )
     assert found.broken == ()
     assert found.fills == (2, 2)
 
 
 def test_without_faults_it_is_the_backtest() -> None:
-    found = rehearse(Follows, plunging(13), sizing="shares:10", start_rule="first-target")
+    found = rehearse(Follows, plunging(PLUNGE), sizing="shares:10", start_rule="first-target")
     assert found.equal, str(found)

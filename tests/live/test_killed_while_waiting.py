@@ -102,8 +102,11 @@ def test_nothing_is_told_where_nobody_was_killed(minutes: q.Bars, tmp_path: Path
 def test_a_followed_stop_is_sent_at_the_next_bar(minutes: q.Bars, tmp_path: Path) -> None:
     n = np.arange(len(minutes))
     stop = np.where(n < MOVED, 0.5, 0.5 + 0.001 * n) * np.round(minutes.close[0], 2)
+    # A limit appears beside the stop, so that this is not modified.
+    limit = np.where(n < MOVED, np.nan, 2.0 * np.round(minutes.close[0], 2))
     cls = type("Kept", (Given,), {
-        "wishes": {"MMM": (n >= HELD).astype(float)}, "stops": {"MMM": np.round(stop, 2)}, "follow": True,
+        "wishes": {"MMM": (n >= HELD).astype(float)}, "stops": {"MMM": np.round(stop, 2)}, "limits": {"MMM": limit},
+        "follow": True,
     })  # fmt: skip
     market = killed(minutes, tmp_path)
     began: Any = {"began": 0}
@@ -114,6 +117,6 @@ def test_a_followed_stop_is_sent_at_the_next_bar(minutes: q.Bars, tmp_path: Path
     trade(market, cls, **began)
     (alarm,) = alarms(market)
     assert alarm.bare
-    (ref,) = working(market)
-    ticket = market.desk.intent(ref).ticket
-    assert (ticket.kind, ticket.quantity) == (Kind.STOP, -market.exchange.held[11])
+    tickets = [market.desk.intent(ref).ticket for ref in working(market)]
+    held = market.exchange.held[11]
+    assert [(t.kind, t.quantity) for t in tickets] == [(Kind.STOP, -held), (Kind.LIMIT, -held)]

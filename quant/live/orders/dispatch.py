@@ -123,11 +123,7 @@ class Dispatch:
         self._queue, self._cancels = [], []
         self._alarms += decided.alarms
         self._refuse(decided.refused)
-        groups, cancels = decided.send, decided.cancels
-        for found in list(pairs(groups, cancels, self._tracker, self._following.guards)):
-            if self._modify(found, now):
-                cancels = [one for one in cancels if one.alive]
-                groups = [group for group in groups if not group[0].sent]
+        groups, cancels = self._modified(decided.send, decided.cancels, now)
         for one in cancels:
             why = FOLLOWED if self._following.replaces(one, groups) else ""
             if one.alive and not self._desk.cancel(one.ref, now, why).taken:
@@ -138,6 +134,19 @@ class Dispatch:
             (self._following.waiting if self._following.follows(group) else queue).append(pair)
         self._send_or_hold(queue, now)
         self.poll()
+
+    def _modified(
+        self, groups: list[Group], cancels: list[Tracked], now: int
+    ) -> tuple[list[Group], list[Tracked]]:
+        """Modify what can be, and return the others. What waits for the end of one that never was asked for counts."""
+        following = self._following
+        behind = [*groups, *(group for group, _ in following.waiting)]
+        for found in list(pairs(behind, cancels, self._tracker, following.guards)):
+            if self._modify(found, now):
+                cancels = [one for one in cancels if one.alive]
+                groups = [group for group in groups if not group[0].sent]
+                following.waiting = [(g, bar) for g, bar in following.waiting if g and not g[0].sent]
+        return groups, cancels
 
     def _modify(self, found: Pairs, now: int) -> bool:
         """Have the desk modify orders at IB. Return whether it does; then the new ones stand for them from now on."""
@@ -154,10 +163,14 @@ class Dispatch:
             tickets.append(modified)
         group = found[0][0].ref if len(found) > 1 else ""
         notes = notes_text([note_of(new.order, old.ref, group) for old, new in found])
-        answer = self._desk.modify(tickets, Why(end_of(found[0][1].order.data), text=notes), now)
+        try:
+            answer = self._desk.modify(tickets, Why(end_of(found[0][1].order.data), text=notes), now)
+        except ParameterError:  # refused by name where it is sent as a new one
+            return False
         if not answer.taken:
             return False
         for (old, new), ticket in zip(found, tickets, strict=True):
+            old.cancelled = True
             self._tracker.end(old, bt.Order.Canceled)
             self._tracker.name(new, old.ref, now)
             new.ticket, new.sent = ticket, True
