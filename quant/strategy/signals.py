@@ -86,13 +86,14 @@ def _prices(strategy: str, bars: Bars, name: str, values: Any, copied: bool) -> 
 
 def check_sizes_stay(strategy: str, target: Floats, why: str = "exits are set") -> None:
     """Raise SignalsError for a target that changes its size without passing 0 or changing its sign."""
-    rows = np.flatnonzero(~np.isnan(target))
-    known = target[rows]
+    missing = np.isnan(target)
+    rows = np.flatnonzero(~missing) if missing.any() else None  # None: all of them, as a rule
+    known = target if rows is None else target[rows]
     changes = np.flatnonzero(known[1:] != known[:-1])
     wrong = changes[known[changes] * known[changes + 1] > 0.0]
     if len(wrong):
         first = wrong[0]
-        row = rows[first + 1]
+        row = first + 1 if rows is None else rows[first + 1]
         reason = (
             f"the target changes from {known[first]} to {target[row]} at bar {row} while {why}; "
             "with a stop or limit its size may change only through 0 or the other sign"
