@@ -93,6 +93,20 @@ MOVED: Final = "moved"  # the same, of one that was sent again with the prices o
 FOLLOWED: Final = "another exit is to take its place"  # why an exit is cancelled while that one waits for it
 
 
+def _moves(mark: Mark) -> bool:
+    return mark.what is What.MODIFIED or (mark.what is What.SENT and mark.why.startswith(MOVED))
+
+
+def noted(marks: list[Mark], mark: Mark) -> None:
+    """Put a mark behind those of its order, and of two modifications, or of their sends, keep the newer one.
+
+    A stop that follows the price has as many as there are bars; how it stands follows from the newest.
+    """
+    if _moves(mark):
+        marks[:] = [m for m in marks if m.what is not mark.what or not _moves(m)]
+    marks.append(mark)
+
+
 class Source(StrEnum):
     """Where a holding that no order of ours made comes from."""
 

@@ -252,7 +252,8 @@ def _state(intent: Intent, own: _Own, what: list[What], shown: Decimal, owed: De
             return _ended(own, what, shown)
         if verdict is not What.FOUND and "Inactive" in words:
             # Refused or held. It may have worked before or since: then nothing but the books can tell (row O6).
-            refused = own.codes & REFUSALS and not words & {"Submitted", "PendingCancel"} and shown == 0
+            worked = words & {"Submitted", "PendingCancel"} or What.MODIFIED in what
+            refused = own.codes & REFUSALS and not worked and shown == 0
             return OrderState.REJECTED if refused else OrderState.UNKNOWN
     if verdict in (What.UNKNOWN, What.ABSENT):
         return OrderState.UNKNOWN
@@ -341,7 +342,8 @@ def _oddities_of_end(
     """Return what is odd without a fill, too."""
     words = own.words
     found = {Oddity.STRANGE_STATUS} if words - KNOWN_WORDS else set()
-    refused = "Inactive" in words and bool(own.codes & REFUSALS)
+    changed = What.MODIFIED in what  # it worked, and a change of it may have been refused
+    refused = "Inactive" in words and bool(own.codes & REFUSALS) and not changed
     short = state is OrderState.FILLED and shown < abs(intent.ticket.quantity)
     if short and not any(m.why.startswith(SMALLER) for m in marks):  # else we asked for less later
         found.add(Oddity.FILLED_SHORT)

@@ -18,11 +18,12 @@ from quant.oms.gate import Purpose, passes
 from quant.oms.ledger import MOVED, SMALLER
 from quant.oms.limits import SECOND
 from quant.oms.reason import Reason
-from quant.oms.reconcile.order_books import echo_differences
-from quant.oms.risk import check_ticket, closes
+from quant.oms.reconcile.order_books import echo_differences, open_echo
+from quant.oms.risk import TRAILS, check_ticket, closes
 from quant.oms.state import REFUSALS, OrderState
 
 _EXITS: Final = (Purpose.PROTECTION, Purpose.REDUCTION)
+_PRICES: Final = frozenset({"limit", "stop"})
 
 
 class Modifying:
@@ -30,7 +31,8 @@ class Modifying:
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
-        self._unconfirmed: dict[str, int] = {}  # by ref: when it was sent
+        self._moved: set[str] = set()  # by this process
+        self._unconfirmed: dict[str, int] = {}  # by ref: since when the broker has not told the prices wanted
 
     def refusal(self, ticket: Ticket) -> str:
         """Return why an order cannot become `ticket` now, "" if it can. Raises ParameterError as `check_ticket`."""
@@ -43,6 +45,8 @@ class Modifying:
             return "it is no exit of the strategy's"
         if replace(ticket, limit=before.limit, stop=before.stop) != before:
             return "only prices can be modified"
+        if ticket.kind in TRAILS:
+            return "it trails, and TWS alone knows where its stop is"
         if standing.state is not OrderState.WORKING or not standing.perm_ids or trail.cancelled is not None:
             return f"it is {standing.state}, and TWS is not known to work it"
         parent = before.parent
@@ -52,7 +56,7 @@ class Modifying:
             return f"{record.closable(ticket.con_id)} {ticket.symbol} are held, less than it closes"
         if any(mark.why.startswith(SMALLER) for mark in record.marks(ref)):
             return "it was made smaller"
-        return self._barred(ref)
+        return self._barred(ref) or self._opens(ticket)
 
     def _barred(self, ref: str) -> str:
         floor = self._floor
@@ -61,6 +65,11 @@ class Modifying:
         if floor.record.standings.intent(ref).client_id != floor.setup.client_id:
             return "another client sent it, and only that one can modify it"
         return "the first orders of this run are not proven yet" if floor.outbox.on_trial() else ""
+
+    def _opens(self, ticket: Ticket) -> str:
+        floor, ref = self._floor, ticket.ref
+        without = floor.outbox.queued | {ref}
+        return floor.counter.opens(ticket, ticket.quantity, floor.record.purpose(ref), without)
 
     def modify(self, tickets: Sequence[Ticket], why: Why, now: int) -> str:
         """Give exits other prices, all of them or none. Return why not, "" once they are journalled and sent.
@@ -74,23 +83,28 @@ class Modifying:
                 return f"{ticket.ref}: {refused}"
         record = self._floor.record
         moved = [ticket.ref for ticket in tickets if ticket != record.ticket(ticket.ref)]
-        for ticket in tickets:
-            record.modify(ticket, Reason(record.purpose(ticket.ref), why.bar, why.expires, why.text), now)
+        aims = [(ticket, record.purpose(ticket.ref)) for ticket in tickets]
+        record.modify([(ticket, Reason(aim, why.bar, why.expires, why.text)) for ticket, aim in aims], now)
         for ref in moved:  # what does not get out now is put right once the books have been read
             self._floor.send(ref, now, MOVED, again=True)
+            self._moved.add(ref)
             self._unconfirmed.setdefault(ref, now)  # of one that is moved again and again, since when
         return ""
 
     def take(self, reports: Iterable[Report], now: int) -> None:
-        """Take what the broker says: it confirms a change, or turns it down, and then nobody knows what it has."""
-        if not self._unconfirmed:
-            return
+        """Take what the broker says: it confirms a change, or turns it down, and then nobody knows what it has.
+
+        Its last word counts, also one that it has said before: of changes that follow one another closely, the earlier
+        ones are told while the newest is under way.
+        """
         record = self._floor.record
         ids = {record.order_id(ref) for ref in self._unconfirmed}
-        for report in reports:
-            if isinstance(report, Echo) and report.ref in self._unconfirmed:
-                if not echo_differences(record.ticket(report.ref), report):
-                    del self._unconfirmed[report.ref]
+        for report in reports if self._moved else ():
+            if isinstance(report, Echo) and report.ref in self._moved and open_echo(report):
+                if echo_differences(record.ticket(report.ref), report).keys() & _PRICES:
+                    self._unconfirmed.setdefault(report.ref, now)
+                else:
+                    self._unconfirmed.pop(report.ref, None)
             elif isinstance(report, Told) and report.order_id in ids and report.code in REFUSALS:
                 self._floor.watch.soon(now)
 

@@ -32,10 +32,7 @@ class Record:
         self._setup = setup
         ledger = journal.load()
         self.standings = Standings(ledger)
-        self._marks: dict[str, list[Mark]] = defaultdict(list)
-        for mark in ledger.marks:
-            self._marks[mark.ref].append(mark)
-        self._trails = {i.ref: trail(i, self._marks[i.ref]) for i in ledger.intents}
+        self._trails = {i.ref: trail(i, self.standings.marks(i.ref)) for i in ledger.intents}
         self._intents = {i.ref: self.standings.intent(i.ref) for i in ledger.intents}
         self.reasons: dict[str, Reason] = {i.ref: reason_of(i) for i in self._intents.values()}
         self._stale = dict.fromkeys(
@@ -89,8 +86,8 @@ class Record:
         return self._trails[ref]
 
     def marks(self, ref: str) -> tuple[Mark, ...]:
-        """Return what was done with it, mark by mark."""
-        return tuple(self._marks[ref])
+        """Return what was done with it, as of Standings."""
+        return self.standings.marks(ref)
 
     def newest(self, con_id: int) -> Iterator[Intent]:
         """Yield what was decided in an instrument, newest first."""
@@ -191,20 +188,24 @@ class Record:
             self.changes.append(Change(None, self._told[intent.ref]))
         return tuple(intent.ref for intent in intents)
 
-    def modify(self, ticket: Ticket, reason: Reason, now: int) -> None:
-        """Write how one of our orders is asked for from now on, and on which bar that was decided."""
-        self.mark(ticket.ref, What.MODIFIED, now, str(reason), ticket)
-        self._intents[ticket.ref] = intent = self.standings.intent(ticket.ref)
-        self.reasons[ticket.ref] = reason_of(intent)
-        self._note_turn(ticket.ref)
+    def modify(self, wanted: Sequence[tuple[Ticket, Reason]], now: int) -> None:
+        """Write how orders of ours are asked for from now on, and on which bar that was decided: all or none."""
+        orders = [(ticket.ref, str(reason), ticket) for ticket, reason in wanted]
+        for mark in self._journal.add_marks(orders, What.MODIFIED, now):
+            self._take(mark, now)
+            self._intents[mark.ref] = intent = self.standings.intent(mark.ref)
+            self.reasons[mark.ref] = reason_of(intent)
+            self._note_turn(mark.ref)
 
-    def mark(self, ref: str, what: What, now: int, why: str = "", ticket: Ticket | None = None) -> None:
-        """Write what was done with an order or concluded about it. ticket: as of Mark."""
-        mark = self._journal.mark(ref, what, now, why, ticket)
-        self._marks[ref].append(mark)
+    def mark(self, ref: str, what: What, now: int, why: str = "") -> None:
+        """Write what was done with an order or concluded about it."""
+        self._take(self._journal.mark(ref, what, now, why), now)
+
+    def _take(self, mark: Mark, now: int) -> None:
+        ref = mark.ref
         self._stale[ref] = None
         after = self.standings.add_mark(mark)
-        self._trails[ref] = trail(self.standings.intent(ref), self._marks[ref])
+        self._trails[ref] = trail(self.standings.intent(ref), self.standings.marks(ref))
         if not same(self._told[ref], after):
             self._changed(after, now)
 

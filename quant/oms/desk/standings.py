@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from quant.core.orders import Commission, Completed, Echo, Execution, Report, Status, Told
 from quant.oms.fills import exec_key
-from quant.oms.ledger import Intent, Ledger, Mark, modified, versions
+from quant.oms.ledger import Intent, Ledger, Mark, modified, noted, versions
 from quant.oms.state import OrderStanding, order_standing, same
 
 
@@ -15,9 +15,9 @@ class Standings:
     """How each of our orders stands. Made from a ledger, then told of each record that the journal has taken."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._first: dict[str, Intent] = {}
+        self._versions: dict[str, list[Intent]] = {}
         self._intents: dict[str, Intent] = {}  # as last modified
-        self._marks: dict[str, list[Mark]] = defaultdict(list)
+        self._marks: dict[str, list[Mark]] = defaultdict(list)  # those that count
         self._standings: dict[str, OrderStanding] = {}
         # Facts by each of the names by which an order's may be found; `order_standing` takes only those that are.
         self._by_ref: dict[str, set[Report]] = defaultdict(set)
@@ -30,12 +30,13 @@ class Standings:
         self._refs_of_perm: dict[int, set[str]] = defaultdict(set)
         self._refs_of_stem: dict[str, set[str]] = defaultdict(set)
         self._ref_of_id: dict[int, str] = {}
+        early: dict[str, list[Mark]] = defaultdict(list)
         for mark in ledger.marks:
-            self._marks[mark.ref].append(mark)
+            early[mark.ref].append(mark)
         for fact in ledger.facts:
             self._keep(fact.report)
         for intent in ledger.intents:
-            self.add_intent(intent)
+            self._add(intent, early[intent.ref])
 
     def __getitem__(self, ref: str) -> OrderStanding:
         return self._standings[ref]
@@ -63,21 +64,35 @@ class Standings:
 
     def versions(self, ref: str) -> tuple[Intent, ...]:
         """Return an order as it was asked for at first, and at each modification; `at` is when that was decided."""
-        return tuple(versions(self._first[ref], self._marks[ref]))
+        return tuple(self._versions[ref])
+
+    def marks(self, ref: str) -> tuple[Mark, ...]:
+        """Return what was done with an order, mark by mark, without what a later modification has superseded."""
+        return tuple(self._marks[ref])
 
     def add_intent(self, intent: Intent) -> OrderStanding:
         """Take an intent and return how it stands."""
-        self._first[intent.ref] = self._intents[intent.ref] = intent
-        for mark in self._marks[intent.ref]:
-            self._intents[intent.ref] = modified(self._intents[intent.ref], mark)
-        self._ref_of_id[intent.order_id] = intent.ref
-        return self._renew(intent.ref)
+        return self._add(intent, ())
 
     def add_mark(self, mark: Mark) -> OrderStanding:
         """Take a mark and return how its order stands."""
-        self._marks[mark.ref].append(mark)
-        self._intents[mark.ref] = modified(self._intents[mark.ref], mark)
+        self._note(mark)
         return self._renew(mark.ref)
+
+    def _add(self, intent: Intent, marks: Iterable[Mark]) -> OrderStanding:
+        self._versions[intent.ref] = [intent]
+        self._intents[intent.ref] = intent
+        self._ref_of_id[intent.order_id] = intent.ref
+        for mark in marks:
+            self._note(mark)
+        return self._renew(intent.ref)
+
+    def _note(self, mark: Mark) -> None:
+        noted(self._marks[mark.ref], mark)
+        if mark.ticket is not None:
+            first = self._versions[mark.ref][0]
+            self._intents[mark.ref] = modified(first, mark)
+            self._versions[mark.ref] += list(versions(first, [mark]))[1:]
 
     def add_reports(self, reports: Iterable[Report]) -> tuple[OrderStanding, ...]:
         """Take reports and return the orders that now stand otherwise, each once, in the order of their intents."""

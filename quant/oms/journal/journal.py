@@ -185,14 +185,26 @@ class Journal:
 
         Raises ParameterError for an order not ours.
         """
-        if ref not in self._refs:
-            raise ParameterError("ref", ref, f"is no order of this journal; {what} cannot be said of it")
-        body: dict[str, Any] = {"ref": ref, "what": What(what).value, "why": why}
-        if ticket is not None:
-            body["ticket"] = to_plain(ticket)
+        return self.add_marks([(ref, why, ticket)], what, at)[0]
+
+    def add_marks(
+        self, orders: Sequence[tuple[str, str, Ticket | None]], what: What, at: int
+    ) -> tuple[Mark, ...]:
+        """Record the same of orders that belong together, each with its ref, why and ticket: all or none."""
+        bodies = []
+        for ref, why, ticket in orders:
+            if ref not in self._refs:
+                raise ParameterError("ref", ref, f"is no order of this journal; {what} cannot be said of it")
+            body: dict[str, Any] = {"ref": ref, "what": What(what).value, "why": why}
+            if ticket is not None:
+                body["ticket"] = to_plain(ticket)
+            bodies.append(body)
         with self._writing() as write:
-            number = write("mark", at, body)
-        return Mark(number, ref, What(what), at, why, ticket)
+            numbers = [write("mark", at, body) for body in bodies]
+        return tuple(
+            Mark(number, ref, What(what), at, why, ticket)
+            for number, (ref, why, ticket) in zip(numbers, orders, strict=True)
+        )
 
     def add_reports(self, reports: Sequence[Report], at: int) -> tuple[Fact, ...]:
         """Record what the broker said, and return what was new of it; the rest changes nothing, whenever it comes."""

@@ -189,7 +189,9 @@ def _compare_echo(order: Order, echo: Echo, books: Books, policy: Policy, held: 
         yield _notice(order, Noticed.PROTECTION, f"{text}; {there}")
         yield Repair(order.ref, f"{SMALLER}: {text}; {there}", wanted)
         return
-    if order.purpose is Purpose.PROTECTION:
+    # Of a limit too, before it is given up: most likely the broker has not taken what we wanted last.
+    moved = order.trail.modified and differences.keys() <= {"limit", "stop"}
+    if order.purpose is Purpose.PROTECTION or (moved and order.trail.repairs < policy.max_repairs):
         yield _notice(order, Noticed.PROTECTION, text)
         if order.trail.repairs < policy.max_repairs:
             yield Repair(order.ref, f"{REPAIR}: {text}")

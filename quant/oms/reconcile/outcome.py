@@ -63,7 +63,8 @@ class Trail:
     """What we did with an order.
 
     sends: how often. repairs: how often since it was last modified. last: when last sent or decided.
-    cancelled: when its cancellation was last asked for. concluded: what was last concluded of it.
+    cancelled: when its cancellation was last asked for. concluded: what was last concluded of it. modified: whether it
+    was given other prices.
     """
 
     sends: int
@@ -71,6 +72,7 @@ class Trail:
     last: int
     cancelled: int | None
     concluded: What | None = None
+    modified: bool = False
 
 
 REPAIR = "repair"  # what the mark of a repaired order says first
@@ -90,6 +92,7 @@ def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
         last=max([intent.at, *(m.at for m in sent)]),
         cancelled=max(cancelled, default=None),
         concluded=concluded[-1] if concluded else None,
+        modified=modified > 0,
     )
 
 
