@@ -10,11 +10,11 @@ import backtrader as bt
 
 from quant.core.orders import TimeInForce
 from quant.live.orders.account import Account
-from quant.live.orders.tickets import Note, read_notes, restored
+from quant.live.orders.tickets import Note, read_notes, restored, units
 from quant.live.orders.tracked import Tracker, guessed
 from quant.oms.desk.desk import OrderDesk
 from quant.oms.gate import Purpose
-from quant.oms.state import OrderState
+from quant.oms.state import OrderStanding, OrderState
 
 _AT_BROKER = (OrderState.WORKING, OrderState.CANCELLING, OrderState.PARTLY_FILLED)
 
@@ -35,6 +35,8 @@ def reopen(
     They bear `restored` in their info. Return the bars that are decided upon.
     """
     groups: dict[str, bt.Order] = {}
+    ended: dict[str, OrderStanding] = {}
+    entries: dict[str, bt.Order] = {}  # of those that ended
     decided: set[tuple[int, int]] = set()
     entered: set[tuple[int, int]] = set()
     fills = []
@@ -47,12 +49,17 @@ def reopen(
         ours = (ticket.con_id, ticket.account)
         fills += [(fill, standing.ref) for fill in standing.fills if (fill.con_id, fill.account) == ours]
         data = feeds.get(ticket.con_id)
+        if standing.is_final:
+            ended[standing.ref] = standing
         if standing.is_final or data is None:
             continue
         note = _note(standing.ref, reason.text)
         order = restored(data, ticket, note)
         parent = tracker.of(ticket.parent) if ticket.parent else None
         order.parent = None if parent is None else parent.order
+        # Those in a group that had an entry took the places of its children, and have none to backtrader.
+        if ticket.parent in ended and not note.group:
+            order.parent = entries.setdefault(ticket.parent, _ended(ended[ticket.parent], desk, data))
         one = tracker.add(order, groups.get(note.group), ticket.tif is TimeInForce.DAY)
         if note.group:
             groups.setdefault(note.group, order)
@@ -71,6 +78,16 @@ def reopen(
             tracker.fill(found, fill, bit, guess, scheme_of(data), tell=False)
     _tell(desk, tracker)
     return Earlier(frozenset(decided), frozenset(entered))
+
+
+def _ended(standing: OrderStanding, desk: OrderDesk, data: Any) -> bt.Order:
+    """Return an entry as it ended; its exits end with one another all the same."""
+    note = _note(standing.ref, desk.reason(standing.ref).text)
+    order = restored(data, desk.intent(standing.ref).ticket, note)
+    order.executed.size = units(standing.filled)
+    order.executed.remsize = order.size - order.executed.size
+    order.status = bt.Order.Completed if standing.state is OrderState.FILLED else bt.Order.Canceled
+    return order
 
 
 def _note(ref: str, text: str) -> Note:
