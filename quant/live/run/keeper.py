@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,7 +105,7 @@ class Keeper:
         self._next = self._ask_at = 0.0
         self._asked: Pending[AccountValues] | None = None
         self._orders = {s.ref: _shown(parts.desk, s) for s in parts.desk.orders}
-        self._had = len(self._orders)
+        self._had = frozenset(self._orders)
         self._turn = parts.desk.changed_orders()[1]
         self._gate: Gate | None = None
         self._flatten = False  # whether all is to be closed, and is not yet
@@ -366,7 +367,8 @@ class Keeper:
             self.end(f"halted: {desk.halted}", 6)
         self._complete = self._complete + 1 if caught_up and desk.settled and not on_its_way else 0
         if self._complete >= 2:  # the strategy had a pass in between
-            new = [s for s in desk.orders[self._had :] if s.state is not OrderState.NOT_SENT]
+            since = takewhile(lambda standing: standing.ref not in self._had, desk.newest_orders())
+            new = [standing for standing in since if standing.state is not OrderState.NOT_SENT]
             sent = f"{len(new)} order{'s' * (len(new) > 1)} sent" if new else "no new order"
             self.end(f"decided, {sent}; IB's books and ours agree", 0)
         elif self._timer.now() - self._began > ONCE_S:
