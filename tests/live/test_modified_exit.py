@@ -15,6 +15,8 @@ from test_live_broker import Log, at, doing, keep, known, live, stock
 
 import quant as q
 from quant.core.orders import Kind, Ticket, TimeInForce
+from quant.errors import LinkLost
+from quant.oms.desk.setup import Link
 from quant.oms.gate import Gate
 
 Plan = dict[int, Callable[[Any], Any]]
@@ -438,6 +440,44 @@ def test_a_halt_keeps_the_old_stop_and_its_end_sends_the_new_price(
     assert sent(market) == [(2, first), (2, last)]
     assert here.broker.orderstatus(here.made[-1]) == bt.Order.Accepted
     assert here.broker.orderstatus(here.made[1]) == bt.Order.Canceled
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_the_line_breaks_with_the_change(minutes: q.Bars, tmp_path: Path, arrived: bool) -> None:
+    """Nobody knows whether TWS got it: the books tell, and what lacks is sent once they agree."""
+    market = Market(minutes).start(tmp_path)
+    market.stop_after = 12
+    plain, gate = market.exchange.place, market.open_gate
+
+    def place(order_id: int, ticket: Ticket, parent_id: int | None = None) -> None:
+        if (7, order_id) not in market.exchange.orders or broken:
+            plain(order_id, ticket, parent_id)
+            return
+        broken.append(order_id)
+        if arrived:
+            plain(order_id, ticket, parent_id)
+        market.exchange.disconnect()
+        raise LinkLost("reset", f"order {order_id}")
+
+    def open_gate() -> None:
+        if not market.exchange.connected:
+            market.exchange.connect()
+            market.broker.on_link(Link.UP)
+        gate()
+
+    broken: list[int] = []
+    market.exchange.place = place  # type: ignore[method-assign]  # the fault
+    market.open_gate = open_gate  # type: ignore[method-assign]  # the store would do it
+    seen: list[int] = []
+    market.before_bar.append(lambda step: seen.append(len(working(market))))
+    here = live(minutes, doing(BUY | {6: stop(0.97), 8: stop(0.98)}), tmp_path, market)
+    assert broken == [2]
+    new = here.made[-1]
+    assert [t.stop for t in working(market)] == [new.created.price]
+    assert {n for n, _ in sent(market)} == {2}
+    assert seen[7:] == [1] * len(seen[7:])
+    assert [o.getstatusname() for o in here.made[1:]] == ["Canceled", "Accepted"]
+    assert market.desk.halted == ""
 
 
 # ---------------------------------------------------------------- a fill that crosses it

@@ -188,6 +188,17 @@ def test_a_strategy_over_a_restart_is_the_backtest_and_sends_each_price_once(
     assert working(market) == []
 
 
+def test_the_bars_of_all_its_prices_are_decided_upon(minutes: q.Bars, tmp_path: Path) -> None:
+    """As those of orders that took one another's place; who asks is not to decide on them once more."""
+    market = Market(minutes)
+    ran(market, BUY | {6: stop(0.97), 7: stop(0.975), MOVED: stop(0.98)}, tmp_path)
+    market.again(tmp_path)
+    market.stop_after = ENDS + 1
+    market.run(then({}))
+    rows = [row for row in range(ENDS + 1) if market.broker.decided(market.feeds[0], int(minutes.end[row]))]
+    assert rows == [2, 5, 6, MOVED - 1]
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_person_hears_of_the_stop_of_a_bracket_that_ends_unasked(
     minutes: q.Bars, tmp_path: Path, restarts: bool

@@ -172,6 +172,26 @@ def test_the_limit_of_a_moved_pair_fills_and_the_stop_ends_with_it(bars: q.Bars,
         assert tws.working() == {}
 
 
+@pytest.mark.parametrize("limit", [0.0, 0.2])
+def test_the_next_process_moves_the_same_orders(bars: q.Bars, tmp_path: Path, limit: float) -> None:
+    """One perm id each, and TWS sees each price once, whichever process has sent it."""
+    run = q.backtest(Follows, bars, params={"limit": limit}, cash=CAPITAL, save=False)
+    with watched(bars) as (market, tws):
+        market.start(tmp_path)
+        for ends in (MOVED, MOVED + 2, None):
+            market.stop_after = ends
+            follows(market, limit=limit)
+            if ends is not None:
+                market.again(tmp_path)
+        ((_, stops),) = tws.prices.items()
+        assert stops == closes(bars, 0.99, range(HELD, TURN))
+        assert [len(found) for found in tws.limits.values()] == ([5] if limit else [])
+        assert tws.bare == []
+        assert tws.working() == {}
+        assert fills(market) == expected(run)
+        assert market.broker.getcash() == pytest.approx(run.final_cash, abs=0.005)
+
+
 class Moves(bt.Strategy):  # type: ignore[misc]
     """A plain program with a bracket, whose exits it sends anew at each bar."""
 

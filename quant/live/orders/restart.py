@@ -14,6 +14,7 @@ from quant.live.orders.tickets import Note, read_notes, restored, units
 from quant.live.orders.tracked import Tracker, guessed
 from quant.oms.desk.desk import OrderDesk
 from quant.oms.gate import Purpose
+from quant.oms.reason import reason_of
 from quant.oms.state import OrderStanding, OrderState
 
 _AT_BROKER = (OrderState.WORKING, OrderState.CANCELLING, OrderState.PARTLY_FILLED)
@@ -44,6 +45,7 @@ def reopen(
         intent, reason = desk.intent(standing.ref), desk.reason(standing.ref)
         ticket = intent.ticket
         decided.add((ticket.con_id, reason.bar))
+        decided.update((ticket.con_id, reason_of(old).bar) for old in desk.versions(standing.ref)[:-1])
         if desk.purpose(standing.ref) is Purpose.ENTRY:
             entered.add((ticket.con_id, reason.bar))
         ours = (ticket.con_id, ticket.account)
