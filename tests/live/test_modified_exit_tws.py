@@ -313,6 +313,21 @@ def test_a_change_that_goes_wrong_is_put_right_and_nothing_held_lacks_its_stop(
             assert not [text for _, text in heard.words if "q1:t:2" in text]
 
 
+@pytest.mark.parametrize("do", [OrderDo.REJECT, OrderDo.DROP])
+def test_where_no_change_ever_comes_through_the_first_stop_stays_and_a_person_is_told(
+    bars: q.Bars, tmp_path: Path, do: OrderDo
+) -> None:
+    fault = OrderFault(do, on=MODIFY, count=0, code=201, text="Order rejected - reason: cannot modify")
+    with watched(bars, fault) as (market, tws):
+        heard = troubled(bars, tmp_path, market, tws)
+        assert tws.bare == []
+        ((_, prices),) = tws.prices.items()
+        assert prices == closes(bars, 0.99, range(HELD, HELD + 1))
+        assert heard.soon(DIFFERS, int(bars.end[HELD + 1])), heard.words
+        assert DIFFERS in market.desk.halted  # it cannot be put right
+        agree(market, tws)
+
+
 def test_a_hand_that_makes_a_moved_stop_smaller_is_put_right(bars: q.Bars, tmp_path: Path) -> None:
     with watched(bars, OrderFault(OrderDo.HAND_MODIFY, on=MODIFY, quantity=10.0)) as (market, tws):
         heard = troubled(bars, tmp_path, market, tws)
