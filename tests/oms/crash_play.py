@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from joined import Joined, Killed
 
+from quant.core.orders import Kind
 from quant.oms import failpoints
+from quant.oms.desk.setup import Why
+from quant.oms.gate import Gate
 from quant.oms.reconcile.outcome import Policy
+from quant.tws.exchange.orders import DONE
 from quant.tws.faults import Do, Fault
 from quant.tws.order_faults import OrderDo, OrderFault
-from tests.oms.trader import setup
+from tests.oms.trader import SPY, setup
 
 AT_RANDOM: Final = "at random"
 
@@ -86,3 +92,111 @@ def arm(name: str, dice: random.Random) -> None:
             raise Killed(name)
 
     failpoints.hook = hook
+
+
+def modifying(folder: Path, exits: int, *, again: int = 0) -> list[str]:
+    """Move the exits of a position again and again, each time killed one place later; return the places in order.
+
+    exits: 1, the stop of a bracket, or 2, a stop and a limit of one group. again: not 0, the process that comes after a
+    kill is killed too, at the so-many-th place that it passes. Each time the journal's orders must be TWS's, one for
+    one, at the new prices as soon as these are journalled.
+    """
+    joined = Joined(folder, settings=setup())
+    joined.start().opened()
+    refs, places = held(joined, exits), list[str]()
+    for step in count(1):
+        before = prices(joined, refs)
+        after = {ref: round(price + step / 100, 2) for ref, price in before.items()}
+        reached = arm_any(step)
+        try:
+            move(joined, after)
+            joined.run(3)
+        except Killed as killed:
+            joined.kill(str(killed))
+            places.append(reached[-1])
+            if again:
+                arm_any(again)
+            start(joined)
+            opened(joined)
+        else:
+            failpoints.hook = None
+            break
+        agree(joined, after if "after_commit" in reached else before)
+    joined.quiet()
+    joined.check()
+    joined.stop()
+    return places
+
+
+def opened(joined: Joined) -> None:
+    """Let the process of after a kill come to an open gate, also where it is killed on its way there."""
+    while True:
+        try:
+            joined.opened()
+            joined.run(3)
+        except Killed as killed:
+            joined.kill(str(killed))
+            start(joined)
+        else:
+            failpoints.hook = None
+            return
+
+
+def held(joined: Joined, exits: int) -> list[str]:
+    """Buy at the market with so many exits far from it; return their refs."""
+    trader = joined.trader
+    entry, stop = trader.bracket(10, away=0.06)
+    if exits == 1:
+        trader.submit(entry, stop)
+    else:
+        trader.submit(replace(entry, transmit=True))
+        joined.until(lambda: trader.desk.positions == {SPY: 10})
+        limit = trader.ticket(
+            -10, kind=Kind.LIMIT, limit=round(joined.prices()[SPY] * 1.06, 2), tif=stop.tif, oca=stop.ref
+        )
+        trader.submit(replace(stop, parent="", oca=stop.ref), limit)
+    joined.run(5)
+    assert trader.desk.positions == {SPY: 10}
+    refs = list(trader.desk.unsettled_orders)
+    assert len(refs) == exits
+    return refs
+
+
+def prices(joined: Joined, refs: list[str]) -> dict[str, float]:
+    """At which prices the journal has them."""
+    tickets = (joined.trader.desk.intent(ref).ticket for ref in refs)
+    return {t.ref: price for t in tickets for price in (t.stop, t.limit) if price is not None}
+
+
+def move(joined: Joined, wanted: dict[str, float]) -> None:
+    """Modify exits."""
+    desk, tickets = joined.trader.desk, []
+    for ref, price in wanted.items():
+        ticket = desk.intent(ref).ticket
+        tickets.append(replace(ticket, **{"limit" if ticket.stop is None else "stop": price}))
+    answer = desk.modify(tickets, Why(text="follows"), joined.world.ns())
+    assert answer.taken, answer
+
+
+def agree(joined: Joined, wanted: dict[str, float]) -> None:
+    """Journal and TWS have each order once, at the price that was wanted last."""
+    assert prices(joined, list(wanted)) == wanted
+    views = [v for v in joined.world.tws.exchange.orders if v.request.reference in wanted]
+    assert len(views) == len(wanted)
+    theirs = {v.request.reference: v.request.stop or v.request.limit for v in views if v.status not in DONE}
+    assert theirs == wanted
+    assert joined.trader.desk.gate is Gate.OPEN
+    assert joined.trader.desk.positions == {SPY: 10}
+
+
+def arm_any(times: int) -> list[str]:
+    """Kill the process at the n-th place that it passes from now; return those that it passes, as it does."""
+    passed: list[str] = []
+
+    def hook(name: str) -> None:
+        passed.append(name)
+        if len(passed) == times:
+            raise Killed(name)
+
+    failpoints.hook = hook
+    return passed

@@ -151,7 +151,7 @@ class World:
         return next(str(o.state) for o in self.desk.orders if o.ref == ref)
 
     def bar(self) -> None:
-        """Decide as a strategy might: turn, close, bracket, or nothing."""
+        """Decide as a strategy might: follow, turn, close, bracket, or nothing."""
         con_id = self.random.choice((SPY, QQQ))
         held = self.desk.positions.get(con_id, Decimal(0))
         stops = [
@@ -159,6 +159,8 @@ class World:
             for ref in self.desk.unsettled_orders
             if self.desk.intent(ref).ticket.con_id == con_id and self.desk.purpose(ref) is Purpose.PROTECTION
         ]
+        if held != 0 and stops and self.random.random() < 0.5 and self.follow(stops):
+            return
         if held != 0:
             for ref in stops:
                 self.desk.cancel(ref, self.now)
@@ -170,6 +172,14 @@ class World:
             self.submit(*self.bracket(self.random.choice((-20, 20, 30)), con_id), bar=self.now)
         else:
             self.submit(self.ticket(self.random.choice((-10, 10, 15)), con_id), bar=self.now)
+
+    def follow(self, refs: list[str]) -> bool:
+        """Give stops another price; False where it is not certain how the broker has them."""
+        tickets = [self.desk.intent(ref).ticket for ref in refs]
+        moved = [replace(t, stop=round(t.stop + self.random.uniform(-1, 1), 2)) for t in tickets if t.stop]
+        answer = self.desk.modify(moved, Why(self.now, text="follows"), self.now)
+        self.read()
+        return answer.taken
 
     # ------------------------------------------------------------ invariants
     def _check_place(self, order_id: int, ticket: Ticket) -> None:

@@ -31,7 +31,7 @@ from quant.oms.reconcile.outcome import Policy
 from quant.oms.state import OrderState
 from quant.tws.exchange.refusal import Refusal
 from quant.tws.faults import Do, Fault
-from quant.tws.order_faults import SNAPSHOTS, OrderDo, OrderFault
+from quant.tws.order_faults import MODIFY, SNAPSHOTS, OrderDo, OrderFault
 from tests.oms.trader import SPY, setup
 
 Rows = list[Fault | OrderFault]
@@ -184,6 +184,20 @@ def cut_for_hours(joined: Joined, dice: Dice) -> None:
     tell(joined, dice.choice((1101, 1102)))
 
 
+def follows(joined: Joined, dice: Dice) -> None:
+    """At most bars a stop is given another price, and it is far enough away to stay."""
+    joined.trader.follows = 0.75
+
+
+def moved(joined: Joined) -> bool:
+    return joined.trader.modified > 1
+
+
+def changes(do: OrderDo, **more: Any) -> Callable[[Dice], Rows]:
+    """One fault at two changes of orders that work."""
+    return lambda dice: [OrderFault(do, on=MODIFY, skip=dice.randint(0, 1), count=2, **more)]
+
+
 def tell(joined: Joined, code: int) -> None:
     line = joined.world.line
     assert line is not None
@@ -254,6 +268,13 @@ CASES = [
     Case("O7", "the first swallows the rest", lambda d: [OrderFault(OrderDo.DROP, seconds=20.0)], shown=ended_as("not sent")),
     *(Case("O8", f"booked {s:g} s late", of(OrderDo.LATE, seconds=s)) for s in (2.0, 12.0, 40.0, 200.0)),
     Case("O9", "a repair makes a twin", lambda d: [*at(d, OrderDo.HAND_MODIFY, limit=1.0, n=3), OrderFault(OrderDo.TWIN, count=1)], twin=True, shown=told("several permIds")),
+    Case("O9", "a change makes a twin", changes(OrderDo.TWIN), beside=follows, twin=True, shown=told("several permIds")),
+    Case("O9", "a change is dropped", changes(OrderDo.DROP), beside=follows, shown=told("stop is")),
+    *(Case("O9", f"a change is booked {s:g} s late", changes(OrderDo.LATE, seconds=s), beside=follows, shown=moved, seeds=3) for s in (2.0, 12.0, 40.0)),
+    *(Case("O9", f"a change is rejected with {c}", changes(OrderDo.REJECT, code=c, text=f"fault {c}"), beside=follows, shown=moved, seeds=3) for c in (103, 104, 110, 201)),
+    *(Case("O9", f"a change, {do}", changes(do), beside=follows, shown=moved, seeds=3) for do in (OrderDo.MUTE, OrderDo.LOSE_STATUS, OrderDo.REVERSE, OrderDo.PRESET)),
+    Case("O9", "a change, fourfold", changes(OrderDo.REPEAT, times=4), beside=follows, shown=moved, seeds=3),
+    Case("O9", "RST at a change", lambda d: [Fault(Do.RESET, "PlaceOrderRequest", skip=d.randint(2, 4), count=3)], beside=follows, shown=reconnected),
     Case("O10", "traded by hand", lambda d: at(d, OrderDo.HAND, quantity=7.0), foreign=True, shown=told("not ours")),
     Case("O10", "an order by hand", lambda d: at(d, OrderDo.HAND, quantity=7.0, limit=1.0), foreign=True, shown=told("not ours")),
     Case("O10", "closed by hand", lambda d: at(d, OrderDo.HAND_CLOSE, n=3), foreign=True, shown=told("not ours")),

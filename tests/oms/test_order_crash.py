@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crash_play import AT_RANDOM, play
+from crash_play import AT_RANDOM, modifying, play
 
 from quant.core.orders import Commission
 from quant.oms import failpoints
@@ -41,6 +41,22 @@ def test_nothing_is_lost_or_doubled_killed_anywhere(tmp_path: Path, full: bool) 
 @pytest.mark.parametrize("seed", [5187, 5241])  # once: exits sent again and again for an entry that was over
 def test_seeds_that_once_failed(seed: int, tmp_path: Path) -> None:
     play(tmp_path / str(seed), seed, 20)
+
+
+@pytest.mark.parametrize("exits", [1, 2])
+def test_one_order_at_the_price_wanted_last_wherever_a_modification_is_killed(
+    exits: int, tmp_path: Path
+) -> None:
+    places = modifying(tmp_path, exits)
+    begun = ["before_commit", "after_commit"]  # of both exits together
+    each = ["before_send", "after_send", "before_commit", "after_commit"]
+    told = ["callback_before_commit", "callback_after_commit"]  # what TWS says of it
+    assert places[: 2 + 4 * exits + 2] == [*begun, *exits * each, *told]
+
+
+@pytest.mark.parametrize("again", [1, 2, 3, 5, 8])
+def test_the_same_where_the_next_process_is_killed_too(again: int, tmp_path: Path) -> None:
+    assert len(modifying(tmp_path, 1, again=again)) >= 8
 
 
 def test_nothing_is_lost_or_doubled_when_the_system_kills_a_process(tmp_path: Path, full: bool) -> None:

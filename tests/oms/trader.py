@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -105,6 +106,8 @@ class Trader:
         self.orders.watch(self)
         self.desk = desk_class(self.journal, self.orders, self.settings, now())
         self.placed: list[tuple[int, str]] = []
+        self.follows = 0.45  # chance at a bar that a stop is given another price
+        self.modified = 0  # so many stops were
         self.wrong: list[str] = []
         self.alarms: list[Alarm] = []
         self.changes: list[Change] = []
@@ -193,7 +196,7 @@ class Trader:
         return [entry, exit_]
 
     def decide(self, number: int) -> None:
-        """Decide as a strategy might at bar `number`: enter, turn, close, bracket, rest, cancel, or nothing."""
+        """Decide as a strategy might at bar `number`: enter, turn, close, bracket, follow, rest, cancel, or nothing."""
         dice = random.Random(f"{self.seed} {number}")
         con_id = dice.choice((SPY, MSFT))
         held = self.desk.positions.get(con_id, Decimal(0))
@@ -205,6 +208,8 @@ class Trader:
         if resting and what < 0.7:
             for ref in resting:
                 self.desk.cancel(ref, self.now())
+        elif abs(held) >= 1 and what < self.follows and self.follow(mine, dice):
+            pass
         elif abs(held) >= 1 and what < 0.8:  # a part of a share stays
             for ref in mine:
                 self.desk.cancel(ref, self.now())
@@ -221,6 +226,20 @@ class Trader:
         elif held == 0:
             self.submit(self.ticket(side * size, con_id), bar=number + 1)
         self.read()
+
+    def follow(self, refs: list[str], dice: random.Random) -> bool:
+        """Give the stops among these another price; False where there is none, or it is not certain how TWS has it."""
+        stops = [
+            t for r in refs if (t := self.desk.intent(r).ticket).kind is Kind.STOP and t.stop is not None
+        ]
+        moved = [
+            replace(t, stop=round(t.stop * dice.uniform(0.99, 1.01), 2)) for t in stops if t.stop is not None
+        ]
+        if not moved:
+            return False
+        answer = self.desk.modify(moved, Why(text="follows"), self.now())
+        self.modified += len(moved) if answer.taken else 0
+        return answer.taken
 
     # ------------------------------------------------------------ invariants
     def _smaller(self, ticket: Ticket) -> bool:

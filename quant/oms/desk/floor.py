@@ -209,7 +209,7 @@ class Floor:
         if sent in (Sent.NO_LINK, Sent.UNKNOWN):
             self.linked(False, now)
         if sent is Sent.REFUSED:
-            self.alarm(f"order {ref} was not sent: {self.record.standings[ref].reason}", now, ref=ref)
+            self.alarm(f"order {ref} was not sent: {self.outbox.refusal}", now, ref=ref)
         return sent
 
     def find_silent(self, now: int) -> None:

@@ -11,18 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from quant.core.orders import Echo, Report, Ticket, Told
+from quant.core.orders import Echo, Kind, Report, Ticket, Told
 from quant.oms.desk.floor import IN_PLACE, Floor
+from quant.oms.desk.outbox import Sent
 from quant.oms.desk.setup import Why
 from quant.oms.gate import Purpose, passes
 from quant.oms.ledger import MOVED, SMALLER
 from quant.oms.limits import SECOND
 from quant.oms.reason import Reason
 from quant.oms.reconcile.order_books import echo_differences, open_echo
-from quant.oms.risk import TRAILS, check_ticket, closes
+from quant.oms.risk import check_ticket, closes
 from quant.oms.state import REFUSALS, OrderState
 
 _EXITS: Final = (Purpose.PROTECTION, Purpose.REDUCTION)
+_KINDS: Final = (Kind.STOP, Kind.LIMIT)
 _PRICES: Final = frozenset({"limit", "stop"})
 
 
@@ -45,8 +47,10 @@ class Modifying:
             return "it is no exit of the strategy's"
         if replace(ticket, limit=before.limit, stop=before.stop) != before:
             return "only prices can be modified"
-        if ticket.kind in TRAILS:
-            return "it trails, and TWS alone knows where its stop is"
+        if ticket.kind not in _KINDS:
+            return (
+                f"a {ticket.kind} may have been elected, or have followed the market, which TWS alone knows"
+            )
         if standing.state is not OrderState.WORKING or not standing.perm_ids or trail.cancelled is not None:
             return f"it is {standing.state}, and TWS is not known to work it"
         parent = before.parent
@@ -74,7 +78,8 @@ class Modifying:
     def modify(self, tickets: Sequence[Ticket], why: Why, now: int) -> str:
         """Give exits other prices, all of them or none. Return why not, "" once they are journalled and sent.
 
-        One whose price stays the same is noted and not sent.
+        One whose price stays the same is noted and not sent. It halts where one is turned down on this side, which
+        would turn down the order that is to take its place as well: then what protects stays as it is.
         """
         tickets = self._floor.counter.rounded(tuple(tickets))
         for ticket in tickets:
@@ -82,14 +87,23 @@ class Modifying:
             if refused:
                 return f"{ticket.ref}: {refused}"
         record = self._floor.record
-        moved = [ticket.ref for ticket in tickets if ticket != record.ticket(ticket.ref)]
+        before = {ticket.ref: (record.ticket(ticket.ref), record.reasons[ticket.ref]) for ticket in tickets}
+        moved = [ticket.ref for ticket in tickets if ticket != before[ticket.ref][0]]
         aims = [(ticket, record.purpose(ticket.ref)) for ticket in tickets]
         record.modify([(ticket, Reason(aim, why.bar, why.expires, why.text)) for ticket, aim in aims], now)
         for ref in moved:  # what does not get out now is put right once the books have been read
-            self._floor.send(ref, now, MOVED, again=True)
+            if self._floor.send(ref, now, MOVED, again=True) is Sent.REFUSED:
+                return self._take_back([before[left] for left in moved[moved.index(ref) :]], now)
             self._moved.add(ref)
             self._unconfirmed.setdefault(ref, now)  # of one that is moved again and again, since when
         return ""
+
+    def _take_back(self, before: Sequence[tuple[Ticket, Reason]], now: int) -> str:
+        refs = ", ".join(ticket.ref for ticket, _ in before)
+        told = f"{refs}: as before at the broker, other prices were not sent: {self._floor.outbox.refusal}"
+        self._floor.record.modify(before, now)
+        self._floor.stop(told, now)
+        return told
 
     def take(self, reports: Iterable[Report], now: int) -> None:
         """Take what the broker says: it confirms a change, or turns it down, and then nobody knows what it has.

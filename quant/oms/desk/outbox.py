@@ -35,6 +35,7 @@ class Outbox:
         self._broker = broker
         self._groups: deque[Group] = deque()
         self.sizes: dict[str, Decimal] = {}  # by ref: with how much it was last sent in this run
+        self.refusal = ""  # why the last one that was turned down on this side was
         self._trial: frozenset[str] | None = (
             None  # the first orders of this run, until the broker told of one
         )
@@ -115,6 +116,7 @@ class Outbox:
         except NotConnected:
             return Sent.NO_LINK
         except (BrokerError, ParameterError) as e:
+            self.refusal = str(e)
             if self._record.trail(ref).sends == 0:
                 self._record.mark(ref, What.NOT_SENT, now, str(e))
             return Sent.REFUSED
