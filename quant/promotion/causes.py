@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 
 from quant.core.barsize import MINUTE, SECOND
-from quant.promotion.facts import Belated, FillFact, OrderFact
-from quant.promotion.said import About, Said, last_said
+from quant.promotion.belated import Belated
+from quant.promotion.facts import FILLED_BEFORE, FillFact, OrderFact
+from quant.promotion.said import About, Said, last_said, shut_at
 
 UNEXPLAINED: Final = "unexplained"
 _CASH: Final = "the backtest's account has too little cash for it; the live account is larger, and pays"
@@ -128,6 +129,7 @@ class Case:
     """A difference: an order of the backtest (`one`) and of live (`two`), never both None, that differ in `what`.
 
     parted: since when the two have been apart; richer: since when their accounts have, where only that; UTC ns.
+    ended: the model's order that was decided next in the feed, with its other half: what ended `one` where that ended.
     """
 
     one: OrderFact | None
@@ -136,6 +138,7 @@ class Case:
     evidence: Evidence
     parted: int | None = None
     richer: int | None = None
+    ended: tuple[OrderFact, OrderFact | None] | None = None
 
     @property
     def order(self) -> OrderFact:
@@ -249,13 +252,24 @@ def _other_end(case: Case) -> str:
 
 def _cancelled(case: Case) -> str:
     two = case.two
-    if not case.evidence.market or two is None or two.status != "cancelled" or two.ref in case.evidence.asked:
+    if two is None or two.status != "cancelled" or two.ref in case.evidence.asked:
         return ""
+    if two.why == FILLED_BEFORE:
+        return two.why
     return f"nobody here asked for it, and TWS cancelled it{': ' * bool(two.why)}{two.why}"
 
 
 def _withheld(case: Case) -> str:
     return case.evidence.withheld.get(case.at, "") if case.two is None else ""
+
+
+def _waited(case: Case) -> str:
+    """An exit that was to take another one's place, which nobody may end while the gate is shut."""
+    one = case.one
+    if one is None or case.two is not None or one.kind == "market":
+        return ""
+    why = shut_at(case.evidence.said, one.decided)
+    return f"it could not be sent before the next was decided: {why}" if why else ""
 
 
 def _corrected(case: Case) -> str:
@@ -279,12 +293,15 @@ def _unwanted(case: Case) -> str:
 
 
 def _belated(case: Case) -> str:
-    """TWS had the order only after the bar had begun in which the backtest filled it."""
+    """TWS had the order, or its price, only after the bar had begun in which one of the two filled it."""
     two, (old, new) = case.two, case.fills
     known = None if two is None else case.evidence.belated.get(two.ref)
-    if known is None or case.what not in ("fill", "end") or not old or old[0].bar >= known.row:
+    if known is None or case.what not in ("fill", "end"):
         return ""
-    return known.words if not new or new[-1].bar > old[-1].bar else ""
+    if known.moved and new and new[0].bar < known.row:
+        return known.words  # at the price before
+    late = old and old[0].bar < known.row and (not new or new[-1].bar > old[-1].bar)
+    return known.words if late else ""
 
 
 def _outlived(case: Case) -> str:
@@ -300,6 +317,28 @@ def _outlived(case: Case) -> str:
     about = (About.LINK, About.BARS, About.GATE)
     why = last_said(evidence.said, evidence.symbols[two.feed], about, two.decided, two.fills[-1].time)
     return f"it filled before another could take its place: {why}" if why else ""
+
+
+def _ended_late(case: Case) -> str:
+    """What the model ended it for came late live, or never, so that it lived on."""
+    one, two, evidence = case.one, case.two, case.evidence
+    if case.what not in ("end", "fill") or one is None or two is None or case.ended is None:
+        return ""
+    if one.status != "cancelled" or (not two.fills and two.status != "open"):
+        return ""
+    by, live = case.ended
+    why = next(filter(None, (rule(Case(by, live, "fill", evidence)) for rule in _LATE)), "")
+    if why:
+        return f"what ended it in the model, at {moment(by.decided)}, came otherwise: {why}"
+    asked = evidence.asked.get(two.ref)
+    if asked is not None and by.decided + SECOND <= asked and (live is None or live.sent >= asked):
+        held = evidence.held_up(two.feed, asked, About.GATE)
+        return f"its end was asked for {(asked - by.decided) / SECOND:.0f} s after the model's{': ' * bool(held)}{held}"
+    if two.fills or asked is not None:
+        return ""
+    about = (About.LINK, About.BARS, About.GATE)
+    held = last_said(evidence.said, evidence.symbols[two.feed], about, two.decided, by.decided + MINUTE)
+    return f"nothing could take its place: {held}" if held else ""
 
 
 def _sent_late(case: Case) -> str:
@@ -389,6 +428,12 @@ def _mixed(case: Case) -> str:
     return _MIXED if case.what == "order" and case.evidence.mixed else ""
 
 
+# Why an order came late, or never: what it was to end lived on.
+_LATE: Final = (
+    _bar, _delayed, _gap, _late, _withheld, _ended_as("not sent"), _ended_as("rejected"), _ended_as("unknown"),
+    _belated, _sent_late,
+)  # fmt: skip
+
 RULES: Final[dict[str, Callable[[Case], str]]] = {
     "cash": _cash,
     "disaster stop": _disaster,
@@ -400,6 +445,7 @@ RULES: Final[dict[str, Callable[[Case], str]]] = {
     "gap": _gap,
     "late": _late,
     "withheld": _withheld,
+    "waited": _waited,
     "not sent": _ended_as("not sent"),
     "rejected": _ended_as("rejected"),
     "unknown": _ended_as("unknown"),
@@ -410,6 +456,7 @@ RULES: Final[dict[str, Callable[[Case], str]]] = {
     "unwanted": _unwanted,
     "belated": _belated,
     "outlived": _outlived,
+    "ended late": _ended_late,
     "sent late": _sent_late,
     "in parts": _in_parts,
     "price step": _step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from quant.core.bars import COLUMNS, Bars
@@ -62,17 +62,50 @@ def compared(wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Ev
     """Return the orders of a live run (`got`) beside those of its backtest, by time, each difference with its cause."""
     result = []
     apart = _Apart(evidence.market)
-    for one, two in _pairs(wanted, got):
+    pairs = list(_pairs(wanted, got))
+    for (one, two), ended in zip(pairs, _ended(pairs), strict=True):
         found: list[tuple[str, str, str, str, str]] = []
         for what, backtest, live in _parts(one, two):
             parted = apart.at(Pair(one, two).order)
-            rule, why = explain(Case(one, two, what, evidence, parted, apart.richer))
+            rule, why = explain(Case(one, two, what, evidence, parted, apart.richer, ended))
             if not rule and found:  # orders that differ end and fill otherwise
                 rule, why = found[0][3:]
             found.append((what, backtest, live, rule, why))
         result.append(Pair(one, two, tuple(found)))
         apart.take(result[-1])
-    return result
+    return [_with_its_mate(pair, result, evidence) for pair in result]
+
+
+def _with_its_mate(pair: Pair, pairs: Sequence[Pair], evidence: Evidence) -> Pair:
+    """Return an exit that we ended as its position's other exit had ended, with that one's cause where it has none."""
+    order, two = pair.order, pair.two
+    if all(rule for *_, rule, _ in pair.found) or two is None or two.ref not in evidence.asked:
+        return pair
+    at = order.feed, order.decided
+    mates = (p for p in pairs if (p.order.feed, p.order.decided) == at)
+    for other in (p for p in mates if {p.order.reason, order.reason} == {"stop", "limit"}):
+        known = next((row[3:] for row in other.found if row[0] == "end" and row[3]), None)
+        if known is not None:
+            cause = known[0], f"its {other.order.reason} ended: {known[1]}"
+            return replace(pair, found=tuple(row if row[3] else (*row[:3], *cause) for row in pair.found))
+    return pair
+
+
+def _ended(
+    pairs: Sequence[tuple[OrderFact | None, OrderFact | None]],
+) -> list[tuple[OrderFact, OrderFact | None] | None]:
+    """Return, for each pair, the next one in its feed whose model decided later: what an order was cancelled for."""
+    found: list[tuple[OrderFact, OrderFact | None] | None] = []
+    later: dict[int, list[tuple[OrderFact, OrderFact | None]]] = defaultdict(list)
+    for one, two in reversed(pairs):
+        order = Pair(one, two).order
+        ahead = later[order.feed]
+        found.append(next((pair for pair in reversed(ahead) if pair[0].decided > order.decided), None))
+        if one is not None:
+            if ahead and ahead[-1][0].decided == one.decided:
+                ahead.pop()  # of one moment the first one: it ends what was there, the others begin something
+            ahead.append((one, two))
+    return found[::-1]
 
 
 class _Apart:

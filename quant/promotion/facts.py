@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
-from quant.core.orders import Completed, Echo, Execution, Kind, Ticket
+from quant.core.orders import Kind, Ticket
 from quant.live.orders.tickets import read_notes
 from quant.oms.fills import Fill
-from quant.oms.ledger import Intent, Ledger, Mark, What
+from quant.oms.ledger import MOVED, Intent, Ledger, What
 from quant.oms.reason import read_reason
 from quant.oms.state import Oddity, OrderStanding, OrderState
 
@@ -24,6 +24,7 @@ _STATES = {
     OrderState.FILLED: "filled", OrderState.CANCELLED: "cancelled", OrderState.REJECTED: "rejected",
     OrderState.NOT_SENT: "not sent", OrderState.UNKNOWN: "unknown",
 }  # fmt: skip
+FILLED_BEFORE: Final = "the order had filled with its prices of before when these were asked for"
 
 
 class Books(Protocol):
@@ -100,11 +101,14 @@ def of_live(desk: Books, feeds: Sequence[Bars]) -> list[OrderFact]:
         versions = desk.versions(standing.ref)
         feed = numbers[versions[0].ticket.con_id]
         fills = list(_fills(versions[0], standing, feeds[feed]))
+        own = [_version_of(fill, versions) for fill in fills]
+        # A change can cross a fill on its way: then the order ended as what it was before.
+        last = max(own) if own and standing.state is OrderState.FILLED else len(versions) - 1
         for n, version in enumerate(versions):
             fact = _order(version, standing, feed, feeds[feed])
-            if n + 1 < len(versions):
-                fact.status, fact.why = "cancelled", ""
-            fact.fills = [fill for fill in fills if _version_of(fill, versions) == n]
+            if n != last:
+                fact.status, fact.why = "cancelled", FILLED_BEFORE if n > last else ""
+            fact.fills = [fill for fill, number in zip(fills, own, strict=True) if number == n]
             fact.ref = version_ref(standing.ref, n + 1)
             found.append((version.at, fact))
     found.sort(key=lambda pair: pair[0])  # stable: of one moment they stay as they were decided
@@ -142,14 +146,19 @@ def _order(intent: Intent, standing: OrderStanding, feed: int, bars: Bars) -> Or
     return OrderFact(
         feed, reason.bar or _end_before(bars, intent.at), "" if note is None else note.reason,
         _KINDS.get(ticket.kind, str(ticket.kind)), float(ticket.quantity), _price(ticket), status, sent=intent.at,
-        why=_why(standing), ref=standing.ref,
+        why=_why(standing, intent.at), ref=standing.ref,
     )  # fmt: skip
 
 
-def _why(standing: OrderStanding) -> str:
-    """Return what an order's state rests on: the last that was said of it."""
-    told = "; ".join(f"{t.text} ({t.code})" for t in standing.told)
-    return standing.reason or told
+def _why(standing: OrderStanding, since: int) -> str:
+    """Return what an order's state rests on: the last that was said of it as it is asked for since then."""
+    told = [t for t in standing.told if not 0 < t.at < since]
+    before = {t.text for t in standing.told} - {t.text for t in told}
+    old = standing.reason in before or standing.reason.startswith(
+        MOVED
+    )  # that it was sent is no reason for its end
+    reason = "" if old else standing.reason
+    return reason or "; ".join(f"{t.text} ({t.code})" for t in told)
 
 
 def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[FillFact]:
@@ -169,18 +178,6 @@ def fill_row(intent: Intent, fill: Fill, bars: Bars) -> int:
     return row - 1 if rested and row and abs(int(bars.end[row - 1]) - fill.time) < 10**9 else row
 
 
-# ---------------------------------------------------------------- orders that TWS did not have at once
-@dataclass(frozen=True, slots=True)
-class Belated:
-    """An order that TWS did not show when it was sent. row: the first bar of its feed that begins after TWS had it.
-
-    words: what the journal has of that.
-    """
-
-    row: int
-    words: str
-
-
 def asked(ledger: Ledger) -> dict[str, int]:
     """Return when the end of an order was first asked for, or its next version, by the refs of `of_live`, UTC ns."""
     found: dict[str, int] = {}
@@ -192,70 +189,6 @@ def asked(ledger: Ledger) -> dict[str, int]:
         if mark.what is What.MODIFIED:
             newest[mark.ref] = n + 1
     return found
-
-
-def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
-    """Return, by ref, the orders that were sent again, or shown only after they had counted as unknown."""
-    bars = {b.instrument.con_id: b for b in feeds}
-    shown: dict[str, list[int]] = {}
-    for fact in ledger.facts:
-        if isinstance(fact.report, Echo | Execution | Completed):
-            shown.setdefault(fact.report.ref, []).append(fact.at)
-    marks: dict[str, list[Mark]] = {}
-    for mark in ledger.marks:
-        marks.setdefault(mark.ref, []).append(mark)
-    found = {}
-    for intent in ledger.intents:
-        known = _had(marks.get(intent.ref, ()), shown.get(intent.ref, ()))
-        if known is not None and intent.ticket.con_id in bars:
-            at, words = known
-            row = int(np.searchsorted(bars[intent.ticket.con_id].start, at))
-            found[intent.ref] = Belated(row, words)
-    return found
-
-
-def _had(marks: Sequence[Mark], shown: Sequence[int]) -> tuple[int, str] | None:
-    """Return when TWS had an order at the earliest, and how we know; None where it had it as it was sent first."""
-    sent = [m for m in marks if m.what is What.SENT]
-    # One that TWS has shown and that is sent once more, with a reason, was put right: a change of what is there.
-    again = [m for m in sent[1:] if not (m.why and any(at < m.at for at in shown))]
-    doubt = next((m for m in marks if m.what is What.UNKNOWN), None)
-    why = "TWS did not show it" if doubt is None else doubt.why
-    if again:
-        return again[-1].at, f"{why}; sent again at {_moment(again[-1].at)}"
-    late = [] if doubt is None else [at for at in shown if at >= doubt.at]
-    if not late or len(late) < len(shown):
-        return None
-    return min(late), f"{why}; TWS showed it at {_moment(min(late))} first"
-
-
-def held_back(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
-    """Return, by ref, the market orders that TWS had and did not work at once."""
-    bars = {b.instrument.con_id: b for b in feeds}
-    told: dict[str, list[tuple[int, str]]] = {}
-    for fact in ledger.facts:
-        if isinstance(fact.report, Echo):
-            told.setdefault(fact.report.ref, []).append((fact.at, fact.report.status))
-    found = {}
-    for intent in ledger.intents:
-        freed = _freed(told.get(intent.ref, ())) if intent.ticket.kind is Kind.MARKET else None
-        if freed is not None and intent.ticket.con_id in bars:
-            row = int(np.searchsorted(bars[intent.ticket.con_id].start, freed[0]))
-            found[intent.ref] = Belated(row, freed[1])
-    return found
-
-
-def _freed(told: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
-    """Return when TWS let an order go that it had held back, and in words; None where it did not."""
-    held = [at for at, status in told if status == "PreSubmitted"]
-    freed = [at for at, status in told if held and at > held[0] and status != "PreSubmitted"]
-    if not freed:
-        return None
-    return min(freed), f"TWS held it back as PreSubmitted, and told otherwise at {_moment(min(freed))}"
-
-
-def _moment(ns: int) -> str:
-    return str(np.datetime64(ns, "ns").astype("datetime64[s]"))
 
 
 def _end_before(bars: Bars, moment: int) -> int:

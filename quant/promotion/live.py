@@ -34,7 +34,8 @@ from quant.oms.desk.setup import Setup, Surroundings
 from quant.oms.gate import Gate
 from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
-from quant.promotion.facts import Belated, asked, belated, held_back
+from quant.promotion.belated import Belated, belated, held_back
+from quant.promotion.facts import asked
 from quant.promotion.judged import JudgedDesk, Refused
 from quant.promotion.lockstep import Lockstep
 from quant.promotion.stage import ACCOUNT, Stage

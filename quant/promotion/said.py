@@ -24,6 +24,7 @@ class About(StrEnum):
     BARS = "bars"  # one instrument's bars: the same, of this one alone
     PIECE = "piece"  # a row of one instrument's stream that fits no bar: the bar of its time, where that is another one
     GATE = "gate"  # whether orders may be sent: orders that are sent late
+    OPEN = "open"  # that they may again: what was said of the gate before is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ def _of(at: int, words: str, symbols: Sequence[str], codes: Codes) -> Iterator[S
     if head == "state" and not rest.startswith(_STATES):
         yield Said(at, About.LINK, words)
     elif head.startswith("gate"):
-        if words.removeprefix("gate").lstrip(": ") != "open":
-            yield Said(at, About.GATE, words)
+        shut = words.removeprefix("gate").lstrip(": ") != "open"
+        yield Said(at, About.GATE if shut else About.OPEN, words)
     elif head in _OF_BARS:
         code, _, text = rest.partition(":")
         if head == "notice" and code.isdigit():
@@ -80,6 +81,14 @@ def last_said(notes: Sequence[Said], symbol: str, about: Iterable[About], since:
     near = [n for n in notes if since <= n.at <= until and n.about in wanted and n.symbol in ("", symbol)]
     # What comes at one moment begins with its cause.
     last = next((n for n in near if n.at == near[-1].at), None)
-    if last is None:
-        return ""
-    return f"{last.words[:_SHOWN]}, {np.datetime64(last.at, 'ns').astype('datetime64[s]')}"
+    return "" if last is None else _words(last)
+
+
+def shut_at(notes: Sequence[Said], at: int) -> str:
+    """Return what was said of the gate last where it was shut at a moment (UTC ns), "" where it was open."""
+    told = [n for n in notes if n.at <= at and n.about in (About.GATE, About.OPEN)]
+    return _words(told[-1]) if told and told[-1].about is About.GATE else ""
+
+
+def _words(note: Said) -> str:
+    return f"{note.words[:_SHOWN]}, {np.datetime64(note.at, 'ns').astype('datetime64[s]')}"

@@ -14,10 +14,12 @@ import pytest
 import quant as q
 from quant.core.barsize import SECOND
 from quant.core.synthetic import synthetic
+from quant.live.orders.dispatch import Dispatch
 from quant.promotion import causes, rehearse
+from quant.promotion.belated import Belated
 from quant.promotion.causes import UNEXPLAINED, Evidence
 from quant.promotion.difference import Difference, compared
-from quant.promotion.facts import Belated, FillFact, OrderFact
+from quant.promotion.facts import FillFact, OrderFact
 from quant.promotion.rehearsal import FAULTS, Rehearsal, in_session
 from quant.tws.faults import read as read_faults
 from quant.tws.order_faults import OrderDo, OrderFault
@@ -147,6 +149,8 @@ def test_exit_that_filled_as_the_link_was_down_and_nothing_could_take_its_place_
 def test_order_that_tws_worked_otherwise_than_asked_is_named(
     seed: int, strategy: str, fault: OrderFault, rule: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As where an exit cannot be modified: its end is asked for, and another one waits for that."""
+    monkeypatch.setattr(Dispatch, "_modify", lambda *_: False)
     bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-04", price=400.0, seed=seed)[:85]
 
     def causes_of() -> list[str]:

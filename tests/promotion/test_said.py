@@ -37,7 +37,8 @@ NOTES = {
     "revised: SPY Row(start=0) Row(start=0)": None,
     "gate reconciling": About.GATE,
     "gate: halted": About.GATE,
-    "gate open": None,
+    "gate open": About.OPEN,
+    "gate: open": About.OPEN,
     "STOP: SPY: the broker holds 0, ours are 305": None,
     "alarm: SPY: the broker holds 37, ours are 0; 37 left over, taken as: baseline": None,
     "sell 305 SPY MKT: filled, 305": None,
@@ -103,6 +104,29 @@ def test_another_commission_is_not_explained_by_what_was_said_at_some_time() -> 
     known = replace(evidence("state: waiting to connect again"), market=False)
     assert cause(paid[0], paid[1], known) == UNEXPLAINED
     assert cause(paid[0], paid[2], known) == "TWS has not told its commission"
+
+
+@pytest.mark.parametrize(
+    ("notes", "price", "named"),
+    [
+        (["gate: closed"], 99.0, True), (["gate: closed", "gate: open"], 99.0, False),
+        (["gate reconciling"], 99.0, True),
+        (["state: waiting to connect again"], 99.0, False), (["gate: closed"], math.nan, False), ([], 99.0, False),
+    ],
+    ids=["shut", "opened again", "not open yet", "nothing of the gate", "at the market", "silence"],
+)  # fmt: skip
+def test_exit_that_lacks_waited_only_where_the_gate_was_shut_as_it_was_decided(
+    notes: list[str], price: float, named: bool
+) -> None:
+    said_so = said([(END - (9 - n) * SECOND, words) for n, words in enumerate(notes)], ["SPY"])
+    kind = "market" if math.isnan(price) else "stop"
+    one = order(reason="stop", kind=kind, price=price, status="cancelled")
+    words = (
+        f"it could not be sent before the next was decided: {notes[0]}, {moment(END - 9 * SECOND)}"
+        if notes
+        else ""
+    )
+    assert cause(one, None, Evidence(["SPY"], said=said_so)) == (words if named else UNEXPLAINED)
 
 
 # ---------------------------------------------------------------- a day

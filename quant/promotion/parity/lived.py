@@ -15,7 +15,8 @@ from quant.oms.fills import Fill
 from quant.oms.journal.reading import as_of
 from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source
 from quant.oms.state import OrderStanding
-from quant.promotion.facts import Belated, OrderFact, asked, belated, fill_row, of_live, version_ref
+from quant.promotion.belated import Belated, belated
+from quant.promotion.facts import OrderFact, asked, fill_row, of_live, version_ref
 from quant.promotion.parity.day import Day
 
 EXITS: Final = ("stop", "limit")

@@ -1,0 +1,207 @@
+"""Orders, and new prices of orders, that TWS did not have at once: out of the journal alone. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from quant.core.bars import Bars
+from quant.core.barsize import SECOND
+from quant.core.orders import Completed, Echo, Execution, Kind, Ticket, Told
+from quant.oms.ledger import Intent, Ledger, Mark, What, versions
+from quant.oms.reconcile.order_books import echo_differences
+from quant.oms.reconcile.outcome import REPAIR
+from quant.oms.state import REFUSALS
+from quant.promotion.facts import version_ref
+
+# The answers to a change besides those to an order: same id, already filled, not like the original (IB,
+# message_codes.html).
+_UNCHANGED: Final = REFUSALS | {103, 104, 105}
+SLOW: Final = 3 * SECOND  # TWS shows a change within one as a rule; later than that, its way there took time
+
+
+@dataclass(frozen=True, slots=True)
+class Belated:
+    """An order that TWS did not show when it was sent. row: the first bar of its feed that begins after TWS had it.
+
+    words: what the journal has of that. moved: it is another price of an order that was there: until then that worked
+    at the price before.
+    """
+
+    row: int
+    words: str
+    moved: bool = False
+
+
+def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
+    """Return, by the refs of `of_live`, what was sent again, or shown late, or never."""
+    bars = {b.instrument.con_id: b for b in feeds}
+    told = _Told(ledger)
+    found = {}
+    for intent in ledger.intents:
+        own = bars.get(intent.ticket.con_id)
+        if own is None:
+            continue
+        marks = told.marks.get(intent.ref, [])
+        known = _had(marks, told.shown.get(intent.ref, ()))
+        if known is not None:
+            found[intent.ref] = Belated(int(np.searchsorted(own.start, known[0])), known[1])
+        for number, at, words in _moved(intent, marks, told):
+            row = len(own) if at is None else int(np.searchsorted(own.start, at))
+            found[version_ref(intent.ref, number)] = Belated(row, words, moved=True)
+    return found
+
+
+class _Told:
+    """What a journal has of each order: marks and echoes by ref, when it was shown, refusals by order id."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.marks: dict[str, list[Mark]] = {}
+        self.shown: dict[str, list[int]] = {}
+        self.echoes: dict[str, list[tuple[int, Echo]]] = {}
+        self.refusals: dict[int, list[tuple[int, Told]]] = {}
+        for mark in ledger.marks:
+            self.marks.setdefault(mark.ref, []).append(mark)
+        for fact in ledger.facts:
+            report = fact.report
+            if isinstance(report, Echo | Execution | Completed):
+                self.shown.setdefault(report.ref, []).append(fact.at)
+            if isinstance(report, Echo):
+                self.echoes.setdefault(report.ref, []).append((fact.at, report))
+            elif isinstance(report, Told) and report.code in _UNCHANGED:
+                self.refusals.setdefault(report.order_id, []).append((fact.at, report))
+
+
+# ---------------------------------------------------------------- an order as it was asked for at first
+def _had(marks: Sequence[Mark], shown: Sequence[int]) -> tuple[int, str] | None:
+    """Return when TWS had an order at the earliest, and how we know; None where it had it as it was sent first."""
+    sent = [m for m in marks if m.what is What.SENT]
+    # One that TWS has shown and that is sent once more, with a reason, was put right: a change of what is there.
+    again = [m for m in sent[1:] if not (m.why and any(at < m.at for at in shown))]
+    doubt = next((m for m in marks if m.what is What.UNKNOWN), None)
+    why = "TWS did not show it" if doubt is None else doubt.why
+    if again:
+        return again[-1].at, f"{why}; sent again at {_moment(again[-1].at)}"
+    late = [] if doubt is None else [at for at in shown if at >= doubt.at]
+    if not late or len(late) < len(shown):
+        return None
+    return min(late), f"{why}; TWS showed it at {_moment(min(late))} first"
+
+
+# ---------------------------------------------------------------- its other prices
+def _moved(intent: Intent, marks: Sequence[Mark], told: _Told) -> Iterator[tuple[int, int | None, str]]:
+    """Yield the number of each version whose price TWS did not have at once, since when it had it, and how we know.
+
+    None: it never had. One whose price is that of the version before, to the step, is as late as that one.
+    """
+    sent: list[Mark] = []
+    since = intent.at
+    asked = list(versions(intent, marks))
+    begins = [n for n, mark in enumerate(marks) if mark.what is What.MODIFIED]
+    for n, begin in enumerate(begins, start=1):
+        until = begins[n] if n < len(begins) else len(marks)
+        if _prices(asked[n].ticket) != _prices(asked[n - 1].ticket):
+            sent, since = [], asked[n].at
+        elif since == intent.at:
+            continue  # the first version's price still
+        sent = [*sent, *(mark for mark in marks[begin:until] if mark.what is What.SENT)]
+        over = marks[until].at if until < len(marks) else None
+        refused = _refused(told.refusals.get(intent.order_id, ()), since, over)
+        echoes = told.echoes.get(intent.ref, ())
+        known = _took(asked[n].ticket, since, sent, echoes, refused)
+        if known is None:
+            known = _lost(asked[n].ticket, since, over, echoes)
+        if known is not None:
+            yield n + 1, *known
+
+
+def _prices(ticket: Ticket) -> tuple[float | None, float | None]:
+    return ticket.stop, ticket.limit
+
+
+def _refused(told: Iterable[tuple[int, Told]], since: int, over: int | None) -> str:
+    """Return what TWS turned a change down with, "" where it did not."""
+    said = (one for at, one in told if since <= at and (over is None or at <= over))
+    return "; ".join(dict.fromkeys(f"{one.text} ({one.code})" for one in said))
+
+
+def _took(
+    ticket: Ticket, since: int, sent: Sequence[Mark], echoes: Sequence[tuple[int, Echo]], refused: str
+) -> tuple[int | None, str] | None:
+    """Return since when TWS had an order's new price (None: never), and how we know; None where it had it at once.
+
+    A report that came before is no new one: where the order had had the price once, only that it was put right tells.
+    """
+    shown = [at for at, echo in echoes if not _off(ticket, echo)]
+    again = [mark.at for mark in sent if mark.why.startswith(REPAIR)]
+    first = shown[bisect_left(shown, since)] if shown and shown[-1] >= since else None
+    if shown and shown[0] < since:
+        first = again[-1] if again else since
+    if first is not None and first <= since + SLOW:
+        return None
+    took = (
+        "it could not be sent at once" if not sent or sent[0].at > since else "TWS did not take its new price"
+    )
+    took += f": {refused}" if refused else ""
+    if again:
+        return first, f"{took}; sent again at {_moment(again[-1])}"
+    if first is None:
+        return None, f"TWS never showed its new price{': ' * bool(refused)}{refused}"
+    return first, f"{took}{' at once' * (not refused)}; it showed it at {_moment(first)} first"
+
+
+def _lost(
+    ticket: Ticket, since: int, over: int | None, echoes: Sequence[tuple[int, Echo]]
+) -> tuple[None, str] | None:
+    """Return that an order got other prices after it had been shown with those wanted, and while these were wanted.
+
+    A change that comes late, behind a later one, does that, and somebody at TWS may.
+    """
+    had = min((at for at, echo in echoes if at >= since and not _off(ticket, echo)), default=since + SLOW)
+    for at, echo in echoes:
+        other = _off(ticket, echo)
+        if (
+            other and had < at and (over is None or at < over)
+        ):  # at that moment it may be the next price already
+            return None, f"TWS showed it otherwise at {_moment(at)}: {', '.join(other)}"
+    return None
+
+
+def _off(ticket: Ticket, echo: Echo) -> list[str]:
+    """Return in which prices an echo is not what was asked for, in words."""
+    return [words for name, words in echo_differences(ticket, echo).items() if name in ("stop", "limit")]
+
+
+# ---------------------------------------------------------------- orders that it held back
+def held_back(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
+    """Return, by ref, the market orders that TWS had and did not work at once."""
+    bars = {b.instrument.con_id: b for b in feeds}
+    told: dict[str, list[tuple[int, str]]] = {}
+    for fact in ledger.facts:
+        if isinstance(fact.report, Echo):
+            told.setdefault(fact.report.ref, []).append((fact.at, fact.report.status))
+    found = {}
+    for intent in ledger.intents:
+        freed = _freed(told.get(intent.ref, ())) if intent.ticket.kind is Kind.MARKET else None
+        if freed is not None and intent.ticket.con_id in bars:
+            row = int(np.searchsorted(bars[intent.ticket.con_id].start, freed[0]))
+            found[intent.ref] = Belated(row, freed[1])
+    return found
+
+
+def _freed(told: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
+    """Return when TWS let an order go that it had held back, and in words; None where it did not."""
+    for word in ("Inactive", "PreSubmitted"):
+        held = [at for at, status in told if status == word]
+        freed = [at for at, status in told if held and at > held[0] and status != word]
+        if freed:
+            return min(freed), f"TWS held it back as {word}, and told otherwise at {_moment(min(freed))}"
+    return None
+
+
+def _moment(ns: int) -> str:
+    return str(np.datetime64(ns, "ns").astype("datetime64[s]"))
