@@ -389,7 +389,7 @@ def test_hand_that_changes_the_price_meets_the_one_wanted_last(world: World) -> 
     agree(world, ref, 99.0)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(6), 119, 140])  # in the last two it halts for the last change
 def test_whatever_breaks_one_order_has_the_price_wanted_last(seed: int, tmp_path: Path) -> None:
     """Changes at each second or not, kills, drops, late bookings and broken lines among them."""
     dice = random.Random(seed)
@@ -420,7 +420,11 @@ def test_whatever_breaks_one_order_has_the_price_wanted_last(seed: int, tmp_path
     world.run(40)
     if world.desk.halted:
         world.desk.clear("tester", "looked", world.now)
-    world.opened().run(70)
+    world.opened()
+    halts = [halt.number for halt in world.journal.load().halts if not halt.who]
+    if halts and halts[-1] > max(mark.number for mark in marks(world, ref) if mark.what is What.MODIFIED):
+        move(world, ref, 97.5)  # the last change was given up, which who cleared that has seen
+    world.run(70)
     price = world.desk.intent(ref).ticket.stop
     assert price is not None
     assert len(world.desk.versions(ref)) > 10
