@@ -15,7 +15,7 @@ from quant.core.barsize import SECOND
 from quant.core.orders import Kind, Ticket
 from quant.live.orders.tickets import read_notes
 from quant.oms.fills import Fill
-from quant.oms.ledger import MOVED, Intent, Ledger, What
+from quant.oms.ledger import MOVED, Intent, Ledger, Mark, What, versions
 from quant.oms.reason import read_reason
 from quant.oms.state import Oddity, OrderStanding, OrderState
 
@@ -25,6 +25,7 @@ _STATES = {
     OrderState.NOT_SENT: "not sent", OrderState.UNKNOWN: "unknown",
 }  # fmt: skip
 FILLED_BEFORE: Final = "the order had filled with its prices of before when these were asked for"
+TAKEN_BACK: Final = "its price was turned down before it was sent"
 
 
 class Books(Protocol):
@@ -98,21 +99,38 @@ def of_live(desk: Books, feeds: Sequence[Bars]) -> list[OrderFact]:
     numbers = {bars.instrument.con_id: n for n, bars in enumerate(feeds)}
     found: list[tuple[int, OrderFact]] = []
     for standing in desk.orders:
-        versions = desk.versions(standing.ref)
-        feed = numbers[versions[0].ticket.con_id]
-        fills = list(_fills(versions[0], standing, feeds[feed]))
-        own = [_version_of(fill, versions) for fill in fills]
+        asked_for = desk.versions(standing.ref)
+        feed = numbers[asked_for[0].ticket.con_id]
+        fills = list(_fills(asked_for[0], standing, feeds[feed]))
+        same = same_as(asked_for)
+        own = [same[_version_of(fill, asked_for)] for fill in fills]
         # A change can cross a fill on its way: then the order ended as what it was before.
-        last = max(own) if own and standing.state is OrderState.FILLED else len(versions) - 1
-        for n, version in enumerate(versions):
+        last = max(own) if own and standing.state is OrderState.FILLED else same[-1]
+        for n, version in enumerate(asked_for):
+            if same[n] != n:
+                continue
             fact = _order(version, standing, feed, feeds[feed])
-            if n != last:
+            if n + 1 < len(asked_for) and same[n + 1] < n:
+                fact.status, fact.why = "not sent", TAKEN_BACK
+            elif n != last:
                 fact.status, fact.why = "cancelled", FILLED_BEFORE if n > last else ""
             fact.fills = [fill for fill, number in zip(fills, own, strict=True) if number == n]
             fact.ref = version_ref(standing.ref, n + 1)
             found.append((version.at, fact))
     found.sort(key=lambda pair: pair[0])  # stable: of one moment they stay as they were decided
     return [fact for _, fact in found]
+
+
+def same_as(versions: Sequence[Intent]) -> list[int]:
+    """Return, for each version of an order, which one it is: another where it only takes back the one before it.
+
+    That one was turned down on this side, at once, and the order is asked for as before again.
+    """
+    found: list[int] = []
+    for n, version in enumerate(versions):
+        back = n > 1 and version.at == versions[n - 1].at and version.ticket == versions[n - 2].ticket
+        found.append(found[n - 2] if back else n)
+    return found
 
 
 def version_ref(ref: str, number: int) -> str:
@@ -181,13 +199,17 @@ def fill_row(intent: Intent, fill: Fill, bars: Bars) -> int:
 def asked(ledger: Ledger) -> dict[str, int]:
     """Return when the end of an order was first asked for, or its next version, by the refs of `of_live`, UTC ns."""
     found: dict[str, int] = {}
-    newest: dict[str, int] = {}
+    marks: dict[str, list[Mark]] = {}
     for mark in ledger.marks:
-        n = newest.get(mark.ref, 1)
-        if mark.what in (What.CANCEL_ASKED, What.MODIFIED):
-            found.setdefault(version_ref(mark.ref, n), mark.at)
-        if mark.what is What.MODIFIED:
-            newest[mark.ref] = n + 1
+        marks.setdefault(mark.ref, []).append(mark)
+    for intent in ledger.intents:
+        own = marks.get(intent.ref, [])
+        same, n = same_as(list(versions(intent, own))), 0
+        for mark in own:
+            back = mark.what is What.MODIFIED and n + 2 < len(same) and same[n + 2] != n + 2
+            if mark.what in (What.CANCEL_ASKED, What.MODIFIED) and not back:
+                found.setdefault(version_ref(intent.ref, same[n] + 1), mark.at)
+            n += mark.what is What.MODIFIED
     return found
 
 

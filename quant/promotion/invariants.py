@@ -48,16 +48,27 @@ def _fills(stage: Stage, live: Traded) -> Iterator[str]:
 
 
 def _turned_over(stage: Stage, live: Traded) -> Iterator[str]:
-    """No exit, and no order that closes, fills beyond what is held then."""
+    """No exit, and no order that closes, fills beyond what is held then.
+
+    The two halves of a reversal may fill in any order: what closes is then what begins the other side.
+    """
     held: dict[int, Decimal] = {}
-    entries = {s.ref for s in live.desk.orders if live.desk.purpose(s.ref) is Purpose.ENTRY}
+    begun: set[tuple[int, int, bool]] = (
+        set()
+    )  # by when they were decided, contract and side: entries that have filled
+    purposes = {s.ref: live.desk.purpose(s.ref) for s in live.desk.orders}
     for one in stage.executions():
         ref = stage.server.tws.order_of(one.view).orderRef
         con_id = one.view.request.listing.con_id
         before = held.get(con_id, Decimal(0))
         filled = one.quantity * one.view.request.side
         held[con_id] = before + filled
-        if ref and ref not in entries and before * held[con_id] <= 0 and held[con_id]:
+        if ref not in purposes:
+            continue
+        half = live.desk.intent(ref).at, con_id, filled > 0
+        if purposes[ref] is Purpose.ENTRY:
+            begun.add(half)
+        elif half not in begun and before * held[con_id] <= 0 and held[con_id]:
             at = f"{filled:+} at {moment(one.time)} with {before:+} held"
             yield f"{ref} was to make a position smaller, and filled {at}"
 

@@ -23,7 +23,7 @@ from quant.promotion import rehearsal as module
 from quant.promotion.belated import Belated, belated, held_back
 from quant.promotion.causes import UNEXPLAINED, Evidence
 from quant.promotion.difference import compared
-from quant.promotion.facts import FILLED_BEFORE, FillFact, OrderFact, asked, of_live
+from quant.promotion.facts import FILLED_BEFORE, TAKEN_BACK, FillFact, OrderFact, asked, of_live
 from quant.promotion.live import Traded
 from quant.promotion.parity import Parity
 from quant.promotion.rehearsal import Rehearsal
@@ -292,6 +292,33 @@ def test_fill_that_a_change_crosses_on_its_way_ends_the_order_as_it_was_before()
     assert asked(made) == {REF: at(60), f"{REF}/2": at(120)}
     (pair,) = compared([], facts[2:], Evidence(["SPY"]))
     assert pair.found[0][4] == FILLED_BEFORE
+
+
+def test_price_that_is_turned_down_on_this_side_leaves_the_version_before_it() -> None:
+    """The desk takes it back at once; it is no order of its own that the order is as before again."""
+    back = Mark(602, REF, What.MODIFIED, at(60), "protection", ticket(390.0))
+    made = ledger([moved(391.0, 60)[0], back])
+    facts = of_live(Books(made), [BARS])
+    assert [(f.ref, f.status, f.why) for f in facts] == [
+        (REF, "open", ""), (f"{REF}/2", "not sent", TAKEN_BACK),
+    ]  # fmt: skip
+    assert asked(made) == {f"{REF}/2": at(60)}
+    wanted = [exit_of(f.decided, s, price=f.price) for f, s in zip(facts, ("cancelled", "open"), strict=True)]
+    wanted[1].decided = at(60)
+    facts = [replace(f, reason="stop", decided=one.decided) for f, one in zip(facts, wanted, strict=True)]
+    named = [
+        row[4] for pair in compared(wanted, facts, Evidence(["SPY"], asked=asked(made))) for row in pair.found
+    ]
+    assert named == [
+        f"what ended it in the model, at 2024-03-04T14:41:00, came otherwise: {named[1]}",
+        named[1],
+    ]
+    assert named[1] == f"not sent: {TAKEN_BACK}"
+    again = ledger([moved(391.0, 60)[0], back, *moved(392.0, 120)], echo(392.0, 120.2), filled(392.0, 150.0))
+    assert [(f.ref, f.status) for f in of_live(Books(again), [BARS])] == [
+        (REF, "cancelled"), (f"{REF}/2", "not sent"), (f"{REF}/4", "filled"),
+    ]  # fmt: skip
+    assert asked(again) == {REF: at(120), f"{REF}/2": at(60)}
 
 
 @pytest.mark.parametrize(("price", "version"), [(391.0, 1), (392.0, 2)])

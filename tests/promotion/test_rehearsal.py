@@ -290,6 +290,31 @@ def test_books_that_part_break_an_invariant(lived: list[tuple[Any, Traded]]) -> 
     assert any("beyond what was there before" in text for text in broken(stage, traded, 100_000.0))
 
 
+@pytest.mark.parametrize("skip", [1, 3])
+def test_halves_of_a_reversal_may_fill_in_any_order(skip: int) -> None:
+    """What closes is held back for 20 s, and what begins the other side fills before it."""
+    stuck = OrderFault(OrderDo.STUCK, skip=skip, seconds=20.0)
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-04", price=400.0, seed=208)[:70]
+    found = rehearse(
+        "macd", bars, params={"short": True}, sizing="shares:10", faults=[stuck], start_rule="first-target"
+    )
+    assert_equal(found, fills=5)
+
+
+def test_close_beside_a_stop_that_has_filled_breaks_an_invariant(lived: list[tuple[Any, Traded]]) -> None:
+    """TWS keeps the stop's execution to itself for a while, and the position is turned round."""
+    lost = OrderFault(OrderDo.LOSE_EXEC, skip=1)
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-04", price=400.0, seed=3)[:60]
+    rehearse(
+        "macd_stochastic", bars, params={"atr_period": 10, "atr_factor": 0.7}, sizing="shares:10", faults=[lost],
+        start_rule="first-target",
+    )  # fmt: skip
+    stage, traded = lived[0]
+    turned = any(e.view.request.kind == "MKT" and e.view.request.side < 0 for e in stage.executions())
+    told = [text for text in broken(stage, traded, 100_000.0) if "was to make a position smaller" in text]
+    assert bool(told) == turned
+
+
 # ---------------------------------------------------------------- input
 def test_input_that_cannot_be_rehearsed_is_refused(tmp_path: Path) -> None:
     bars = spy(0, 30)

@@ -16,7 +16,7 @@ from quant.oms.journal.reading import as_of
 from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source
 from quant.oms.state import OrderStanding
 from quant.promotion.belated import Belated, belated
-from quant.promotion.facts import OrderFact, asked, fill_row, of_live, version_ref
+from quant.promotion.facts import OrderFact, asked, fill_row, of_live, same_as, version_ref
 from quant.promotion.parity.day import Day
 
 EXITS: Final = ("stop", "limit")
@@ -197,7 +197,7 @@ def _fills(books: JournalBooks, bars: Sequence[Bars], day: Day) -> tuple[list[Fi
 def _exits(books: JournalBooks, bars: Sequence[Bars], filled: set[str]) -> dict[str, OrderFact]:
     """Return the orders that guard a position and are alive in the books, by ref, stop first."""
     alive = {
-        version_ref(s.ref, len(books.versions(s.ref)))
+        version_ref(s.ref, same_as(books.versions(s.ref))[-1] + 1)
         for s in books.orders
         if not s.is_final and s.ref not in filled and _is_awake(books, s, filled)
     }
