@@ -69,16 +69,11 @@ def working(market: Market) -> list[Ticket]:
     return [order.ticket for order in market.exchange.orders.values() if order.is_open]
 
 
-def by_order(told: Log) -> list[Any]:
-    """Return what was told by bar and order: within a bar stock tells of two orders as the program called it."""
-    return sorted(told.orders, key=lambda event: event[:2])
-
-
 def alike(minutes: q.Bars, plan: Plan, tmp_path: Path) -> Market:
     """Run stock and live; what they tell, trade and hold must be the same."""
     market = Market(minutes)
     there, here = stock(minutes, doing(plan)), live(minutes, doing(plan), tmp_path, market)
-    assert by_order(here) == by_order(there)
+    assert here.orders == there.orders
     assert here.trades == there.trades
     assert here.money == there.money
     return market

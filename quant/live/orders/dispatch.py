@@ -169,12 +169,9 @@ class Dispatch:
             return False
         if not answer.taken:
             return False
-        for (old, new), ticket in zip(found, tickets, strict=True):
-            old.cancelled = True
-            self._tracker.end(old, bt.Order.Canceled)
-            self._tracker.name(new, old.ref, now)
-            new.ticket, new.sent = ticket, True
-            self._tracker.accept(new)
+        for (_, new), ticket in zip(found, tickets, strict=True):
+            new.ticket = ticket
+        self._tracker.replace(found, now)
         return True
 
     def follow_up(self, *, every: bool = False) -> None:

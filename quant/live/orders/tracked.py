@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any, Final
 
 import backtrader as bt
@@ -165,6 +166,24 @@ class Tracker:
             order.executed.dt = order.data.datetime[0]
         self._alive.pop(order.ref, None)
         self.notify(one)
+
+    def replace(self, pairs: Sequence[tuple[Tracked, Tracked]], at: int) -> None:
+        """Let orders at the broker (first of each pair) stand for others from now on.
+
+        As backtrader's broker tells it: the ends of those before come first.
+        """
+        others = [other for _, other in pairs]
+        kept = list(takewhile(lambda notice: notice[1] not in others, self._notices))
+        later = list(self._notices)[len(kept) :]
+        self._notices = deque(kept)
+        for one, _ in pairs:
+            one.cancelled = True
+            self.end(one, bt.Order.Canceled)
+        self._notices += later
+        for one, other in sorted(pairs, key=lambda pair: pair[1].order.ref):
+            self.name(other, one.ref, at)
+            other.sent = True
+            self.accept(other)
 
     def accept(self, one: Tracked) -> None:
         """Note that the broker has it, and tell of it once."""

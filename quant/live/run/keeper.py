@@ -421,7 +421,9 @@ def _read_marks(seen: dict[str, Any]) -> Marks | None:
         return None
 
 
-def _shown(desk: OrderDesk, standing: OrderStanding) -> tuple[OrderState, Decimal, float | None, float | None]:
+def _shown(
+    desk: OrderDesk, standing: OrderStanding
+) -> tuple[OrderState, Decimal, float | None, float | None]:
     """Return what of an order a person is told of when it changes: state, quantity filled, stop and limit."""
     ticket = desk.intent(standing.ref).ticket
     return standing.state, standing.filled, ticket.stop, ticket.limit
