@@ -101,9 +101,9 @@ def of_live(desk: Books, feeds: Sequence[Bars]) -> list[OrderFact]:
     for standing in desk.orders:
         asked_for = desk.versions(standing.ref)
         feed = numbers[asked_for[0].ticket.con_id]
-        fills = list(_fills(asked_for[0], standing, feeds[feed]))
         same = same_as(asked_for)
-        own = [same[_version_of(fill, asked_for)] for fill in fills]
+        fills = list(_fills(asked_for, standing, feeds[feed]))
+        own = [same[n] for n, _ in fills]
         # A change can cross a fill on its way: then the order ended as what it was before.
         last = max(own) if own and standing.state is OrderState.FILLED else same[-1]
         for n, version in enumerate(asked_for):
@@ -114,7 +114,7 @@ def of_live(desk: Books, feeds: Sequence[Bars]) -> list[OrderFact]:
                 fact.status, fact.why = "not sent", TAKEN_BACK
             elif n != last:
                 fact.status, fact.why = "cancelled", FILLED_BEFORE if n > last else ""
-            fact.fills = [fill for fill, number in zip(fills, own, strict=True) if number == n]
+            fact.fills = [fill for number, (_, fill) in zip(own, fills, strict=True) if number == n]
             fact.ref = version_ref(standing.ref, n + 1)
             found.append((version.at, fact))
     found.sort(key=lambda pair: pair[0])  # stable: of one moment they stay as they were decided
@@ -138,15 +138,31 @@ def version_ref(ref: str, number: int) -> str:
     return ref if number == 1 else f"{ref}/{number}"
 
 
-def _version_of(fill: FillFact, versions: Sequence[Intent]) -> int:
-    """Return which version of an order a fill belongs to; within the second of an execution the price decides."""
+def _version_of(fill: Fill, versions: Sequence[Intent], bars: Bars) -> int:
+    """Return which version of an order a fill belongs to.
+
+    Executions are told to the second. In that of a modification it is the version before if that could fill then.
+    """
     n = len(versions) - 1
     while n and fill.time <= versions[n].at:
-        old, new = (_price(version.ticket) for version in versions[n - 1 : n + 1])
-        if fill.time + SECOND > versions[n].at and abs(fill.price - new) < abs(fill.price - old):
+        old, new = versions[n - 1].ticket, versions[n].ticket
+        if fill.time + SECOND > versions[n].at and not _could_fill(old, new, fill, bars):
             break
         n -= 1
     return n
+
+
+def _could_fill(old: Ticket, new: Ticket, fill: Fill, bars: Bars) -> bool:
+    """Return whether the bar that ends with a fill reached the old price; within a bar the nearer price decides.
+
+    What the bar did not reach fills at the open of the next one, which can be far from both.
+    """
+    row = int(np.searchsorted(bars.end, fill.time, side="right")) - 1
+    price = _price(old)
+    if row < 0 or fill.time >= int(bars.end[row]) + SECOND:
+        return abs(fill.price - price) <= abs(fill.price - _price(new))
+    rising = (old.quantity > 0) == (old.stop is not None)  # a stop that buys, a limit that sells
+    return bool(fill.price == price or (bars.high[row] >= price if rising else bars.low[row] <= price))
 
 
 def _price(ticket: Ticket) -> float:
@@ -179,18 +195,23 @@ def _why(standing: OrderStanding, since: int) -> str:
     return reason or "; ".join(f"{t.text} ({t.code})" for t in told)
 
 
-def _fills(intent: Intent, standing: OrderStanding, bars: Bars) -> Iterator[FillFact]:
-    """Yield the fills; one that was taken back has quantity 0, and perhaps still its commission."""
+def _fills(versions: Sequence[Intent], standing: OrderStanding, bars: Bars) -> Iterator[tuple[int, FillFact]]:
+    """Yield the fills, each with its version; one that was taken back has quantity 0, perhaps still a commission."""
     changed = bool({Oddity.CORRECTED, Oddity.BUSTED} & standing.oddities)
     for fill in sorted(standing.fills, key=lambda f: (f.time, f.stem)):
         none = math.nan if fill.quantity else 0.0
         fee = none if fill.commission is None else fill.commission
-        row = fill_row(intent, fill, bars)
-        yield FillFact(row, float(fill.quantity), fill.price, fee, fill.time, fill.exec_id, changed)
+        row = fill_row(versions, fill, bars)
+        fact = FillFact(row, float(fill.quantity), fill.price, fee, fill.time, fill.exec_id, changed)
+        yield _version_of(fill, versions, bars), fact
 
 
-def fill_row(intent: Intent, fill: Fill, bars: Bars) -> int:
-    """Return the bar that filled an order: what rests is filled at a bar's END, a market order at a bar's beginning."""
+def fill_row(versions: Sequence[Intent], fill: Fill, bars: Bars) -> int:
+    """Return the bar that filled an order: what rests is filled at a bar's END, a market order at a bar's beginning.
+
+    So is what was modified at that END and is reached by the open.
+    """
+    intent = versions[_version_of(fill, versions, bars)]
     row = int(np.searchsorted(bars.end, fill.time, side="right"))
     rested = intent.ticket.kind is not Kind.MARKET and fill.time >= intent.at + 10**9
     return row - 1 if rested and row and abs(int(bars.end[row - 1]) - fill.time) < 10**9 else row

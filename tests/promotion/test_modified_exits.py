@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from parity_days import Past, lived_through
 
+import quant as q
 from quant.core.barsize import SECOND
 from quant.core.orders import Echo, Execution, Kind, Report, Ticket, Told
 from quant.core.synthetic import synthetic
@@ -322,11 +324,35 @@ def test_price_that_is_turned_down_on_this_side_leaves_the_version_before_it() -
 
 
 @pytest.mark.parametrize(("price", "version"), [(391.0, 1), (392.0, 2)])
-def test_fill_of_the_second_of_a_change_belongs_to_the_price_that_is_nearer(
+def test_fill_of_the_second_of_a_change_belongs_to_the_price_that_could_fill(
     price: float, version: int
 ) -> None:
     made = ledger([*moved(391.0, 60), *moved(392.0, 120.4)], filled(price, 120.0))
     assert [n for n, fact in enumerate(of_live(Books(made), [BARS])) if fact.fills] == [version]
+
+
+class Close(q.Strategy):
+    """Long with a stop close behind each close."""
+
+    @staticmethod
+    def signals(bars: q.Bars, p: Any) -> q.Signals:
+        row = np.arange(len(bars))
+        return q.Signals(row >= 10, np.round(bars.close * 0.9992, 2), follow_stop=True)
+
+
+@pytest.mark.parametrize("row", [13, 19])  # the stop has risen, and fallen, on the bar before
+def test_stop_that_moves_and_fills_at_the_next_open_is_the_backtests(
+    row: int, lived: list[tuple[Any, Traded]]
+) -> None:
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-04")[:30]
+    columns = {
+        name: np.where(np.arange(len(bars)) >= row, 90.0 + by, getattr(bars, name))
+        for name, by in (("open", 0.0), ("high", 0.5), ("low", -0.5), ("close", 0.0))
+    }
+    found = rehearse(Close, replace(bars, **columns), sizing="shares:10", start_rule="first-target")
+    assert found.equal, str(found)
+    ((_, live),) = lived
+    assert 90.0 in [fill.price for standing in live.desk.orders for fill in standing.fills]
 
 
 def test_what_tws_said_of_a_change_is_no_reason_for_the_end_of_a_later_version() -> None:

@@ -183,10 +183,10 @@ def _fills(books: JournalBooks, bars: Sequence[Bars], day: Day) -> tuple[list[Fi
     numbers = {b.instrument.con_id or 0: n for n, b in enumerate(bars)}
     during, before = [], []
     for standing in books.orders:
-        intent = books.intent(standing.ref)
-        feed = numbers.get(intent.ticket.con_id)
+        versions = books.versions(standing.ref)
+        feed = numbers.get(versions[0].ticket.con_id)
         for fill in standing.fills:
-            row = -1 if feed is None else fill_row(intent, fill, bars[feed])
+            row = -1 if feed is None else fill_row(versions, fill, bars[feed])
             if feed is not None and day.has(feed, row):
                 during.append(fill)
             elif fill.time <= day.begin or (feed is not None and row < day.rows[feed][0]):
