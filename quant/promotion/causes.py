@@ -338,6 +338,7 @@ def _ended_late(case: Case) -> str:
         return ""
     about = (About.LINK, About.BARS, About.GATE)
     held = last_said(evidence.said, evidence.symbols[two.feed], about, two.decided, by.decided + MINUTE)
+    held = held or shut_at(evidence.said, by.decided)
     return f"nothing could take its place: {held}" if held else ""
 
 

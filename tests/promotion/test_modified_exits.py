@@ -421,11 +421,22 @@ def test_end_that_was_asked_for_late_is_named(filled_s: float, asked_s: float, w
     assert causes_of(wanted, [stop], known) == [words] * 2
 
 
-@pytest.mark.parametrize(("notes", "named"), [(["gate: halted"], True), ([], False)])
-def test_exit_that_lives_on_as_nothing_could_take_its_place_is_named(notes: list[str], named: bool) -> None:
-    known = Evidence(["SPY"], said=said([(at(50), words) for words in notes], ["SPY"]))
+@pytest.mark.parametrize(
+    ("notes", "why"),
+    [
+        ([(50, "gate: halted")], "gate: halted, 2024-03-04T14:40:50"),
+        ([(-9000, "gate: halted")], "gate: halted, 2024-03-04T12:10:00"),
+        ([(-9000, "gate: halted"), (-8000, "gate: open")], ""),
+        ([], ""),
+    ],
+    ids=["since", "shut already", "open again", "silence"],
+)
+def test_exit_that_lives_on_as_nothing_could_take_its_place_is_named(
+    notes: list[tuple[int, str]], why: str
+) -> None:
+    known = Evidence(["SPY"], said=said([(at(seconds), words) for seconds, words in notes], ["SPY"]))
     wanted = [exit_of(at(0), "cancelled"), exit_of(at(60), "cancelled", price=391.0)]
-    words = "nothing could take its place: gate: halted, 2024-03-04T14:40:50" if named else UNEXPLAINED
+    words = f"nothing could take its place: {why}" if why else UNEXPLAINED
     assert causes_of(wanted, [exit_of(at(0), "open", ref="a")], known) == [words]
 
 
@@ -509,6 +520,17 @@ def test_fills_of_a_day_belong_to_the_versions_that_were_asked_for_then() -> Non
         assert all(f.live_price == f.model_price for f in exits)
         fills += len(exits)
     assert fills >= 4
+
+
+def test_gate_that_was_shut_on_an_earlier_day_is_the_cause_still() -> None:
+    """A change becomes a second order at TWS: live halts on the first day, and moves its stop no more."""
+    past = two_days(OrderFault(OrderDo.TWIN, on="modify", skip=2))
+    first, second = (past.parity(day) for day in past.days)
+    assert past.ledger.halts
+    assert past.ledger.halts[0].at < int(past.bars[0].end[59])
+    assert any("gate: halted" in d.cause for d in second.differences), [str(d) for d in second.differences]
+    assert_adds_up(first)
+    assert_adds_up(second)
 
 
 SWALLOWED = OrderFault(OrderDo.DROP, on="modify", skip=4)

@@ -138,7 +138,7 @@ def _evidence(
         untimely=frozenset(untimely),
         missing=laid.apart,
         slow=tuple(_slow(past, job.bars)),
-        said=said(past.notes, symbols),
+        said=said([*past.gate, *past.notes], symbols),
         mixed=len({b.bar for b in job.bars}) > 1,
         market=True,
         data=_data(job, past, made, laid),

@@ -65,6 +65,7 @@ class Lived:
     notes: tuple[tuple[int, str], ...]
     halts: tuple[Halt, ...]
     belated: Mapping[str, Belated]
+    gate: tuple[tuple[int, str], ...] = ()  # the last note of the gate before the day
 
 
 class JournalBooks:
@@ -126,6 +127,7 @@ def lived(
         heard={f.report.exec_id: f.at for f in ledger.facts if isinstance(f.report, Execution)},
         notes=tuple((n.at, n.words) for n in lines if isinstance(n, NoteLine) and day.begin <= n.at <= day.end),
         halts=tuple(h for h in ledger.halts if day.begin <= h.at <= day.end), belated=belated(ledger, bars),
+        gate=_gate(lines, day),
     )  # fmt: skip
 
 
@@ -161,6 +163,12 @@ def _target(
     }
     told |= {end: (line.target, False) for (n, end), line in decisions.items() if n == feed and end < since}
     return told[max(told)] if told else (None, False)
+
+
+def _gate(lines: Sequence[Line], day: Day) -> tuple[tuple[int, str], ...]:
+    told = [n for n in lines if isinstance(n, NoteLine) and n.at < day.begin and n.words.startswith("gate")]
+    last = max(told, key=lambda n: n.at, default=None)
+    return () if last is None else ((last.at, last.words),)
 
 
 def _bars(lines: Sequence[Line], symbol: str, day: Day) -> tuple[BarLine, ...]:
