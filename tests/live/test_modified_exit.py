@@ -89,6 +89,37 @@ def test_a_stop_that_moves_is_one_order_and_fills_as_in_stock(minutes: q.Bars, t
     assert working(market) == []
 
 
+def test_two_stops_for_one_and_a_limit_are_sent_anew(minutes: q.Bars, tmp_path: Path) -> None:
+    """Both stops are like the new one; it can take the place of one of them at most."""
+
+    def two(s: Any) -> None:
+        s.made += [s.sell(size=5, exectype=STOP, price=at(s, share)) for share in (0.97, 0.96)]
+
+    def others(s: Any) -> None:
+        for order in s.made[1:]:
+            s.cancel(order)
+        s.made.append(s.sell(size=5, exectype=STOP, price=at(s, 0.98)))
+        s.made.append(s.sell(size=5, exectype=LIMIT, price=at(s, 1.1)))
+
+    market = Market(minutes).start(tmp_path)
+    market.stop_after = 12
+    live(minutes, doing(BUY | {6: two, 8: others}), tmp_path, market)
+    assert sorted(ticket.kind for ticket in working(market)) == [Kind.LIMIT, Kind.STOP]
+    assert len({n for n, _ in sent(market)}) == 4
+
+
+def test_a_limit_beside_the_stop_sends_both_anew(minutes: q.Bars, tmp_path: Path) -> None:
+    def more(s: Any) -> None:
+        s.cancel(s.made[1])
+        s.made.append(s.sell(size=10, exectype=STOP, price=at(s, 0.98)))
+        s.made.append(s.sell(size=10, exectype=LIMIT, price=at(s, 1.1)))
+
+    market = Market(minutes).start(tmp_path)
+    market.stop_after = 12
+    live(minutes, doing(BUY | {6: stop(0.97), 8: more}), tmp_path, market)
+    assert len({n for n, _ in sent(market)}) == 3
+
+
 def test_a_limit_that_moves_is_one_order_too(minutes: q.Bars, tmp_path: Path) -> None:
     plan = BUY | {
         6: stop(1.05, exectype=LIMIT),

@@ -322,6 +322,19 @@ def test_limit_of_which_a_sale_on_its_way_leaves_less_at_the_broker_is_not_modif
     refused_and_nothing_done(world, "would open a position there", wanted(world, ref, limit=105.0))
 
 
+def test_order_of_which_the_day_is_over_is_not_modified(world: World) -> None:
+    """The calendar knows before IB has told; a change of it would be lost with it."""
+    world.send(10)
+    world.run(5)
+    ref = world.send(-10, kind=Kind.STOP, stop=97.0, tif=TimeInForce.DAY)
+    world.run(30)
+    world.markets = {
+        con_id: replace(market, last_close=world.now) for con_id, market in world.markets.items()
+    }
+    world.observe()
+    refused_and_nothing_done(world, "its time is over", wanted(world, ref, stop=99.0))
+
+
 # ---------------------------------------------------------------- two exits
 def test_two_exits_are_modified_together(world: World) -> None:
     stop, limit = pair(world)

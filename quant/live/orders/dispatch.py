@@ -141,7 +141,7 @@ class Dispatch:
         """Modify what can be, and return the others. What waits for the end of one that never was asked for counts."""
         following = self._following
         behind = [*groups, *(group for group, _ in following.waiting)]
-        for found in list(pairs(behind, cancels, self._tracker, following.guards)):
+        for found in list(pairs(behind, cancels, self._tracker)):
             if self._modify(found, now):
                 cancels = [one for one in cancels if one.alive]
                 groups = [group for group in groups if not group[0].sent]

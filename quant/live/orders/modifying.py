@@ -8,7 +8,7 @@ work the first as it was asked for, the new one waits for its end (following.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,20 +26,18 @@ _KINDS: Final = (bt.Order.Stop, bt.Order.Limit)
 Pairs = list[tuple[Tracked, Tracked]]  # the order at IB, and the one that is to take its place
 
 
-def pairs(
-    groups: Sequence[Group], cancels: Sequence[Tracked], tracker: Tracker, guards: Callable[[Group], bool]
-) -> Iterator[Pairs]:
+def pairs(groups: Sequence[Group], cancels: Sequence[Tracked], tracker: Tracker) -> Iterator[Pairs]:
     """Yield exits with their successors, those together that end with one another.
 
     Of an instrument all that end have one, and nothing else is sent for it, or none is yielded. What ends with a
-    cancelled one is over too. guards: whether a group only guards a position.
+    cancelled one is over too. Whether they are exits, and TWS works them as they are known, the desk knows.
     """
     for con_id in {con_id_of(one.order.data): None for one in cancels}:
         here = [one for one in cancels if con_id_of(one.order.data) == con_id]
         behind = [group for group in groups if group and con_id_of(group[0].order.data) == con_id]
         old = _families(here, tracker)
         new = _families([one for group in behind for one in group], tracker)
-        if len(old) != len(new) or not all(map(guards, [*old, *behind])):
+        if len(old) != len(new):
             continue
         found = [pair for one in old for other in new if (pair := _fit(one, other))]
         if len(found) == len(old) == len({pair[0][1] for pair in found}):
@@ -68,8 +66,7 @@ def _alike(old: Tracked, new: Tracked) -> bool:
     same = (one.exectype, one.size, one.tradeid) == (other.exectype, other.size, other.tradeid)
     mine = one.owner is None or one.owner is other.owner  # None: of an earlier process
     fresh = not new.sent and other.parent is None  # one that waits for its entry would work at once
-    there = old.sent and old.alive and not one.executed.size
-    return one.exectype in _KINDS and same and mine and fresh and there
+    return one.exectype in _KINDS and same and mine and fresh and old.sent and old.alive
 
 
 def changed(before: Ticket, wanted: Ticket) -> Ticket | None:

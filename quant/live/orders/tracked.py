@@ -177,7 +177,6 @@ class Tracker:
         later = list(self._notices)[len(kept) :]
         self._notices = deque(kept)
         for one, _ in pairs:
-            one.cancelled = True
             self.end(one, bt.Order.Canceled)
         self._notices += later
         for one, other in sorted(pairs, key=lambda pair: pair[1].order.ref):

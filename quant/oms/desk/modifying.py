@@ -19,7 +19,8 @@ from quant.oms.gate import Purpose, passes
 from quant.oms.ledger import MOVED, SMALLER
 from quant.oms.limits import SECOND
 from quant.oms.reason import Reason
-from quant.oms.reconcile.order_books import echo_differences, open_echo
+from quant.oms.reconcile.order_books import echo_differences, open_echo, over
+from quant.oms.reconcile.outcome import Order
 from quant.oms.risk import check_ticket, closes
 from quant.oms.state import REFUSALS, OrderState
 
@@ -36,7 +37,7 @@ class Modifying:
         self._moved: set[str] = set()  # by this process
         self._unconfirmed: dict[str, int] = {}  # by ref: since when the broker has not told the prices wanted
 
-    def refusal(self, ticket: Ticket) -> str:
+    def refusal(self, ticket: Ticket, now: int) -> str:
         """Return why an order cannot become `ticket` now, "" if it can. Raises ParameterError as `check_ticket`."""
         check_ticket(ticket)
         record, ref = self._floor.record, ticket.ref
@@ -53,6 +54,9 @@ class Modifying:
             )
         if standing.state is not OrderState.WORKING or not standing.perm_ids or trail.cancelled is not None:
             return f"it is {standing.state}, and TWS is not known to work it"
+        order = Order(record.standings.intent(ref), standing, trail)
+        if over(order, now, self._floor.counter.policy()):
+            return "its time is over, whether TWS has told so or not"
         parent = before.parent
         if parent and record.standings[parent].state is not OrderState.FILLED:
             return f"its entry {parent} is not filled"
@@ -83,7 +87,7 @@ class Modifying:
         """
         tickets = self._floor.counter.rounded(tuple(tickets))
         for ticket in tickets:
-            refused = self.refusal(ticket)
+            refused = self.refusal(ticket, now)
             if refused:
                 return f"{ticket.ref}: {refused}"
         record = self._floor.record

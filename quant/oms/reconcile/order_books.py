@@ -240,7 +240,7 @@ def _gone(order: Order, second: Snapshot, policy: Policy) -> Iterator[Item]:
     if order.standing.owed > 0:
         yield f"order {order.ref}: the broker told {order.standing.owed} filled that no execution shows"
         return
-    if _over(order, second.asked_at, policy):
+    if over(order, second.asked_at, policy):
         yield Conclude(
             order.ref, What.EXPIRED, "its time is over, and it is in no list of two complete snapshots"
         )
@@ -254,7 +254,7 @@ def _gone(order: Order, second: Snapshot, policy: Policy) -> Iterator[Item]:
     yield text
 
 
-def _over(order: Order, now: int, policy: Policy) -> bool:
+def over(order: Order, now: int, policy: Policy) -> bool:
     """Return whether the order's own time is over, or was ended by us."""
     ticket, last = order.intent.ticket, order.trail.last
     if order.trail.cancelled is not None:
