@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from moved import move
 from order_broker import Booked, Faults
 from order_world import SPY, World
 
@@ -118,6 +119,26 @@ def test_two_stops_of_half_each_sell_no_more_than_another_order_has_left(
     assert working(world, *refs) == wanted
     assert all_touched(world) == 0
     world.check()
+
+
+@pytest.mark.parametrize("by_whom", ["an order", "hand", "an order, then killed"])
+def test_of_two_stops_the_one_moved_last_keeps_its_share(world: World, by_whom: str) -> None:
+    """As where it was cancelled and sent anew: it is the one that was wanted last."""
+    moved, other = stop(world, 5, 97.0), stop(world, 5, 95.0)
+    world.run(5)
+    move(world, moved, 99.0)
+    world.run(5)
+    if by_whom == "hand":
+        by_hand(world, -5)
+    else:
+        world.send(-5)
+        if by_whom != "an order":
+            world.kill()
+            world.start().opened()
+        world.run(10)
+    assert working(world, moved, other) == [5, 0]
+    world.run(130)
+    assert working(world, moved, other) == [5, 0]
 
 
 def test_a_stop_for_all_of_it_sells_no_more_than_another_order_has_left(world: World) -> None:

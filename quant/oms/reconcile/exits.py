@@ -18,14 +18,14 @@ from quant.oms.risk import STOPS
 def shares(orders: Orders, con_id: int, held: Decimal, queued: Set[str]) -> dict[str, Decimal]:
     """Return, by ref, what of `held` each exit that works may still close, unsigned.
 
-    A newer one goes before: it is what was wanted last, and may be there to take the place of an older one. Without
-    exits whose entry still works, which are that one's, without those whose end was asked for, without market orders,
-    which rest nowhere, and without what is `queued`: until it is out, the one that it replaces guards.
+    The one decided or modified last goes before: it is what was wanted last, and may be there to take the place of
+    another. Without exits whose entry still works, which are that one's, without those whose end was asked for, without
+    market orders, which rest nowhere, and without what is `queued`: until it is out, the one that it replaces guards.
     """
     taken: dict[tuple[str, bool], Decimal] = {}  # by group and side
     room = dict.fromkeys((True, False), abs(held))
     found: dict[str, Decimal] = {}
-    for order in reversed(orders.open):
+    for order in sorted(orders.open, key=lambda order: order.wanted, reverse=True):
         ticket = order.intent.ticket
         if ticket.con_id != con_id or order.ref in queued or order.standing.remaining * held >= 0:
             continue

@@ -63,8 +63,8 @@ class Trail:
     """What we did with an order.
 
     sends: how often. repairs: how often since it was last modified. last: when last sent or decided.
-    cancelled: when its cancellation was last asked for. concluded: what was last concluded of it. modified: whether it
-    was given other prices.
+    cancelled: when its cancellation was last asked for. concluded: what was last concluded of it. modified: where in
+    the journal it was last given other prices, 0 = never.
     """
 
     sends: int
@@ -72,7 +72,7 @@ class Trail:
     last: int
     cancelled: int | None
     concluded: What | None = None
-    modified: bool = False
+    modified: int = 0
 
 
 REPAIR = "repair"  # what the mark of a repaired order says first
@@ -92,7 +92,7 @@ def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
         last=max([intent.at, *(m.at for m in sent)]),
         cancelled=max(cancelled, default=None),
         concluded=concluded[-1] if concluded else None,
-        modified=modified > 0,
+        modified=modified,
     )
 
 
@@ -114,6 +114,11 @@ class Order:
     def purpose(self) -> Purpose:
         """What it is for."""
         return reason_of(self.intent).purpose
+
+    @property
+    def wanted(self) -> int:
+        """Where in the journal it was last decided upon: at first, or with other prices."""
+        return max(self.intent.number, self.trail.modified)
 
     @property
     def acknowledged(self) -> bool:
