@@ -93,7 +93,8 @@ MOVED: Final = "moved"  # the same, of one that was sent again with the prices o
 FOLLOWED: Final = "another exit is to take its place"  # why an exit is cancelled while that one waits for it
 
 
-def _moves(mark: Mark) -> bool:
+def moves(mark: Mark) -> bool:
+    """Return whether a mark is of a change of prices: that it was decided, or sent."""
     return mark.what is What.MODIFIED or (mark.what is What.SENT and mark.why.startswith(MOVED))
 
 
@@ -102,8 +103,8 @@ def noted(marks: list[Mark], mark: Mark) -> None:
 
     A stop that follows the price has as many as there are bars; how it stands follows from the newest.
     """
-    if _moves(mark):
-        marks[:] = [m for m in marks if m.what is not mark.what or not _moves(m)]
+    if moves(mark):
+        marks[:] = [m for m in marks if m.what is not mark.what or not moves(m)]
     marks.append(mark)
 
 

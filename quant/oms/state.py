@@ -18,7 +18,7 @@ from typing import Final
 
 from quant.core.orders import Commission, Completed, Echo, Execution, Report, Status, Told
 from quant.oms.fills import Fill, join_fills
-from quant.oms.ledger import SMALLER, Intent, Mark, What
+from quant.oms.ledger import SMALLER, Intent, Mark, What, moves
 
 
 class OrderState(StrEnum):
@@ -314,7 +314,7 @@ def _reason(own: _Own, marks: list[Mark], state: OrderState) -> str:
         if words:
             return words[0]
     if state.is_final or state is OrderState.UNKNOWN:
-        return next((m.why for m in reversed(marks) if m.why and m.what is not What.MODIFIED), "")
+        return next((m.why for m in reversed(marks) if m.why and not moves(m)), "")
     return ""
 
 

@@ -159,3 +159,16 @@ def test_refused_change_is_no_return_to_life() -> None:
     facts = echo(), status("Inactive"), told(201)
     assert Oddity.REVIVED in stands(*facts).oddities
     assert Oddity.REVIVED not in stands(*facts, after=(What.SENT, What.MODIFIED)).oddities
+
+
+@pytest.mark.parametrize("end", [status("Cancelled"), status("Inactive"), completed("Cancelled")])
+@pytest.mark.parametrize("why", ["moved", "moved; the link broke"])
+def test_that_it_was_moved_is_no_reason_of_its_end(end: Report, why: str) -> None:
+    change = history([What.MODIFIED, What.SENT])
+    change[-1] = replace(change[-1], why=why)
+    standing = order_standing(INTENT, [Mark(2, REF, What.SENT, 2), *change], frozenset({echo(), end}))
+    assert standing.state in (OrderState.CANCELLED, OrderState.UNKNOWN)
+    assert standing.reason == ""
+    asked = Mark(9, REF, What.CANCEL_ASKED, 9, "enough")
+    standing = order_standing(INTENT, [asked, *change], frozenset({echo(), end}))
+    assert standing.reason == "enough"
