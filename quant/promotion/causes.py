@@ -15,7 +15,7 @@ import numpy as np
 from quant.core.barsize import MINUTE, SECOND
 from quant.promotion.belated import Belated
 from quant.promotion.facts import FILLED_BEFORE, FillFact, OrderFact
-from quant.promotion.said import About, Said, last_said, shut_at
+from quant.promotion.said import About, Said, last_said, opened, shut_at
 
 UNEXPLAINED: Final = "unexplained"
 _CASH: Final = "the backtest's account has too little cash for it; the live account is larger, and pays"
@@ -105,6 +105,16 @@ class Evidence:
         more: of these things too.
         """
         return last_said(self.said, self.symbols[feed], (About.LINK, About.BARS, *more), at - _RECENT, at)
+
+    def held_from(self, feed: int, at: int, until: int | None = None) -> str:
+        """Return what held a feed's orders back from `at` on until another moment (None: for ever); "" for nothing.
+
+        The gate, or what was said of the link or the feed's bars not long before: until the gate opens again.
+        """
+        over = opened(self.said, 0, until)
+        since = at - _RECENT if over is None else max(at - _RECENT, over + 1)
+        recent = last_said(self.said, self.symbols[feed], (About.LINK, About.BARS), since, at)
+        return recent or shut_at(self.said, at, until)  # the link shuts the gate
 
     def of_bar(self, feed: int, end: int, length: int) -> str:
         """Return what was said that can make a bar lack, or another one; "" for nothing. length: the bar's, ns."""
@@ -268,7 +278,7 @@ def _waited(case: Case) -> str:
     one = case.one
     if one is None or case.two is not None or one.kind == "market":
         return ""
-    why = shut_at(case.evidence.said, one.decided)
+    why = shut_at(case.evidence.said, one.decided, None if case.ended is None else case.ended[0].decided)
     return f"it could not be sent before the next was decided: {why}" if why else ""
 
 
@@ -314,8 +324,9 @@ def _outlived(case: Case) -> str:
     asked = evidence.asked.get(two.ref)
     if asked is not None and asked <= two.fills[-1].time:
         return f"its cancellation was asked for at {moment(asked)}, and it filled all the same"
-    about = (About.LINK, About.BARS, About.GATE)
-    why = last_said(evidence.said, evidence.symbols[two.feed], about, two.decided, two.fills[-1].time)
+    if case.ended is None or case.ended[0].decided > two.fills[-1].time:
+        return ""
+    why = evidence.held_from(two.feed, case.ended[0].decided, two.fills[0].time)
     return f"it filled before another could take its place: {why}" if why else ""
 
 
@@ -336,9 +347,7 @@ def _ended_late(case: Case) -> str:
         return f"its end was asked for {(asked - by.decided) / SECOND:.0f} s after the model's{': ' * bool(held)}{held}"
     if two.fills or asked is not None:
         return ""
-    about = (About.LINK, About.BARS, About.GATE)
-    held = last_said(evidence.said, evidence.symbols[two.feed], about, two.decided, by.decided + MINUTE)
-    held = held or shut_at(evidence.said, by.decided)
+    held = evidence.held_from(two.feed, by.decided)
     return f"nothing could take its place: {held}" if held else ""
 
 

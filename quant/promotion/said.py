@@ -84,10 +84,20 @@ def last_said(notes: Sequence[Said], symbol: str, about: Iterable[About], since:
     return "" if last is None else _words(last)
 
 
-def shut_at(notes: Sequence[Said], at: int) -> str:
-    """Return what was said of the gate last where it was shut at a moment (UTC ns), "" where it was open."""
-    told = [n for n in notes if n.at <= at and n.about in (About.GATE, About.OPEN)]
-    return _words(told[-1]) if told and told[-1].about is About.GATE else ""
+def shut_at(notes: Sequence[Said], at: int, until: int | None = None) -> str:
+    """Return what was said of the gate last where it was shut from a moment on until another (UTC ns; None: for ever).
+
+    "" where it was open, or opened between.
+    """
+    told = [n for n in notes if n.about in (About.GATE, About.OPEN) and n.at <= at]
+    shut = bool(told) and told[-1].about is About.GATE
+    return _words(told[-1]) if shut and opened(notes, at, until) is None else ""
+
+
+def opened(notes: Sequence[Said], after: int, until: int | None = None) -> int | None:
+    """Return when the gate opened last after a moment and before another (UTC ns; None: ever); None: it did not."""
+    near = (n.at for n in notes if n.about is About.OPEN and after < n.at and (until is None or n.at < until))
+    return max(near, default=None)
 
 
 def _words(note: Said) -> str:
