@@ -77,9 +77,14 @@ def compared(wanted: Sequence[OrderFact], got: Sequence[OrderFact], evidence: Ev
 
 
 def _with_its_mate(pair: Pair, pairs: Sequence[Pair], evidence: Evidence) -> Pair:
-    """Return an exit that we ended as its position's other exit had ended, with that one's cause where it has none."""
+    """Return an exit that we ended as its position's other exit had ended, with that one's cause where it has none.
+
+    That is a cause of how it ended, and of nothing where it lay otherwise than the model's for no known reason.
+    """
     order, two = pair.order, pair.two
     if all(rule for *_, rule, _ in pair.found) or two is None or two.ref not in evidence.asked:
+        return pair
+    if any(what == "order" and not rule for what, _, _, rule, _ in pair.found):
         return pair
     at = order.feed, order.decided
     mates = (p for p in pairs if (p.order.feed, p.order.decided) == at)
@@ -87,7 +92,10 @@ def _with_its_mate(pair: Pair, pairs: Sequence[Pair], evidence: Evidence) -> Pai
         known = next((row[3:] for row in other.found if row[0] == "end" and row[3]), None)
         if known is not None:
             cause = known[0], f"its {other.order.reason} ended: {known[1]}"
-            return replace(pair, found=tuple(row if row[3] else (*row[:3], *cause) for row in pair.found))
+            filled = (
+                row if row[3] or row[0] not in ("end", "fill") else (*row[:3], *cause) for row in pair.found
+            )
+            return replace(pair, found=tuple(filled))
     return pair
 
 

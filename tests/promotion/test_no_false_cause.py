@@ -109,3 +109,19 @@ def test_exit_that_outlived_the_models_was_held_only_by_what_lasts(name: str) ->
     assert (
         told.startswith("it filled before another could take its place: ") if named else told == UNEXPLAINED
     )
+
+
+# ---------------------------------------------------------------- what TWS did
+@pytest.mark.parametrize("market", [True, False])
+def test_wrong_price_is_not_explained_by_the_end_of_the_other_exit(market: bool) -> None:
+    """Live ends the limit with its stop; why it lay at another price nobody knows."""
+    wanted = [limit_of(0, "open"), exit_of(0, "filled")]
+    got = [limit_of(0, "cancelled", price=395.0, ref="b"), exit_of(0, "rejected", ref="a")]
+    found = causes(wanted, got, known([], market=market, asked={"b": at(5)}))
+    assert found["limit", "order"] == UNEXPLAINED
+    assert found["limit", "end"] == UNEXPLAINED
+    assert found["stop", "end"].startswith("rejected")
+    same = causes(
+        wanted, [replace(got[0], price=400.0), got[1]], known([], market=market, asked={"b": at(5)})
+    )
+    assert same["limit", "end"] == "its stop ended: rejected: TWS gave no reason"
