@@ -140,9 +140,25 @@ class Floor:
                 self.alarm(f"order {group[0]} was not sent: {late}", now, ref=group[0])
                 continue
             free = self.link and passes(self.gate, self.record.purpose(group[0]))
-            if not free or self.outbox.on_trial() or not self._send_group(group, now):
+            waits = self.outbox.on_trial() or self._unclear(group[0], now)
+            if not free or waits or not self._send_group(group, now):
                 break
         self.settle_news(now)
+
+    def _unclear(self, ref: str, now: int) -> bool:
+        """Return whether an order waits for executions: the broker has told that another one filled on its side.
+
+        What that leaves to close is known with them. As a rule they come a moment after; else the books are read.
+        """
+        if self.record.purpose(ref) not in (Purpose.REDUCTION, Purpose.FLATTEN):
+            return False
+        ticket, due = self.record.ticket(ref), self.record.standings.intent(ref).at + SECOND
+        owing = (self.record.ticket(s.ref) for s in self.record.open if s.owed > 0)
+        if not any(t.con_id == ticket.con_id and t.quantity * ticket.quantity > 0 for t in owing):
+            return False
+        if self.watch.read < due <= now:
+            self.watch.soon(due)
+        return True
 
     def _send_group(self, group: Group, now: int) -> bool:
         """Send an order and its children; False where the connection is gone."""
