@@ -167,7 +167,7 @@ def order_standing(intent: Intent, marks: Sequence[Mark], facts: AbstractSet[Rep
     owed = _owed(intent, own, counted, shown)
     marks = [m for m in marks if m.ref == intent.ref]
     what = [m.what for m in marks]
-    state = _state(intent, own, what, shown, owed)
+    state = _state(intent, own, what, _verdict(marks), shown, owed)
     own.oddities |= _oddities_of_end(intent, own, marks, what, state, shown)
     return OrderStanding(
         ref=intent.ref, state=state, filled=filled, remaining=ticket.quantity - filled,
@@ -240,8 +240,21 @@ def _same_id(intent: Intent, fact: Echo | Execution | Status) -> bool:
 
 
 # ---------------------------------------------------------------- what they come to
-def _state(intent: Intent, own: _Own, what: list[What], shown: Decimal, owed: Decimal) -> OrderState:
-    verdict = next((w for w in reversed(what) if w not in _WISHES), None)
+def _verdict(marks: list[Mark]) -> What | None:
+    """Return what was last concluded of an order, or that it was sent since.
+
+    That the books showed it working holds though other prices are sent then: that it was Inactive once is no news.
+    """
+    said = [m for m in marks if m.what not in _WISHES]
+    known = next((m.what for m in reversed(said) if not moves(m)), None)
+    if known is What.FOUND:
+        return known
+    return said[-1].what if said else None
+
+
+def _state(
+    intent: Intent, own: _Own, what: list[What], verdict: What | None, shown: Decimal, owed: Decimal
+) -> OrderState:
     words = own.words | own.ends
     if owed == 0:
         if shown >= abs(intent.ticket.quantity) or ("Filled" in words and shown > 0):

@@ -172,3 +172,15 @@ def test_that_it_was_moved_is_no_reason_of_its_end(end: Report, why: str) -> Non
     asked = Mark(9, REF, What.CANCEL_ASKED, 9, "enough")
     standing = order_standing(INTENT, [asked, *change], frozenset({echo(), end}))
     assert standing.reason == "enough"
+
+
+def test_that_it_was_inactive_once_is_no_news_at_the_next_change() -> None:
+    """The books have shown it working since. A send of the order itself, or what they say later, counts as ever."""
+    facts = frozenset({echo("PreSubmitted"), told(201), status("Inactive")})
+    moved = history([What.SENT, What.MODIFIED, MOVED, What.UNKNOWN, What.FOUND, What.MODIFIED, MOVED])
+    assert order_standing(INTENT, moved, facts).state is OrderState.WORKING
+    for after in (What.SENT, What.UNKNOWN):
+        assert order_standing(INTENT, [*moved, *history([after])], facts).state is OrderState.UNKNOWN
+    absent = order_standing(INTENT, [*moved, *history([What.ABSENT])], facts)
+    assert absent.state is OrderState.REJECTED
+    assert order_standing(INTENT, moved[:3], facts).state is OrderState.UNKNOWN  # as it first comes

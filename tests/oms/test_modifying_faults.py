@@ -138,6 +138,35 @@ def test_refused_change_is_tried_again_then_halts_and_the_old_stop_stays(code: i
     agree(world, ref, 98.5)
 
 
+def test_gate_stays_open_for_changes_after_one_that_was_answered_inactive(world: World) -> None:
+    """That one was put right; that its word stands among the facts shuts the gate no more."""
+    ref = held(world)
+    place = world.broker.place
+
+    def refuse(order_id: int, ticket: Ticket, parent_id: int | None = None) -> None:
+        world.broker.place = place  # type: ignore[method-assign]  # once
+        world.broker.placed.append((order_id, ticket))
+        world.broker.say(Told(order_id, 201, "no", world.now))
+        world.broker.say(replace(world.broker.status(there(world, ref)), status="Inactive"))
+
+    world.broker.place = refuse  # type: ignore[method-assign]  # this broker's answer
+    move(world, ref, 98.5)
+    world.until(lambda: world.state(ref) == "unknown", 5).opened()
+    agree(world, ref, 98.5)
+    for price in (98.6, 98.7, 98.8):
+        move(world, ref, price)
+        for _ in range(12):
+            assert (world.desk.gate, world.state(ref)) == (Gate.OPEN, "working")
+            world.second()
+        agree(world, ref, price)
+    world.broker.faults = Faults(drop=1.0)
+    move(world, ref, 99.0)  # and one that is swallowed is found all the same
+    world.broker.faults = Faults()
+    world.until(lambda: world.desk.gate is Gate.RECONCILING, 30).opened()
+    agree(world, ref, 99.0)
+    assert not world.desk.halted
+
+
 def test_refused_change_is_looked_up_at_once(world: World) -> None:
     ref = held(world)
     world.run(10)
