@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,14 +13,16 @@ from quant.core.bars import Bars
 from quant.core.barsize import SECOND
 from quant.core.orders import Completed, Echo, Execution, Kind, Ticket, Told
 from quant.oms.ledger import Intent, Ledger, Mark, What, versions
-from quant.oms.reconcile.order_books import echo_differences
+from quant.oms.reconcile.order_books import PRICE_DIFFERENCE, echo_differences
 from quant.oms.reconcile.outcome import REPAIR
+from quant.oms.risk import TRAILS
 from quant.oms.state import REFUSALS
 from quant.promotion.facts import version_ref
 
 # The answers to a change besides those to an order: same id, already filled, not like the original (IB,
 # message_codes.html).
 _UNCHANGED: Final = REFUSALS | {103, 104, 105}
+_Prices = tuple[float | None, float | None]  # stop and limit
 SLOW: Final = 3 * SECOND  # TWS shows a change within one as a rule; later than that, its way there took time
 
 
@@ -101,6 +103,7 @@ def _moved(intent: Intent, marks: Sequence[Mark], told: _Told) -> Iterator[tuple
     sent: list[Mark] = []
     since = intent.at
     asked = list(versions(intent, marks))
+    shown = _Shown(told.echoes.get(intent.ref, ()))
     begins = [n for n, mark in enumerate(marks) if mark.what is What.MODIFIED]
     for n, begin in enumerate(begins, start=1):
         until = begins[n] if n < len(begins) else len(marks)
@@ -111,15 +114,14 @@ def _moved(intent: Intent, marks: Sequence[Mark], told: _Told) -> Iterator[tuple
         sent = [*sent, *(mark for mark in marks[begin:until] if mark.what is What.SENT)]
         over = marks[until].at if until < len(marks) else None
         refused = _refused(told.refusals.get(intent.order_id, ()), since, over)
-        echoes = told.echoes.get(intent.ref, ())
-        known = _took(asked[n].ticket, since, sent, echoes, refused)
+        known = _took(since, sent, shown.times(asked[n].ticket), refused)
         if known is None:
-            known = _lost(asked[n].ticket, since, over, echoes)
+            known = _lost(asked[n].ticket, since, over, shown)
         if known is not None:
             yield n + 1, *known
 
 
-def _prices(ticket: Ticket) -> tuple[float | None, float | None]:
+def _prices(ticket: Ticket) -> _Prices:
     return ticket.stop, ticket.limit
 
 
@@ -130,13 +132,13 @@ def _refused(told: Iterable[tuple[int, Told]], since: int, over: int | None) -> 
 
 
 def _took(
-    ticket: Ticket, since: int, sent: Sequence[Mark], echoes: Sequence[tuple[int, Echo]], refused: str
+    since: int, sent: Sequence[Mark], shown: Sequence[int], refused: str
 ) -> tuple[int | None, str] | None:
     """Return since when TWS had an order's new price (None: never), and how we know; None where it had it at once.
 
-    A report that came before is no new one: where the order had had the price once, only that it was put right tells.
+    shown: when it was shown with that price, at any time. A report that came before is no new one: where the order had
+    had the price once, only that it was put right tells.
     """
-    shown = [at for at, echo in echoes if not _off(ticket, echo)]
     again = [mark.at for mark in sent if mark.why.startswith(REPAIR)]
     first = shown[bisect_left(shown, since)] if shown and shown[-1] >= since else None
     if shown and shown[0] < since:
@@ -154,21 +156,61 @@ def _took(
     return first, f"{took}{' at once' * (not refused)}; it showed it at {_moment(first)} first"
 
 
-def _lost(
-    ticket: Ticket, since: int, over: int | None, echoes: Sequence[tuple[int, Echo]]
-) -> tuple[None, str] | None:
+def _lost(ticket: Ticket, since: int, over: int | None, shown: _Shown) -> tuple[None, str] | None:
     """Return that an order got other prices after it had been shown with those wanted, and while these were wanted.
 
     A change that comes late, behind a later one, does that, and somebody at TWS may.
     """
-    had = min((at for at, echo in echoes if at >= since and not _off(ticket, echo)), default=since + SLOW)
-    for at, echo in echoes:
+    times = shown.times(ticket)
+    first = bisect_left(times, since)
+    for at, echo in shown.between(times[first] if first < len(times) else since + SLOW, over):
         other = _off(ticket, echo)
-        if (
-            other and had < at and (over is None or at < over)
-        ):  # at that moment it may be the next price already
+        if other:  # at the moment of the next version it may be that one's price already
             return None, f"TWS showed it otherwise at {_moment(at)}: {', '.join(other)}"
     return None
+
+
+class _Shown:
+    """The echoes of an order by their prices: a stop that is moved a thousand times has a thousand, each looked up."""
+
+    def __init__(self, echoes: Iterable[tuple[int, Echo]]) -> None:
+        self._echoes = sorted(echoes, key=lambda pair: pair[0])
+        self._at = [at for at, _ in self._echoes]
+        self._one: dict[_Prices, Echo] = {}  # of each pair of prices
+        self._when: dict[_Prices, list[int]] = {}
+        for at, echo in self._echoes:
+            prices = echo.stop, echo.limit
+            self._one.setdefault(prices, echo)
+            self._when.setdefault(prices, []).append(at)
+        self._sorted: list[list[tuple[float, _Prices]]] = [[], []]  # by stop, by limit
+        for prices in self._one:
+            for rows, price in zip(self._sorted, prices, strict=True):
+                if price is not None:
+                    rows.append((price, prices))
+        for rows in self._sorted:
+            rows.sort(key=lambda row: row[0])
+
+    def times(self, ticket: Ticket) -> list[int]:
+        """Return when the order was shown with the prices of a ticket, in order."""
+        same = [p for p in self._near(ticket) if not _off(ticket, self._one[p])]
+        return self._when[same[0]] if len(same) == 1 else sorted(at for p in same for at in self._when[p])
+
+    def between(self, after: int, before: int | None) -> Iterator[tuple[int, Echo]]:
+        """Yield the echoes of a time, both ends not."""
+        last = len(self._at) if before is None else bisect_left(self._at, before)
+        return (self._echoes[n] for n in range(bisect_right(self._at, after), last))
+
+    def _near(self, ticket: Ticket) -> Iterable[_Prices]:
+        """Return the prices among which those of a ticket are: of what trails, all that there were."""
+        n = 0 if ticket.stop is not None else 1
+        price = _prices(ticket)[n]
+        if price is None or ticket.kind in TRAILS:
+            return self._one
+        width = 2.0 * PRICE_DIFFERENCE * abs(price)
+        rows = self._sorted[n]
+        low = bisect_left(rows, price - width, key=lambda row: row[0])
+        high = bisect_right(rows, price + width, key=lambda row: row[0])
+        return [prices for _, prices in rows[low:high]]
 
 
 def _off(ticket: Ticket, echo: Echo) -> list[str]:
