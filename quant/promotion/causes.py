@@ -264,8 +264,12 @@ def _cancelled(case: Case) -> str:
     two = case.two
     if two is None or two.status != "cancelled" or two.ref in case.evidence.asked:
         return ""
+    if case.one is not None and case.what not in ("end", "fill"):  # another price is no end
+        return ""
     if two.why == FILLED_BEFORE:
         return two.why
+    if not (case.evidence.market or two.why):  # a simulated TWS says so, with 202
+        return ""
     return f"nobody here asked for it, and TWS cancelled it{': ' * bool(two.why)}{two.why}"
 
 

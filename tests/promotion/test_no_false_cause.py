@@ -125,3 +125,23 @@ def test_wrong_price_is_not_explained_by_the_end_of_the_other_exit(market: bool)
         wanted, [replace(got[0], price=400.0), got[1]], known([], market=market, asked={"b": at(5)})
     )
     assert same["limit", "end"] == "its stop ended: rejected: TWS gave no reason"
+
+
+@pytest.mark.parametrize("market", [True, False])
+def test_wrong_price_is_not_explained_by_an_end_that_nobody_asked_for(market: bool) -> None:
+    found = causes(
+        [exit_of(0, "cancelled")], [exit_of(0, "cancelled", price=391.0, why="Order Canceled - reason:")],
+        known([], market=market),
+    )  # fmt: skip
+    assert found == {("stop", "order"): UNEXPLAINED}
+
+
+@pytest.mark.parametrize("why", ["", "Order Canceled - reason:"])
+@pytest.mark.parametrize("market", [True, False])
+def test_end_that_nobody_asked_for_is_tws_s_where_it_said_so_or_in_a_market(market: bool, why: str) -> None:
+    """In a rehearsal TWS tells each end (IB: 202), so that one without a word is not known to be its."""
+    found = causes(
+        [exit_of(0, "open")], [exit_of(0, "cancelled", why=why, ref="a")], known([], market=market)
+    )
+    named = f"nobody here asked for it, and TWS cancelled it{': ' * bool(why)}{why}"
+    assert found == {("stop", "end"): named if market or why else UNEXPLAINED}
