@@ -132,10 +132,32 @@ def test_refused_change_is_tried_again_then_halts_and_the_old_stop_stays(code: i
     world.desk.clear("tester", "looked", world.now)
     world.opened()  # it was seen; it does not halt for the same once more
     assert there(world, ref).ticket.stop == 98.0
+    assert len(sent(world, ref)) - before == 1 + 2 * world.setup.policy.max_repairs
     del world.broker.place  # it takes what is wanted next
     move(world, ref, 98.5)
     world.run(3)
     agree(world, ref, 98.5)
+
+
+@pytest.mark.parametrize("killed", ["never", "before", "after"])
+def test_change_that_was_given_up_is_put_right_once_a_person_clears(killed: str, world: World) -> None:
+    """Else the desk would go on with a price that is not at the broker, and nothing would tell of it again."""
+    ref = held(world)
+    refusing(world, ref, 201)
+    move(world, ref, 99.0)
+    world.until(lambda: "stop is 98.0, not 99.0" in world.desk.halted, 90)
+    del world.broker.place  # it takes it from now on
+    if killed == "before":
+        world.kill()
+        world.start().run(20)
+    assert there(world, ref).ticket.stop == 98.0
+    world.desk.clear("tester", "looked", world.now)
+    if killed == "after":
+        world.kill()
+        world.start()
+    world.opened()
+    agree(world, ref, 99.0)
+    assert not world.desk.halted
 
 
 def test_gate_stays_open_for_changes_after_one_that_was_answered_inactive(world: World) -> None:
@@ -450,9 +472,6 @@ def test_whatever_breaks_one_order_has_the_price_wanted_last(seed: int, tmp_path
     if world.desk.halted:
         world.desk.clear("tester", "looked", world.now)
     world.opened()
-    halts = [halt.number for halt in world.journal.load().halts if not halt.who]
-    if halts and halts[-1] > max(mark.number for mark in marks(world, ref) if mark.what is What.MODIFIED):
-        move(world, ref, 97.5)  # the last change was given up, which who cleared that has seen
     world.run(70)
     price = world.desk.intent(ref).ticket.stop
     assert price is not None

@@ -32,7 +32,8 @@ class Record:
         self._setup = setup
         ledger = journal.load()
         self.standings = Standings(ledger)
-        self._trails = {i.ref: trail(i, self.standings.marks(i.ref)) for i in ledger.intents}
+        self._cleared = max((h.number for h in ledger.halts if h.who and h.who != FLAT), default=0)
+        self._trails = {i.ref: self._trail(i.ref) for i in ledger.intents}
         self._intents = {i.ref: self.standings.intent(i.ref) for i in ledger.intents}
         self.reasons: dict[str, Reason] = {i.ref: reason_of(i) for i in self._intents.values()}
         self._stale = dict.fromkeys(
@@ -84,6 +85,9 @@ class Record:
     def trail(self, ref: str) -> Trail:
         """Return what was done with it."""
         return self._trails[ref]
+
+    def _trail(self, ref: str) -> Trail:
+        return trail(self.standings.intent(ref), self.standings.marks(ref), self._cleared)
 
     def marks(self, ref: str) -> tuple[Mark, ...]:
         """Return what was done with it, as of Standings."""
@@ -181,7 +185,7 @@ class Record:
             self.reasons[intent.ref] = reason_of(intent)
             self._intents[intent.ref] = intent
             self._stale[intent.ref] = None
-            self._trails[intent.ref] = trail(intent, ())
+            self._trails[intent.ref] = trail(intent, (), self._cleared)
             self._told[intent.ref] = self.standings.add_intent(intent)
             self._open[intent.ref] = self._told[intent.ref]
             self._note_turn(intent.ref)
@@ -205,7 +209,7 @@ class Record:
         ref = mark.ref
         self._stale[ref] = None
         after = self.standings.add_mark(mark)
-        self._trails[ref] = trail(self.standings.intent(ref), self.standings.marks(ref))
+        self._trails[ref] = self._trail(ref)
         if not same(self._told[ref], after):
             self._changed(after, now)
 
@@ -241,9 +245,11 @@ class Record:
             self.reducing = self.reducing or reason
 
     def clear(self, who: str, reason: str, now: int) -> None:
-        """Write that a person has looked; ends all stops."""
-        for stop in Stop:
-            self._journal.clear_halt(who, reason, now, stop)
+        """Write that a person has looked; ends all stops, and what was given up may be put right again."""
+        self._cleared = max(self._journal.clear_halt(who, reason, now, stop).number for stop in Stop)
+        for ref in self._trails:
+            self._trails[ref] = self._trail(ref)
+            self._stale[ref] = None
         self.halted = self.reducing = ""
         self.halted_instruments.clear()
         self.flattening.clear()

@@ -62,9 +62,9 @@ class Policy:
 class Trail:
     """What we did with an order.
 
-    sends: how often. repairs: how often since it was last modified. last: when last sent or decided.
-    cancelled: when its cancellation was last asked for. concluded: what was last concluded of it. modified: where in
-    the journal it was last given other prices, 0 = never.
+    sends: how often. repairs: how often since it was last modified and a person last cleared a halt. last: when last
+    sent or decided. cancelled: when its cancellation was last asked for. concluded: what was last concluded of it.
+    modified: where in the journal it was last given other prices, 0 = never.
     """
 
     sends: int
@@ -78,8 +78,8 @@ class Trail:
 REPAIR = "repair"  # what the mark of a repaired order says first
 
 
-def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
-    """Return what was done with an order, by its marks."""
+def trail(intent: Intent, marks: Iterable[Mark], cleared: int = 0) -> Trail:
+    """Return what was done with an order, by its marks. cleared: where in the journal a person last cleared a halt."""
     marks = list(marks)
     sent = [m for m in marks if m.what is What.SENT]
     cancelled = [m.at for m in marks if m.what is What.CANCEL_ASKED]
@@ -88,7 +88,7 @@ def trail(intent: Intent, marks: Iterable[Mark]) -> Trail:
     concluded = [m.what for m in marks if m.what not in wishes]
     return Trail(
         sends=sum(not m.why.startswith((REPAIR, SMALLER, MOVED)) for m in sent),
-        repairs=sum(m.why.startswith(REPAIR) for m in sent if m.number > modified),
+        repairs=sum(m.why.startswith(REPAIR) for m in sent if m.number > max(modified, cleared)),
         last=max([intent.at, *(m.at for m in sent)]),
         cancelled=max(cancelled, default=None),
         concluded=concluded[-1] if concluded else None,
