@@ -225,6 +225,22 @@ def test_change_that_is_turned_down_on_this_side_halts_and_all_is_as_before(worl
     agree(world, stop, 99.0)
 
 
+def test_change_that_would_open_a_position_by_now_halts_for_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for what another order was turned down for before."""
+    ref = held(world)
+    floor = world.desk._floor
+    floor.outbox.refusal = "another order's"
+    answers = iter(["", "too late"])  # as it is asked about, as it is sent
+    with monkeypatch.context() as patch:
+        patch.setattr(floor.counter, "opens", lambda *_: next(answers))
+        modify(world, wanted(world, ref, stop=99.0))
+    assert world.desk.halted.endswith("other prices were not sent: too late")
+    agreed = there(world, ref).ticket.stop, world.desk.intent(ref).ticket.stop
+    assert agreed == (98.0, 98.0)
+
+
 def test_limit_of_which_the_change_was_swallowed_is_put_right_and_not_cancelled(world: World) -> None:
     ref = rests(world)
     world.broker.faults = Faults(drop=1.0)

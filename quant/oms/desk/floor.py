@@ -215,6 +215,7 @@ class Floor:
         left = (ticket.quantity if quantity is None else quantity) - filled
         opens = self.counter.opens(ticket, left, aim, waiting)
         if opens:
+            self.outbox.refusal = opens
             if self.record.trail(ref).sends == 0:
                 self.record.mark(ref, What.NOT_SENT, now, opens)
             self.alarm(f"order {ref} was not sent: {opens}", now, ref=ref)
