@@ -180,17 +180,17 @@ class Journal:
         self._last_id = max(self._last_id, *batch.values())
         return tuple(intents)
 
-    def mark(self, ref: str, what: What, at: int, why: str = "", ticket: Ticket | None = None) -> Mark:
-        """Record what we did with an order, or concluded about it. ticket: of MODIFIED, what is asked from now on.
-
-        Raises ParameterError for an order not ours.
-        """
-        return self.add_marks([(ref, why, ticket)], what, at)[0]
+    def mark(self, ref: str, what: What, at: int, why: str = "") -> Mark:
+        """Record what we did with an order, or concluded about it. Raises ParameterError for an order not ours."""
+        return self.add_marks([(ref, why, None)], what, at)[0]
 
     def add_marks(
         self, orders: Sequence[tuple[str, str, Ticket | None]], what: What, at: int
     ) -> tuple[Mark, ...]:
-        """Record the same of orders that belong together, each with its ref, why and ticket: all or none."""
+        """Record the same of orders that belong together, each with its ref and why: all or none.
+
+        The third: of MODIFIED, what is asked from now on.
+        """
         bodies = []
         for ref, why, ticket in orders:
             if ref not in self._refs:
