@@ -164,7 +164,7 @@ def _lost(ticket: Ticket, since: int, over: int | None, shown: _Shown) -> tuple[
     times = shown.times(ticket)
     first = bisect_left(times, since)
     for at, echo in shown.between(times[first] if first < len(times) else since + SLOW, over):
-        other = _off(ticket, echo)
+        other = off(ticket, echo)
         if other:  # at the moment of the next version it may be that one's price already
             return None, f"TWS showed it otherwise at {_moment(at)}: {', '.join(other)}"
     return None
@@ -192,7 +192,7 @@ class _Shown:
 
     def times(self, ticket: Ticket) -> list[int]:
         """Return when the order was shown with the prices of a ticket, in order."""
-        same = [p for p in self._near(ticket) if not _off(ticket, self._one[p])]
+        same = [p for p in self._near(ticket) if not off(ticket, self._one[p])]
         return self._when[same[0]] if len(same) == 1 else sorted(at for p in same for at in self._when[p])
 
     def between(self, after: int, before: int | None) -> Iterator[tuple[int, Echo]]:
@@ -213,7 +213,7 @@ class _Shown:
         return [prices for _, prices in rows[low:high]]
 
 
-def _off(ticket: Ticket, echo: Echo) -> list[str]:
+def off(ticket: Ticket, echo: Echo) -> list[str]:
     """Return in which prices an echo is not what was asked for, in words."""
     return [words for name, words in echo_differences(ticket, echo).items() if name in ("stop", "limit")]
 

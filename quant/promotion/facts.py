@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from quant.backtest.recorder import Record
 from quant.core.bars import Bars
-from quant.core.barsize import SECOND
+from quant.core.barsize import MINUTE, SECOND
 from quant.core.orders import Kind, Ticket
 from quant.live.orders.tickets import read_notes
 from quant.oms.fills import Fill
@@ -25,6 +25,7 @@ _STATES = {
     OrderState.NOT_SENT: "not sent", OrderState.UNKNOWN: "unknown",
 }  # fmt: skip
 FILLED_BEFORE: Final = "the order had filled with its prices of before when these were asked for"
+Span = tuple[int, int]  # the oldest and the newest version of an order, from 0, that a fill can be of
 TAKEN_BACK: Final = "its price was turned down before it was sent"
 
 
@@ -94,15 +95,18 @@ def of_backtest(record: Record) -> list[OrderFact]:
     return list(found.values())
 
 
-def of_live(desk: Books, feeds: Sequence[Bars]) -> list[OrderFact]:
-    """Return the orders of a live run, in the order in which they were decided. feeds: the stored bars."""
+def of_live(desk: Books, feeds: Sequence[Bars], spans: Mapping[str, Span]) -> list[OrderFact]:
+    """Return the orders of a live run, in the order in which they were decided.
+
+    feeds: the stored bars. spans: which versions fills can be of, as of crossing.told_between.
+    """
     numbers = {bars.instrument.con_id: n for n, bars in enumerate(feeds)}
     found: list[tuple[int, OrderFact]] = []
     for standing in desk.orders:
         asked_for = desk.versions(standing.ref)
         feed = numbers[asked_for[0].ticket.con_id]
         same = same_as(asked_for)
-        fills = list(_fills(asked_for, standing, feeds[feed]))
+        fills = list(_fills(asked_for, standing, feeds[feed], spans))
         own = [same[n] for n, _ in fills]
         # A change can cross a fill on its way: then the order ended as what it was before.
         last = max(own) if own and standing.state is OrderState.FILLED else same[-1]
@@ -138,13 +142,15 @@ def version_ref(ref: str, number: int) -> str:
     return ref if number == 1 else f"{ref}/{number}"
 
 
-def _version_of(fill: Fill, versions: Sequence[Intent], bars: Bars) -> int:
-    """Return which version of an order a fill belongs to.
+def _version_of(fill: Fill, versions: Sequence[Intent], bars: Bars, spans: Mapping[str, Span]) -> int:
+    """Return which version of an order a fill belongs to: of those that the journal's order leaves, by time.
 
     Executions are told to the second. In that of a modification it is the version before if that could fill then.
     """
-    n = len(versions) - 1
-    while n and fill.time <= versions[n].at:
+    oldest, newest = spans.get(fill.stem, (0, len(versions) - 1))
+    n = min(newest, len(versions) - 1)
+    # Clocks differ by seconds: what filled a minute before a change was told late.
+    while n and fill.time <= versions[n].at - (MINUTE if n <= oldest else 0):
         old, new = versions[n - 1].ticket, versions[n].ticket
         if fill.time + SECOND > versions[n].at and not _could_fill(old, new, fill, bars):
             break
@@ -195,23 +201,25 @@ def _why(standing: OrderStanding, since: int) -> str:
     return reason or "; ".join(f"{t.text} ({t.code})" for t in told)
 
 
-def _fills(versions: Sequence[Intent], standing: OrderStanding, bars: Bars) -> Iterator[tuple[int, FillFact]]:
+def _fills(
+    versions: Sequence[Intent], standing: OrderStanding, bars: Bars, spans: Mapping[str, Span]
+) -> Iterator[tuple[int, FillFact]]:
     """Yield the fills, each with its version; one that was taken back has quantity 0, perhaps still a commission."""
     changed = bool({Oddity.CORRECTED, Oddity.BUSTED} & standing.oddities)
     for fill in sorted(standing.fills, key=lambda f: (f.time, f.stem)):
         none = math.nan if fill.quantity else 0.0
         fee = none if fill.commission is None else fill.commission
-        row = fill_row(versions, fill, bars)
+        row = fill_row(versions, fill, bars, spans)
         fact = FillFact(row, float(fill.quantity), fill.price, fee, fill.time, fill.exec_id, changed)
-        yield _version_of(fill, versions, bars), fact
+        yield _version_of(fill, versions, bars, spans), fact
 
 
-def fill_row(versions: Sequence[Intent], fill: Fill, bars: Bars) -> int:
+def fill_row(versions: Sequence[Intent], fill: Fill, bars: Bars, spans: Mapping[str, Span]) -> int:
     """Return the bar that filled an order: what rests is filled at a bar's END, a market order at a bar's beginning.
 
     So is what was modified at that END and is reached by the open.
     """
-    intent = versions[_version_of(fill, versions, bars)]
+    intent = versions[_version_of(fill, versions, bars, spans)]
     row = int(np.searchsorted(bars.end, fill.time, side="right"))
     rested = intent.ticket.kind is not Kind.MARKET and fill.time >= intent.at + 10**9
     return row - 1 if rested and row and abs(int(bars.end[row - 1]) - fill.time) < 10**9 else row

@@ -35,7 +35,8 @@ from quant.oms.gate import Gate
 from quant.oms.journal.journal import Journal
 from quant.oms.limits import Limits
 from quant.promotion.belated import Belated, belated, held_back
-from quant.promotion.facts import asked
+from quant.promotion.crossing import told_between
+from quant.promotion.facts import Span, asked
 from quant.promotion.judged import JudgedDesk, Refused
 from quant.promotion.lockstep import Lockstep
 from quant.promotion.stage import ACCOUNT, Stage
@@ -62,8 +63,8 @@ class Traded:
     """A live run. cash, value: by END, before what was decided then. notes: (UTC ns, what was said), in order.
 
     found: the contracts as TWS told them. late: changes of target that were not traded. heard: when each execution
-    came, by its id, UTC ns. belated, asked: as of Evidence. settled: the books agreed at the end. wall_s: real seconds,
-    of the bars alone.
+    came, by its id, UTC ns. belated, asked: as of Evidence. spans: as of told_between. settled: the books agreed at the
+    end. wall_s: real seconds, of the bars alone.
     """
 
     desk: JudgedDesk
@@ -77,6 +78,7 @@ class Traded:
     heard: dict[str, int] = field(default_factory=dict)
     belated: dict[str, Belated] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
     final_cash: float = 0.0
     final_value: float = 0.0
     settled: bool = False
@@ -272,7 +274,7 @@ def _run(
     traded.settled = desk.settled
     ledger = journal.load()
     traded.belated = held_back(ledger, stage.bars) | belated(ledger, stage.bars)
-    traded.asked = asked(ledger)
+    traded.asked, traded.spans = asked(ledger), told_between(ledger)
     traded.heard = {
         fact.report.exec_id: fact.at for fact in ledger.facts if isinstance(fact.report, Execution)
     }

@@ -216,7 +216,7 @@ def _rehearse(
         live = trade(stage, job, limits, Path(folder), MINUTE_S if script else CHECK_S)
         wanted = expected(job, {found.instrument.symbol: found for found in live.found})
     record = wanted.record
-    left, right = of_backtest(record), of_live(live.desk, stage.bars)
+    left, right = of_backtest(record), of_live(live.desk, stage.bars, live.spans)
     evidence = _evidence(stage, live, right, bool(script))
     found = differences(left, right, evidence) + bar_differences(stage.bars, evidence.missing, evidence)
     if not found:

@@ -24,6 +24,7 @@ from quant.promotion import causes, rehearse
 from quant.promotion import rehearsal as module
 from quant.promotion.belated import Belated, belated, held_back
 from quant.promotion.causes import UNEXPLAINED, Evidence
+from quant.promotion.crossing import told_between
 from quant.promotion.difference import compared
 from quant.promotion.facts import FILLED_BEFORE, TAKEN_BACK, FillFact, OrderFact, asked, of_live
 from quant.promotion.live import Traded
@@ -285,7 +286,7 @@ class Books:
 def test_fill_that_a_change_crosses_on_its_way_ends_the_order_as_it_was_before() -> None:
     """The execution is of the second before the change: with its new prices the order never was."""
     made = ledger([*moved(391.0, 60), *moved(392.0, 120)], echo(391.0, 60.2), filled(391.0, 119.0))
-    facts = of_live(Books(made), [BARS])
+    facts = of_live(Books(made), [BARS], told_between(made))
     assert [f.ref for f in facts] == [REF, f"{REF}/2", f"{REF}/3"]
     assert [(f.status, len(f.fills), f.why) for f in facts] == [
         ("cancelled", 0, ""), ("filled", 1, ""), ("cancelled", 0, FILLED_BEFORE),
@@ -300,7 +301,7 @@ def test_price_that_is_turned_down_on_this_side_leaves_the_version_before_it() -
     """The desk takes it back at once; it is no order of its own that the order is as before again."""
     back = Mark(602, REF, What.MODIFIED, at(60), "protection", ticket(390.0))
     made = ledger([moved(391.0, 60)[0], back])
-    facts = of_live(Books(made), [BARS])
+    facts = of_live(Books(made), [BARS], told_between(made))
     assert [(f.ref, f.status, f.why) for f in facts] == [
         (REF, "open", ""), (f"{REF}/2", "not sent", TAKEN_BACK),
     ]  # fmt: skip
@@ -317,7 +318,7 @@ def test_price_that_is_turned_down_on_this_side_leaves_the_version_before_it() -
     ]
     assert named[1] == f"not sent: {TAKEN_BACK}"
     again = ledger([moved(391.0, 60)[0], back, *moved(392.0, 120)], echo(392.0, 120.2), filled(392.0, 150.0))
-    assert [(f.ref, f.status) for f in of_live(Books(again), [BARS])] == [
+    assert [(f.ref, f.status) for f in of_live(Books(again), [BARS], told_between(again))] == [
         (REF, "cancelled"), (f"{REF}/2", "not sent"), (f"{REF}/4", "filled"),
     ]  # fmt: skip
     assert asked(again) == {REF: at(120), f"{REF}/2": at(60)}
@@ -328,7 +329,9 @@ def test_fill_of_the_second_of_a_change_belongs_to_the_price_that_could_fill(
     price: float, version: int
 ) -> None:
     made = ledger([*moved(391.0, 60), *moved(392.0, 120.4)], filled(price, 120.0))
-    assert [n for n, fact in enumerate(of_live(Books(made), [BARS])) if fact.fills] == [version]
+    assert [n for n, fact in enumerate(of_live(Books(made), [BARS], told_between(made))) if fact.fills] == [
+        version
+    ]
 
 
 class Close(q.Strategy):
@@ -357,9 +360,11 @@ def test_stop_that_moves_and_fills_at_the_next_open_is_the_backtests(
 
 def test_what_tws_said_of_a_change_is_no_reason_for_the_end_of_a_later_version() -> None:
     marks = [*moved(391.0, 60), put_right(66), *moved(392.0, 120)]
-    facts = of_live(Books(ledger(marks, refused(201, 60.2))), [BARS])
+    made = ledger(marks, refused(201, 60.2))
+    facts = of_live(Books(made), [BARS], told_between(made))
     assert facts[2].why == ""
-    facts = of_live(Books(ledger(marks[:3], refused(201, 60.2))), [BARS])
+    made = ledger(marks[:3], refused(201, 60.2))
+    facts = of_live(Books(made), [BARS], told_between(made))
     assert facts[1].why == "no (201)"
 
 

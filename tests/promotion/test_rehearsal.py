@@ -73,7 +73,7 @@ def test_live_fills_are_those_of_q_backtest(lived: list[tuple[Any, Traded]]) -> 
     bars = spy(0, 200)
     assert_equal(rehearse("macd", bars, sizing="shares:10", start_rule="first-target"))
     stage, traded = lived[0]
-    fills = [fill for order in of_live(traded.desk, stage.bars) for fill in order.fills]
+    fills = [fill for order in of_live(traded.desk, stage.bars, traded.spans) for fill in order.fills]
     run = q.backtest("macd", bars, sizing="shares:10", save=False)
     assert [f.quantity for f in fills] == run.fills["quantity"].tolist()
     assert [f.price for f in fills] == run.fills["price"].tolist()

@@ -16,6 +16,7 @@ from quant.oms.journal.reading import as_of
 from quant.oms.ledger import Halt, Holding, Intent, Ledger, Source
 from quant.oms.state import OrderStanding
 from quant.promotion.belated import Belated, belated
+from quant.promotion.crossing import told_between
 from quant.promotion.facts import OrderFact, asked, fill_row, of_live, same_as, version_ref
 from quant.promotion.parity.day import Day
 
@@ -73,6 +74,7 @@ class JournalBooks:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self.spans = told_between(ledger)
         self._standings = Standings(ledger)
 
     @property
@@ -194,7 +196,7 @@ def _fills(books: JournalBooks, bars: Sequence[Bars], day: Day) -> tuple[list[Fi
         versions = books.versions(standing.ref)
         feed = numbers.get(versions[0].ticket.con_id)
         for fill in standing.fills:
-            row = -1 if feed is None else fill_row(versions, fill, bars[feed])
+            row = -1 if feed is None else fill_row(versions, fill, bars[feed], books.spans)
             if feed is not None and day.has(feed, row):
                 during.append(fill)
             elif fill.time <= day.begin or (feed is not None and row < day.rows[feed][0]):
@@ -209,7 +211,7 @@ def _exits(books: JournalBooks, bars: Sequence[Bars], filled: set[str]) -> dict[
         for s in books.orders
         if not s.is_final and s.ref not in filled and _is_awake(books, s, filled)
     }
-    facts = [fact for fact in of_live(books, bars) if fact.ref in alive and fact.reason in EXITS]
+    facts = [fact for fact in of_live(books, bars, books.spans) if fact.ref in alive and fact.reason in EXITS]
     return {fact.ref: fact for fact in sorted(facts, key=lambda f: (f.feed, f.reason != "stop"))}
 
 
@@ -223,9 +225,9 @@ def _orders(
     at_end: JournalBooks, whole: JournalBooks, bars: Sequence[Bars], day: Day, exits: Mapping[str, OrderFact]
 ) -> tuple[list[OrderFact], list[str]]:  # fmt: skip
     """Return the orders of the day with their fills of the day, and refs of those that an earlier day decided."""
-    fills = {fact.ref: fact.fills for fact in of_live(whole, bars)}
+    fills = {fact.ref: fact.fills for fact in of_live(whole, bars, whole.spans)}
     found, carried = [], []
-    for fact in of_live(at_end, bars):
+    for fact in of_live(at_end, bars, at_end.spans):
         own = [fill for fill in fills[fact.ref] if day.has(fact.feed, fill.bar)]
         if fact.ref in exits:
             found.append(replace(fact, decided=day.begin, sent=day.begin, fills=own))
