@@ -264,11 +264,10 @@ def _cancelled(case: Case) -> str:
     two = case.two
     if two is None or two.status != "cancelled" or two.ref in case.evidence.asked:
         return ""
-    if case.one is not None and case.what not in ("end", "fill"):  # another price is no end
-        return ""
+    ended = case.what in ("end", "fill")  # another price is no end, nor is an order that the model has not
     if two.why == FILLED_BEFORE:
-        return two.why
-    if not (case.evidence.market or two.why):  # a simulated TWS says so, with 202
+        return two.why if ended or case.one is None else ""  # the model knew of the fill, and asked for none
+    if not ended or not (case.evidence.market or two.why):  # a simulated TWS says so, with 202
         return ""
     return f"nobody here asked for it, and TWS cancelled it{': ' * bool(two.why)}{two.why}"
 

@@ -145,3 +145,9 @@ def test_end_that_nobody_asked_for_is_tws_s_where_it_said_so_or_in_a_market(mark
     )
     named = f"nobody here asked for it, and TWS cancelled it{': ' * bool(why)}{why}"
     assert found == {("stop", "end"): named if market or why else UNEXPLAINED}
+
+
+@pytest.mark.parametrize("market", [True, False])
+def test_order_that_the_model_has_not_is_not_explained_by_its_end(market: bool) -> None:
+    found = causes([], [exit_of(0, "cancelled", why="Order Canceled - reason:")], known([], market=market))
+    assert found == {("stop", "order"): UNEXPLAINED}
