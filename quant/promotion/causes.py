@@ -421,7 +421,13 @@ def _slow(case: Case) -> str:
 
 
 def _follows(case: Case) -> str:
-    return "" if case.parted is None else f"follows from what was different at {moment(case.parted)}"
+    one, two = case.one, case.two
+    if one is not None and two is not None and case.what == "order" and case.parted == one.decided:
+        # Prices follow from bars, not from what became of another order of the same decision.
+        alike = (one.kind, one.quantity) == (two.kind, two.quantity)
+    else:
+        alike = False
+    return "" if alike or case.parted is None else f"follows from what was different at {moment(case.parted)}"
 
 
 def _sized(case: Case) -> str:

@@ -151,3 +151,12 @@ def test_end_that_nobody_asked_for_is_tws_s_where_it_said_so_or_in_a_market(mark
 def test_order_that_the_model_has_not_is_not_explained_by_its_end(market: bool) -> None:
     found = causes([], [exit_of(0, "cancelled", why="Order Canceled - reason:")], known([], market=market))
     assert found == {("stop", "order"): UNEXPLAINED}
+
+
+def test_wrong_price_does_not_follow_from_what_became_of_the_other_exit() -> None:
+    wanted = [exit_of(0, "filled"), limit_of(0, "open"), exit_of(60, "open", price=391.0)]
+    got = [exit_of(0, "rejected"), limit_of(0, "open", price=395.0), exit_of(60, "open", price=380.0)]
+    assert [(pair.order.price, row[4]) for pair in compared(wanted, got, known([])) for row in pair.found] == [
+        (390.0, "rejected: TWS gave no reason"), (400.0, UNEXPLAINED),
+        (391.0, "follows from what was different at 2024-05-15T14:16:00"),
+    ]  # fmt: skip
