@@ -50,12 +50,12 @@ def _fills(stage: Stage, live: Traded) -> Iterator[str]:
 def _turned_over(stage: Stage, live: Traded) -> Iterator[str]:
     """No exit, and no order that closes, fills beyond what is held then.
 
-    The two halves of a reversal may fill in any order: what closes is then what begins the other side.
+    The two halves of a reversal may fill in any order: what closes is then what begins the other side, of
+    as much as its entry has filled.
     """
     held: dict[int, Decimal] = {}
-    begun: set[tuple[int, int, bool]] = (
-        set()
-    )  # by when they were decided, contract and side: entries that have filled
+    # What entries have filled, by when they were decided, contract and side.
+    begun: dict[tuple[int, int, bool], Decimal] = {}
     purposes = {s.ref: live.desk.purpose(s.ref) for s in live.desk.orders}
     for one in stage.executions():
         ref = stage.server.tws.order_of(one.view).orderRef
@@ -67,8 +67,8 @@ def _turned_over(stage: Stage, live: Traded) -> Iterator[str]:
             continue
         half = live.desk.intent(ref).at, con_id, filled > 0
         if purposes[ref] is Purpose.ENTRY:
-            begun.add(half)
-        elif half not in begun and before * held[con_id] <= 0 and held[con_id]:
+            begun[half] = begun.get(half, Decimal(0)) + abs(filled)
+        elif before * held[con_id] <= 0 and abs(held[con_id]) > begun.get(half, Decimal(0)):
             at = f"{filled:+} at {moment(one.time)} with {before:+} held"
             yield f"{ref} was to make a position smaller, and filled {at}"
 
