@@ -192,7 +192,7 @@ def test_the_next_process_moves_the_same_orders(bars: q.Bars, tmp_path: Path, li
         assert market.broker.getcash() == pytest.approx(run.final_cash, abs=0.005)
 
 
-class Moves(bt.Strategy):  # type: ignore[misc]
+class Moves(bt.Strategy):  # type: ignore[misc]  # backtrader has no types
     """A plain program with a bracket, whose exits it sends anew at each bar."""
 
     def __init__(self) -> None:
