@@ -18,11 +18,11 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path).start().opened()
 
 
-def stopped_out(world: World) -> list[Report]:
-    """Fill the stop of ten; return what tells the execution, which has not come yet."""
+def stopped_out(world: World, filled: int = -10) -> list[Report]:
+    """Fill the stop of ten, or a part of it; return what tells the execution, which has not come yet."""
     ref = held(world)
     world.broker.instant = False
-    world.broker.fill(there(world, ref), Decimal(-10))
+    world.broker.fill(there(world, ref), Decimal(filled))
     late = [r for r in world.broker.inbox if isinstance(r, Execution | Commission)]
     world.broker.inbox = [r for r in world.broker.inbox if r not in late]
     world.desk.take(world.broker.reports(), world.now)
@@ -51,12 +51,7 @@ def test_an_execution_that_never_comes_is_read_from_the_books_soon(world: World)
 
 
 def test_a_close_of_the_rest_goes_out_once_the_part_is_known(world: World) -> None:
-    ref = held(world)
-    world.broker.instant = False
-    world.broker.fill(there(world, ref), Decimal(-4))
-    late = [r for r in world.broker.inbox if isinstance(r, Execution | Commission)]
-    world.broker.inbox = [r for r in world.broker.inbox if r not in late]
-    world.desk.take(world.broker.reports(), world.now)
+    late = stopped_out(world, -4)
     placed = len(world.broker.placed)
     close = world.send(-6)
     assert len(world.broker.placed) == placed
