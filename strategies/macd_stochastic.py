@@ -54,4 +54,7 @@ class MacdStochastic(q.Strategy):
 
 def last(values: NDArray[Any], holds: NDArray[np.bool_], before: float) -> NDArray[np.float64]:
     """Return, for each bar, the value of the last bar up to it in which `holds` is true, `before` the first one."""
-    return np.append(before, values[np.flatnonzero(holds)])[np.cumsum(holds)]
+    lacking = len(holds) - np.count_nonzero(holds)
+    if holds[lacking:].all():  # only the first bars lack it: each has its own value from there on
+        return np.append(np.full(lacking, before), values[lacking:])
+    return np.append(before, values[np.flatnonzero(holds)]).take(np.cumsum(holds))

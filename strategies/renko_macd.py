@@ -62,5 +62,6 @@ class RenkoMacd(q.Strategy):
 
 def held(enter: NDArray[np.bool_], leave: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 1 from a bar of `enter` on until a bar of `leave`, else 0."""
-    said = enter | leave
-    return np.append(0.0, enter[np.flatnonzero(said)])[np.cumsum(said)]  # what was said last
+    rows = np.flatnonzero(enter | leave)
+    turns = rows[np.diff(enter[rows], prepend=False)]  # where another thing is said than the last time
+    return np.repeat(np.arange(len(turns) + 1) % 2.0, np.diff(turns, prepend=0, append=len(enter)))

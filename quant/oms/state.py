@@ -259,7 +259,7 @@ def _state(
     if owed == 0:
         if shown >= abs(intent.ticket.quantity) or ("Filled" in words and shown > 0):
             return OrderState.FILLED
-        if own.completed or words & CANCELLED_WORDS or verdict is What.EXPIRED:
+        if words & CANCELLED_WORDS or verdict is What.EXPIRED or _closed(own):
             return _ended(own, what, shown)
         if verdict is What.ABSENT and (own.codes & ENDING or "Inactive" in words):
             return _ended(own, what, shown)
@@ -273,6 +273,15 @@ def _state(
     if verdict is What.NOT_SENT and not _acknowledged(own, shown):
         return OrderState.REJECTED if own.codes & REFUSALS else OrderState.NOT_SENT
     return _alive(own, what, words, shown)
+
+
+def _closed(own: _Own) -> bool:
+    """Return whether the broker's list of completed orders ends it.
+
+    Inactive alone does not: it may be held back, and work again (row O6). Only with a reason is it a refusal.
+    """
+    refused = own.codes & REFUSALS
+    return any(end.status != "Inactive" or end.told or refused for end in own.completed)
 
 
 def _alive(own: _Own, what: list[What], words: set[str], shown: Decimal) -> OrderState:

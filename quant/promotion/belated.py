@@ -16,7 +16,7 @@ from quant.oms.ledger import Intent, Ledger, Mark, What, versions
 from quant.oms.reconcile.order_books import PRICE_DIFFERENCE, echo_differences
 from quant.oms.reconcile.outcome import REPAIR
 from quant.oms.risk import TRAILS
-from quant.oms.state import REFUSALS
+from quant.oms.state import CANCELLED_WORDS, REFUSALS
 from quant.promotion.facts import version_ref
 
 # The answers to a change besides those to an order: same id, already filled, not like the original (IB,
@@ -31,16 +31,17 @@ class Belated:
     """An order that TWS did not show when it was sent. row: the first bar of its feed that begins after TWS had it.
 
     words: what the journal has of that. moved: it is another price of an order that was there: until then that worked
-    at the price before.
+    at the price before. since: the first bar in which TWS did not work it, where it had worked before.
     """
 
     row: int
     words: str
     moved: bool = False
+    since: int = 0
 
 
 def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
-    """Return, by the refs of `of_live`, what was sent again, or shown late, or never."""
+    """Return, by the refs of `of_live`, what was sent again, or shown late, or never, or was held back as Inactive."""
     bars = {b.instrument.con_id: b for b in feeds}
     told = _Told(ledger)
     found = {}
@@ -53,9 +54,17 @@ def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
         if known is not None:
             found[intent.ref] = Belated(int(np.searchsorted(own.start, known[0])), known[1])
         for number, at, words in _moved(intent, marks, told):
-            row = len(own) if at is None else int(np.searchsorted(own.start, at))
-            found[version_ref(intent.ref, number)] = Belated(row, words, moved=True)
+            found[version_ref(intent.ref, number)] = Belated(_row(own, at), words, moved=True)
+        held = _inactive(told.echoes.get(intent.ref, ()), own)
+        if held is not None:
+            for number, _ in enumerate(versions(intent, marks), start=1):
+                found.setdefault(version_ref(intent.ref, number), held)
     return found
+
+
+def _row(bars: Bars, at: int | None) -> int:
+    """Return the first bar that begins at a moment or later; None: after all of them."""
+    return len(bars) if at is None else int(np.searchsorted(bars.start, at))
 
 
 class _Told:
@@ -222,27 +231,41 @@ def off(ticket: Ticket, echo: Echo) -> list[str]:
 def held_back(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
     """Return, by ref, the market orders that TWS had and did not work at once."""
     bars = {b.instrument.con_id: b for b in feeds}
-    told: dict[str, list[tuple[int, str]]] = {}
-    for fact in ledger.facts:
-        if isinstance(fact.report, Echo):
-            told.setdefault(fact.report.ref, []).append((fact.at, fact.report.status))
+    echoes = _Told(ledger).echoes
     found = {}
     for intent in ledger.intents:
-        freed = _freed(told.get(intent.ref, ())) if intent.ticket.kind is Kind.MARKET else None
-        if freed is not None and intent.ticket.con_id in bars:
-            row = int(np.searchsorted(bars[intent.ticket.con_id].start, freed[0]))
-            found[intent.ref] = Belated(row, freed[1])
+        own = bars.get(intent.ticket.con_id)
+        if intent.ticket.kind is not Kind.MARKET or own is None:
+            continue
+        span = _span(echoes.get(intent.ref, ()), "PreSubmitted")
+        if span is not None and span[1] is not None:
+            found[intent.ref] = Belated(_row(own, span[1]), _words("PreSubmitted", span[1]))
     return found
 
 
-def _freed(told: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
-    """Return when TWS let an order go that it had held back, and in words; None where it did not."""
-    for word in ("Inactive", "PreSubmitted"):
-        held = [at for at, status in told if status == word]
-        freed = [at for at, status in told if held and at > held[0] and status != word]
-        if freed:
-            return min(freed), f"TWS held it back as {word}, and told otherwise at {_moment(min(freed))}"
-    return None
+def _inactive(echoes: Sequence[tuple[int, Echo]], bars: Bars) -> Belated | None:
+    """Return since when an order was Inactive, and until when; None where it never was."""
+    span = _span(echoes, "Inactive")
+    if span is None:
+        return None
+    begin, end = span
+    since = int(np.searchsorted(bars.end, begin, side="right"))
+    return Belated(_row(bars, end), _words("Inactive", end), since=since)
+
+
+def _span(echoes: Sequence[tuple[int, Echo]], word: str) -> tuple[int, int | None] | None:
+    """Return since when an order was told to stand so, and when it was told otherwise (None: it was not, but ended)."""
+    begin = next((at for at, echo in echoes if echo.status == word), None)
+    if begin is None:
+        return None
+    ends = {*CANCELLED_WORDS, "PendingCancel"}
+    return begin, next(
+        (at for at, e in echoes if at > begin and e.status != word and e.status not in ends), None
+    )
+
+
+def _words(word: str, end: int | None) -> str:
+    return f"TWS held it back as {word}" + ("" if end is None else f", and told otherwise at {_moment(end)}")
 
 
 def _moment(ns: int) -> str:

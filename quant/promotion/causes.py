@@ -306,14 +306,14 @@ def _unwanted(case: Case) -> str:
 
 
 def _belated(case: Case) -> str:
-    """TWS had the order, or its price, only after the bar had begun in which one of the two filled it."""
+    """TWS had the order, or its price, or worked it, only after the bar had begun in which one of the two filled it."""
     two, (old, new) = case.two, case.fills
     known = None if two is None else case.evidence.belated.get(two.ref)
     if known is None or case.what not in ("fill", "end"):
         return ""
     if known.moved and new and new[0].bar < known.row:
         return known.words  # at the price before
-    late = old and old[0].bar < known.row and (not new or new[-1].bar > old[-1].bar)
+    late = old and known.since <= old[0].bar < known.row and (not new or new[-1].bar >= old[-1].bar)
     return known.words if late else ""
 
 

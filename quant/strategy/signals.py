@@ -89,10 +89,10 @@ def check_sizes_stay(strategy: str, target: Floats, why: str = "exits are set") 
     missing = np.isnan(target)
     rows = np.flatnonzero(~missing) if missing.any() else None  # None: all of them, as a rule
     known = target if rows is None else target[rows]
-    changes = np.flatnonzero(known[1:] != known[:-1])
-    wrong = changes[known[changes] * known[changes + 1] > 0.0]
-    if len(wrong):
-        first = wrong[0]
+    with np.errstate():
+        wrong = (known[1:] != known[:-1]) & (known[1:] * known[:-1] > 0.0)
+    if wrong.any():
+        first = int(wrong.argmax())
         row = first + 1 if rows is None else rows[first + 1]
         reason = (
             f"the target changes from {known[first]} to {target[row]} at bar {row} while {why}; "

@@ -118,7 +118,7 @@ ROWS: Final = {
         "O5", (CANCEL,), "LEAN.IB #248: 25 of 27 cancels that timed out were 10147, 10148"
     ),
     OrderDo.CANCELLED: Row("O5", _ORDERS, "§1.2 '201/202': 202 can follow a partial fill"),
-    OrderDo.INACTIVE: Row("O6", _ORDERS, "§4a O6; no public log found"),
+    OrderDo.INACTIVE: Row("O6", _ORDERS, "§4a O6; ib_insync #363: it may still fill"),
     OrderDo.STUCK: Row(
         "O6", _ORDERS, "IB, order_submission.html: PreSubmitted until it is elected; message 399"
     ),

@@ -285,6 +285,7 @@ TOLD = {  # what a person hears of it, "" = nothing
     OrderFault(OrderDo.LATE, on=MODIFY, seconds=20.0): DIFFERS,
     OrderFault(OrderDo.PRESET, on=MODIFY): "order q1:t:2: tif is DAY, not GTC",
     OrderFault(OrderDo.WARN, on=MODIFY, code=399, text="Order message: a warning"): "",
+    OrderFault(OrderDo.INACTIVE, on=MODIFY, seconds=5.0): "",
     OrderFault(OrderDo.REPEAT, on=MODIFY, count=0): "",
     OrderFault(OrderDo.REVERSE, on=MODIFY, count=0): "",
     OrderFault(OrderDo.MUTE, on=MODIFY): "",

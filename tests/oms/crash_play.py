@@ -15,7 +15,6 @@ from quant.oms import failpoints
 from quant.oms.desk.setup import Why
 from quant.oms.gate import Gate
 from quant.oms.reconcile.outcome import Policy
-from quant.tws.exchange.orders import DONE
 from quant.tws.faults import Do, Fault
 from quant.tws.order_faults import OrderDo, OrderFault
 from tests.oms.trader import SPY, setup
@@ -183,7 +182,7 @@ def agree(joined: Joined, wanted: dict[str, float]) -> None:
     assert prices(joined, list(wanted)) == wanted
     views = [v for v in joined.world.tws.exchange.orders if v.request.reference in wanted]
     assert len(views) == len(wanted)
-    theirs = {v.request.reference: v.request.stop or v.request.limit for v in views if v.status not in DONE}
+    theirs = {v.request.reference: v.request.stop or v.request.limit for v in views if not v.over}
     assert theirs == wanted
     assert joined.trader.desk.gate is Gate.OPEN
     assert joined.trader.desk.positions == {SPY: 10}

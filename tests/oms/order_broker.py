@@ -55,6 +55,7 @@ class Booked:
     status: str
     parent_id: int
     filled: Decimal = Decimal(0)
+    held_back: bool = False  # Inactive, and among the open orders
 
     @property
     def left(self) -> Decimal:
@@ -62,7 +63,7 @@ class Booked:
 
     @property
     def is_open(self) -> bool:
-        return self.status in OPEN
+        return self.status in OPEN or (self.held_back and self.status == "Inactive")
 
 
 @dataclass
@@ -229,6 +230,16 @@ class FakeBroker:
             goes = order.filled == 0 or self.exits_end
             if child.parent_id == order.order_id and child.is_open and goes and status != "Filled":
                 self.end(child, "Cancelled")
+
+    def hold_back(self, order: Booked, listed_open: bool) -> None:
+        """Make an order Inactive, without a word why."""
+        order.status, order.held_back = "Inactive", listed_open
+        self.tell(order)
+
+    def let_go(self, order: Booked) -> None:
+        """Let it work again."""
+        order.status, order.held_back = "Submitted", False
+        self.tell(order)
 
     def fill(self, order: Booked, quantity: Decimal) -> Execution:
         self._number += 1

@@ -305,7 +305,7 @@ def test_order_that_ended_and_works_again_is_cancelled_and_halts(world: World) -
     ref = world.send(10, kind=Kind.LIMIT, limit=99.0)
     booked = world.run(2).broker.orders[7, 1]
     world.broker.end(booked, "Inactive")
-    world.until(lambda: world.state(ref) == "rejected")
+    world.until(lambda: world.state(ref) == "cancelled")
     booked.status = "Submitted"
     world.until(lambda: not booked.is_open, 200)
     assert booked.status == "Cancelled"
@@ -322,7 +322,7 @@ def test_only_stop_that_works_again_stays_until_nothing_is_held(world: World) ->
     world.run(3)
     booked = next(o for o in world.broker.orders.values() if o.ticket.ref == stop.ref)
     world.broker.end(booked, "Inactive")
-    world.until(lambda: world.state(stop.ref) == "rejected")
+    world.until(lambda: world.state(stop.ref) == "cancelled")
     booked.status = "Submitted"
     world.until(lambda: world.desk.gate is Gate.HALTED, 100)
     assert booked.is_open

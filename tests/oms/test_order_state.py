@@ -259,6 +259,21 @@ def test_inactive_without_a_refusal_is_unknown_until_the_books_tell(facts: tuple
     assert stands(*facts, completed("Cancelled")).state.is_final
 
 
+def test_completed_as_inactive_ends_an_order_only_with_a_reason() -> None:
+    """It may be held back, and fill later (ib_insync issue 363)."""
+    bare = completed("Inactive")
+    assert stands(bare).state is S.UNKNOWN
+    assert stands(bare, after=(What.SENT, What.FOUND)).state is S.WORKING
+    assert stands(bare, after=(What.SENT, What.ABSENT)).state is S.REJECTED
+    assert stands(bare, after=(What.SENT, What.CANCEL_ASKED)).state is S.UNKNOWN
+    assert stands(bare, after=(What.SENT, What.CANCEL_ASKED, What.EXPIRED)).state is S.CANCELLED
+    assert stands(bare, status("Cancelled"), after=(What.SENT, What.CANCEL_ASKED)).state is S.CANCELLED
+    said = replace(bare, told="Order rejected - reason: no margin")
+    for facts in ((said,), (bare, told(201))):
+        assert stands(*facts).state is S.REJECTED
+        assert stands(*facts, after=(What.SENT, What.FOUND)).state is S.REJECTED
+
+
 def test_refused_and_yet_working_is_unknown_and_seen() -> None:
     standing = stands(status("Inactive"), told(201), status("Submitted"))
     assert standing.state is S.UNKNOWN

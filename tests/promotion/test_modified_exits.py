@@ -263,7 +263,7 @@ def test_when_tws_had_a_price_follows_from_the_journal(name: str) -> None:
     assert belated(made, [BARS]) == wanted
 
 
-@pytest.mark.parametrize("word", ["Inactive", "PreSubmitted", "Submitted"])
+@pytest.mark.parametrize("word", ["PreSubmitted", "Submitted"])
 def test_market_order_that_tws_held_back_is_named_by_its_word(word: str) -> None:
     order = replace(ticket(390.0), kind=Kind.MARKET, stop=None)
     shown: Any = echo(390.0, 0.1).report

@@ -69,7 +69,7 @@ class Dispatch:
         self._following = Following(tracker, account.quantity)
         self.anew = Anew(desk, tracker, self.leaving)
         self.swaps = Swaps()
-        self._lost = Lost(tracker, desk, account.quantity)
+        self._lost = Lost(tracker, desk)
         self._keys: set[tuple[int, bool, int]] = set()
         self._alarms: list[Alarm] = []
         self._linked = True

@@ -1,4 +1,4 @@
-"""A stop of a plain strategy that ended though nobody here had asked for it, while what it guarded is still held.
+"""A stop of a plain strategy that ended though the strategy had not asked for it, while what it guarded is still held.
 
 A plain strategy never said whether its positions are to have a stop; one that it sent says so of that position. A
 q.Strategy's positions are looked after by quant/live/run/guards.py, which knows what they are to have.
@@ -6,7 +6,6 @@ q.Strategy's positions are looked after by quant/live/run/guards.py, which knows
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -28,10 +27,10 @@ _BY_OTHERS: Final = (bt.Order.Canceled, bt.Order.Rejected, bt.Order.Margin)
 
 
 class Lost:
-    """Remembers such stops until it is known whether the strategy has seen to it. held: of an instrument, signed."""
+    """Remembers such stops until it is known whether the strategy has seen to it."""
 
-    def __init__(self, tracker: Tracker, desk: OrderDesk, held: Callable[[int], Decimal]) -> None:
-        self._tracker, self._desk, self._held = tracker, desk, held
+    def __init__(self, tracker: Tracker, desk: OrderDesk) -> None:
+        self._tracker, self._desk = tracker, desk
         self._noted: dict[Tracked, tuple[int, int]] = {}  # when it ended, and how often was looked since
 
     def note(self, one: Tracked, now: int) -> None:
@@ -39,7 +38,7 @@ class Lost:
         order, ticket = one.order, one.ticket
         if order.status not in _BY_OTHERS or ticket is None or ticket.kind not in STOPS:
             return
-        if one.cancelled or self._desk.ended_by_us(one.ref):
+        if one.cancelled:
             return
         entered = order.parent is None or order.parent.executed.size
         guards = self._desk.purpose(one.ref) is Purpose.PROTECTION and not order.info.get("reason")
@@ -58,7 +57,7 @@ class Lost:
 
     def _alarm(self, one: Tracked, now: int) -> Alarm | None:
         con_id = con_id_of(one.order.data)
-        held = self._held(con_id)
+        held = self._desk.closable.get(con_id, Decimal(0))
         mates = [*self._tracker.group(one), *self._tracker.siblings(one)]
         if any(other.order.executed.size for other in mates):
             return None  # that has ended it

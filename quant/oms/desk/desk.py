@@ -133,10 +133,6 @@ class OrderDesk:
         """Return what it is for; KeyError for an order that is not ours."""
         return self._floor.record.purpose(ref)
 
-    def ended_by_us(self, ref: str) -> bool:
-        """Return whether an order's end was asked for, by whomever of us; KeyError for one that is not ours."""
-        return self._floor.record.trail(ref).cancelled is not None
-
     def news(self) -> tuple[News, ...]:
         """Return what happened since the last call: each change of an order exactly once, in order."""
         found, self._floor.news = tuple(self._floor.news), []

@@ -192,8 +192,7 @@ class Floor:
         for ref in sorted(self.revived):
             if self.record.ticket(ref).con_id == con_id:
                 self.revived.discard(ref)
-                if self.record.trail(ref).cancelled is None:
-                    self.end(ref, now, why)
+                self.end(ref, now, why)  # again, where it was asked for before it came to life
 
     def _give_up(self, group: Group, place: int, now: int) -> None:
         """Undo a group of which one order was turned down on this side."""

@@ -168,6 +168,7 @@ class Record:
             deployment=self._journal.deployment, account=self._journal.account, client_id=self._setup.client_id,
             instruments=self._setup.instruments, orders=self._orders, holdings=tuple(self._holdings), queued=queued,
             halted_for=frozenset(self.halted_for), agreed_at=self.agreed_at, starting=starting,
+            halted=bool(self.halted),
             flattening=frozenset(self.flattening), lasting=lasting,
             lately={} if since is None else self._lately(since),
         )  # fmt: skip

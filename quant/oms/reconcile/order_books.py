@@ -71,9 +71,9 @@ def compare_order(
     elif order.trail.last >= first.asked_at:
         return  # sent since: nothing follows if they lack it
     elif before is not None and now is not None:
-        yield from _there(order, now, books, first, policy, held)
+        yield from _there(order, before, now, books, first, policy, held)
     elif order.acknowledged:
-        yield from _gone(order, second, policy)
+        yield from _gone(order, books, second, policy)
     else:
         yield from _never_seen(order, books, first, second, policy, held)
 
@@ -110,7 +110,7 @@ def _alone_protects(order: Order, books: Books, held: Held) -> bool:
 
 # ---------------------------------------------------------------- the broker has it
 def _there(
-    order: Order, echo: Echo, books: Books, first: Snapshot, policy: Policy, held: Held
+    order: Order, before: Echo, echo: Echo, books: Books, first: Snapshot, policy: Policy, held: Held
 ) -> Iterator[Item]:
     if order.standing.state is OrderState.UNKNOWN:
         yield Conclude(order.ref, What.FOUND, f"open at the broker as {echo.status}")
@@ -119,10 +119,8 @@ def _there(
         if asked + policy.cancel_s * SECOND <= first.asked_at and echo.status != "PendingCancel":
             yield Cancel(order.ref, "its cancellation was asked for, and it is still open")
         return
-    if order.purpose is Purpose.ENTRY and echo.status == "Inactive":
-        text = f"order {order.ref}: the broker holds it back without having refused it"
-        yield _notice(order, Noticed.ECHO, text)
-        yield Cancel(order.ref, text)
+    if echo.status == "Inactive" and before.status == "Inactive":
+        yield from _held_back(order, books)
         return
     orphan = _closes_nothing(order, books, held)
     if orphan:
@@ -130,6 +128,17 @@ def _there(
         yield Cancel(order.ref, orphan)
         return
     yield from _compare_echo(order, echo, books, policy, held)
+
+
+def _held_back(order: Order, books: Books) -> Iterator[Item]:
+    """Judge an order that is Inactive though nobody refused it: it does nothing now, and may work again later.
+
+    Whoever decided it can only send another once it has ended. In a halt nobody could, so what protects stays.
+    """
+    text = f"order {order.ref}: the broker holds it back as Inactive, without having refused it"
+    yield _notice(order, Noticed.ECHO, text)
+    if not (books.halted and order.purpose is Purpose.PROTECTION):
+        yield Cancel(order.ref, text)
 
 
 def _closes_nothing(order: Order, books: Books, held: Held) -> str:
@@ -235,7 +244,7 @@ def _has_trailed(ticket: Ticket, echo: Echo) -> bool:
 
 
 # ---------------------------------------------------------------- the broker had it
-def _gone(order: Order, second: Snapshot, policy: Policy) -> Iterator[Item]:
+def _gone(order: Order, books: Books, second: Snapshot, policy: Policy) -> Iterator[Item]:
     """Judge an order that the broker had once and that is in neither list of open orders."""
     if order.standing.owed > 0:
         yield f"order {order.ref}: the broker told {order.standing.owed} filled that no execution shows"
@@ -245,6 +254,9 @@ def _gone(order: Order, second: Snapshot, policy: Policy) -> Iterator[Item]:
             order.ref, What.EXPIRED, "its time is over, and it is in no list of two complete snapshots"
         )
         return
+    if _listed_inactive(order, second):
+        yield from _held_back(order, books)
+        return
     text = (
         f"order {order.ref} was at the broker, and two snapshots have it neither open nor completed; {_LOOK}"
     )
@@ -252,6 +264,14 @@ def _gone(order: Order, second: Snapshot, policy: Policy) -> Iterator[Item]:
         yield Conclude(order.ref, What.ABSENT, text)
     yield _notice(order, Noticed.UNKNOWN_ORDER, text)
     yield text
+
+
+def _listed_inactive(order: Order, snapshot: Snapshot) -> bool:
+    """Return whether the broker's list of completed orders has it as Inactive, and nothing says that it was refused."""
+    if {t.code for t in order.standing.told} & REFUSALS:
+        return False
+    perm_ids = order.standing.perm_ids
+    return any(c.status == "Inactive" and c.perm_id in perm_ids for c in snapshot.completed)
 
 
 def over(order: Order, now: int, policy: Policy) -> bool:

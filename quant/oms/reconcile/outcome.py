@@ -193,6 +193,7 @@ class Books:
     instruments: of the deployment. queued: refs that this process has not sent yet. halted_for: reasons of all halts
     so far. agreed_at: when the first two snapshots ever agreed, None = never. starting: none agreed in this run.
     flattening: instruments that are to be closed, 0 = all. lasting: what differs has done so for so long that it halts.
+    halted: only cancels go out, until a person clears it.
     lately: the least and the most that was ours while the broker's books were read, where fills changed it.
     """
 
@@ -208,6 +209,7 @@ class Books:
     starting: bool = False
     flattening: frozenset[int] = frozenset()
     lasting: bool = False
+    halted: bool = False
     lately: Mapping[int, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
     @property

@@ -18,7 +18,6 @@ from quant.tws.exchange.commission import commission
 from quant.tws.exchange.listing import Listing
 from quant.tws.exchange.orders import (
     CANCEL_REST,
-    DONE,
     NEXT,
     REDUCE,
     STOPS,
@@ -68,7 +67,7 @@ class Working:
     @property
     def since(self) -> int | None:
         """From when it works, None while nothing will wake it."""
-        if self.day is None or self.woken_at is None:
+        if self.day is None or self.woken_at is None or self.view.status == Status.INACTIVE:
             return None
         return max(self.day.active_at, self.woken_at, self.held_until)
 
@@ -117,17 +116,17 @@ class Books:
         return None if perm_id is None else self.orders.get(perm_id)
 
     def open(self) -> Iterator[Working]:
-        """Yield the orders that may still fill, by perm id, those that rest in TWS among them."""
-        found = [o for o in self._alive.values() if o.view.done_at is None and o.view.status not in DONE]
+        """Yield the orders that are not over, by perm id, those that rest in TWS among them."""
+        found = [one for one in self._alive.values() if not one.view.over]
         if len(found) < len(self._alive):
-            self._alive = {p: one for p, one in self._alive.items() if one.view.done_at is None}
+            self._alive = {one.view.perm_id: one for one in found}
         return iter(found)
 
     def ended(self, since: int) -> list[OrderView]:
-        """Return the orders that ended from a moment on, by perm id, and those that only stand still; `since` rises."""
+        """Return the orders that ended from a moment on, by perm id; `since` rises."""
         views = [(perm_id, self._late[perm_id].view) for perm_id in sorted(self._late)]
         self._late = {p: self._late[p] for p, v in views if v.done_at is None or v.done_at >= since}
-        return [view for perm_id, view in views if perm_id in self._late and view.status in DONE]
+        return [view for perm_id, view in views if perm_id in self._late and view.over]
 
     def children(self, parent: Working) -> list[Working]:
         """Return the open children of an order."""

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 from quant.tws.exchange.hours import utc
 from quant.tws.exchange.orders import (
     AT_CLOSE,
-    DONE,
     KINDS,
     LIMITS,
     TIFS,
@@ -83,7 +82,7 @@ def unchangeable(held: OrderView, request: OrderRequest) -> Told | None:
     """Return why an order cannot be changed to `request`, None if it can."""
     if held.status == Status.FILLED:
         return Told(request.key, 104, "Can't modify a filled order.")
-    if held.status in DONE:
+    if held.over:
         return Told(request.key, 103, "Duplicate order id")
     was = held.request
     if (was.listing.con_id, was.side, was.kind) != (request.listing.con_id, request.side, request.kind):
@@ -99,7 +98,7 @@ def orphan(request: OrderRequest, parent: OrderView | None) -> Told | None:
         return None
     if parent is None:
         return Told(request.key, 135, f"Can't find order with id ={request.parent}")
-    if parent.status in DONE and parent.status != Status.FILLED:
+    if parent.over and parent.status != Status.FILLED:
         return Told(request.key, 201, "Order rejected - reason:Parent order is being cancelled.")
     return None
 

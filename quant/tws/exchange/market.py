@@ -16,7 +16,6 @@ from quant.tws.exchange.account import Account
 from quant.tws.exchange.books import Books, Working, told
 from quant.tws.exchange.orders import (
     AT_CLOSE,
-    DONE,
     STOPS,
     Charged,
     Event,
@@ -161,9 +160,10 @@ class Exchange:
         one = self.books.find(key)
         if one is None:
             return [*events, Told(key, 10147, f"OrderId {key[1]} that needs to be cancelled is not found.")]
-        status = one.view.status
-        if status in DONE:
-            text = f"OrderId {key[1]} that needs to be cancelled cannot be cancelled, state: {status}."
+        if one.view.over:
+            text = (
+                f"OrderId {key[1]} that needs to be cancelled cannot be cancelled, state: {one.view.status}."
+            )
             return [*events, Told(key, 10148, text)]
         return [*events, *self.books.cancel(one, now)]
 
@@ -171,7 +171,7 @@ class Exchange:
         """Cancel every open order, of every client and made by hand."""
         events = self.advance(now)
         for one in list(self.books.open()):
-            if one.view.status not in DONE:  # a child may have gone with its parent
+            if not one.view.over:  # a child may have gone with its parent
                 events += self.books.cancel(one, now)
         return events
 

@@ -55,17 +55,18 @@ def pending_cancel(one: Working) -> list[Event]:
 
 
 def deactivate(one: Working) -> list[Event]:
-    """Make an order inactive that is not over."""
+    """Hold an order back that is not over: TWS lists it as open, and it cannot fill until it is revived."""
     one.view = replace(one.view, status=Status.INACTIVE)
+    one.at_exchange, one.look = False, None
     return told(one)
 
 
 def revive(books: Books, one: Working, now: int) -> list[Event]:
     """Let an order that was made inactive go on its way again; nothing if it has not been."""
-    if one.view.status != Status.INACTIVE or one.view.done_at is not None:
+    if one.view.status != Status.INACTIVE or one.view.over:
         return []
-    one.view = replace(one.view, status=Status.PRE_SUBMITTED, done_at=None)
-    one.at_exchange, one.look, one.held_until = False, None, now
+    one.view = replace(one.view, status=Status.PRE_SUBMITTED)
+    one.held_until = now
     books.calm_until = 0
     return told(one)
 

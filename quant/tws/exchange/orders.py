@@ -59,8 +59,8 @@ NEXT: Final = {
     (_S.PENDING_CANCEL, _H.LAST_FILL): _S.FILLED,  # the fill overtook the cancel
     (_S.PENDING_CANCEL, _H.CANCEL): _S.CANCELLED,
     (_S.PENDING_CANCEL, _H.REJECT): _S.INACTIVE,
+    (_S.INACTIVE, _H.CANCEL): _S.CANCELLED,  # of one that is only held back
 }
-DONE: Final = (Status.FILLED, Status.CANCELLED, Status.INACTIVE)
 
 KINDS: Final = ("MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MOC", "LOC")
 STOPS: Final = ("STP", "STP LMT", "TRAIL", "TRAIL LIMIT")
@@ -145,6 +145,11 @@ class OrderView:
     held: str = ""
     capped: float = 0.0
     ended: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended. One that is Inactive without having been refused has not (row O6)."""
+        return self.done_at is not None
 
     @property
     def remaining(self) -> Decimal:

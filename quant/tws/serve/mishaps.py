@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from quant.tws.exchange import mishaps
 from quant.tws.exchange.books import Working
 from quant.tws.exchange.listing import Listing
-from quant.tws.exchange.orders import DONE, Event, Executed, Key, OrderRequest, Told
+from quant.tws.exchange.orders import Event, Executed, Key, OrderRequest, Told
 from quant.tws.exchange.refusal import Refusal
 from quant.tws.order_faults import CANCEL, FILL, ROWS, OrderDo, OrderFault
 
@@ -92,14 +92,14 @@ def happen_to(tws: Tws, key: Key, faults: Iterable[OrderFault], now: int) -> Non
         elif fault.do == OrderDo.PRESET:
             _count(tws, fault)
             tws.tell([Told(key, 10349, fault.text or PRESET_TEXT)], now)
-        elif fault.do == OrderDo.LOCATE and one.view.status not in DONE:
+        elif fault.do == OrderDo.LOCATE and not one.view.over:
             _count(tws, fault)
             tws.tell([*mishaps.hold(one, one.held_until, "locate"), Told(key, 404, _LOCATING)], now)
-        elif fault.do == OrderDo.CAP and one.view.status not in DONE:
+        elif fault.do == OrderDo.CAP and not one.view.over:
             _count(tws, fault)
             price = tws.price(one.view.request.listing, now) if fault.limit is None else fault.limit
             tws.tell([*mishaps.cap(one, price or 0.0), Told(key, 2161, fault.text or _CAPPED)], now)
-        elif fault.do == OrderDo.INACTIVE and one.view.status not in DONE:
+        elif fault.do == OrderDo.INACTIVE and not one.view.over:
             _inactive(tws, one, fault, now)
         elif fault.do == OrderDo.CANCELLED:
             _after(tws, fault, now, partial(_cancel_by_tws, tws, one, fault))
@@ -132,7 +132,7 @@ def _inactive(tws: Tws, one: Working, fault: OrderFault, now: int) -> None:
 
 
 def _cancel_by_tws(tws: Tws, one: Working, fault: OrderFault, at: int) -> None:
-    if one.view.status not in DONE:
+    if not one.view.over:
         _count(tws, fault)
         tws.tell(tws.exchange.books.cancel(one, at), at)
 
@@ -148,7 +148,7 @@ def cancelled(tws: Tws, key: Key, now: int) -> bool:
             tws.order_faults.played[fault.do] += fault.do == OrderDo.WARN
             instead |= fault.do == OrderDo.REFUSE_CANCEL
         elif fault.do in (OrderDo.SLOW_CANCEL, OrderDo.CANCEL_FILLS, OrderDo.FILL_AFTER_CANCEL):
-            if one is not None and one.view.status not in DONE:
+            if one is not None and not one.view.over:
                 _crossing(tws, one, fault, now)
                 instead = True
         else:

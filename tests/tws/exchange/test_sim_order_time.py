@@ -19,7 +19,6 @@ from quant.tws.exchange.account import Account
 from quant.tws.exchange.market import Exchange
 from quant.tws.exchange.models import PathModel
 from quant.tws.exchange.orders import (
-    DONE,
     HAND,
     Changed,
     Charged,
@@ -92,7 +91,7 @@ def done(exchange: Exchange, number: int, step: tuple[Any, ...], now: int) -> li
     if what == "change":
         events = exchange.advance(now)
         known = exchange.books.find((1, base - 10))
-        if known is None or known.view.status in DONE:
+        if known is None or known.view.over:
             return events
         return events + exchange.place(replace(known.view.request, quantity=Decimal(900)), now)
     if what in ("bracket", "pair"):
@@ -157,7 +156,7 @@ def test_more_looks_at_the_clock_change_nothing_and_the_books_add_up(plan, looks
         members = [v for v in exchange.orders if v.request.oca == group]
         assert sum(v.status == Status.FILLED for v in members) <= 1
         if any(v.status == Status.FILLED for v in members):
-            assert all(v.status in DONE for v in members)
+            assert all(v.over for v in members)
 
 
 @settings(max_examples=8, deadline=None)

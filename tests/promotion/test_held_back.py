@@ -1,0 +1,105 @@
+"""Orders that TWS holds back as Inactive without having refused them: no second one fills, and they are the cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import test_modified_exits as exits
+from test_modified_exits import BARS, NEVER, REF, without
+from test_no_false_cause import at, causes, exit_of
+
+from quant.core.synthetic import synthetic
+from quant.promotion import rehearse
+from quant.promotion.belated import Belated, belated
+from quant.promotion.causes import UNEXPLAINED, Evidence
+from quant.promotion.facts import FillFact
+from quant.promotion.rehearsal import Rehearsal
+from quant.tws.order_faults import OrderDo, OrderFault
+
+HELD = "TWS held it back as Inactive"
+
+
+def followed(seed: int, seconds: float, **which: Any) -> Rehearsal:
+    """A stop that follows each close closely; one of its orders is Inactive for a time, 0 = for ever."""
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-05", price=400.0, seed=seed)[:100]
+    fault = OrderFault(OrderDo.INACTIVE, seconds=seconds, **which)
+    found = rehearse(
+        "macd_stochastic", bars, params={"atr_period": 10, "atr_factor": 0.7}, sizing="shares:10",
+        start_rule="first-target", faults=[fault],
+    )  # fmt: skip
+    assert found.faulty
+    return found
+
+
+@pytest.mark.parametrize("seconds", [3.0, 20.0, 60.0])
+@pytest.mark.parametrize(
+    ("seed", "which"), [(3, {"on": "modify", "skip": 6}), (5, {"on": "place", "skip": 1})]
+)
+def test_stop_that_is_inactive_for_a_while_never_fills_beside_another(
+    seed: int, which: dict[str, Any], seconds: float
+) -> None:
+    found = followed(seed, seconds, **which)
+    assert found.broken == (), str(found)
+    assert found.ok, str(found)
+
+
+ENTRY = (2, {"on": "place", "skip": 0})
+STOP = (34, {"on": "modify", "skip": 4})
+
+
+@pytest.mark.parametrize(("seed", "which"), [ENTRY, STOP], ids=["entry", "stop"])
+def test_order_that_stays_inactive_is_the_cause_of_what_follows(
+    seed: int, which: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = followed(seed, 0.0, **which)
+    assert found.ok, str(found)
+    assert [row.cause for row in found.differences][:2] == [HELD, HELD]
+    without(monkeypatch, "belated")
+    assert UNEXPLAINED in {row.cause for row in followed(seed, 0.0, **which).differences}
+
+
+# ---------------------------------------------------------------- the journal alone
+def shown(word: str, seconds: float) -> Any:
+    fact = exits.echo(390.0, seconds)
+    return replace(fact, report=replace(fact.report, status=word))
+
+
+@pytest.mark.parametrize(
+    ("after", "row", "words"),
+    [
+        ([], NEVER, HELD),
+        ([("Inactive", 90.0), ("PendingCancel", 95.0), ("Cancelled", 96.0)], NEVER, HELD),
+        ([("PreSubmitted", 130.0)], 13, f"{HELD}, and told otherwise at 2024-03-04T14:42:10"),
+    ],
+    ids=["for ever", "until it was cancelled", "for a while"],
+)
+def test_since_when_and_until_when_follow_from_the_journal(
+    after: list[tuple[str, float]], row: int, words: str
+) -> None:
+    """The order went out as bar 10 began; of bar 11 some had passed."""
+    facts = [shown("Inactive", 70.0), *(shown(word, seconds) for word, seconds in after)]
+    made = exits.ledger(exits.moved(390.0, 60), *facts)
+    known = Belated(row, words, since=11)
+    assert belated(made, [BARS]) == {REF: known, f"{REF}/2": known}
+    assert belated(exits.ledger([], shown("Submitted", 70.0)), [BARS]) == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "live", "explained"),
+    [
+        (4, None, False), (5, None, True), (7, None, True), (8, None, False),
+        (7, (7, 389.0), True), (7, (8, 389.0), True), (7, (6, 389.0), False),
+    ],
+)  # fmt: skip
+def test_it_is_the_cause_only_of_fills_of_its_time(
+    model: int, live: tuple[int, float] | None, explained: bool
+) -> None:
+    """It did not work from bar 5 on, and again once bar 7 had begun. fills: bar and price."""
+    one = exit_of(0, "filled", FillFact(model, -10.0, 390.0, 1.0))
+    fills = () if live is None else (FillFact(live[0], -10.0, live[1], 1.0, at(60)),)
+    two = exit_of(0, "cancelled" if live is None else "filled", *fills, ref="q1:d:2")
+    evidence = Evidence(["SPY"], belated={"q1:d:2": Belated(8, HELD, since=5)}, asked={"q1:d:2": at(30)})
+    found = causes([one], [two], evidence)
+    assert found["stop", "fill"] == (HELD if explained else UNEXPLAINED)
