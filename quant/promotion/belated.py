@@ -12,7 +12,7 @@ import numpy as np
 from quant.core.bars import Bars
 from quant.core.barsize import SECOND
 from quant.core.orders import Completed, Echo, Execution, Kind, Ticket, Told
-from quant.oms.ledger import Intent, Ledger, Mark, What, versions
+from quant.oms.ledger import SMALLER, Intent, Ledger, Mark, What, versions
 from quant.oms.reconcile.order_books import PRICE_DIFFERENCE, echo_differences
 from quant.oms.reconcile.outcome import REPAIR
 from quant.oms.risk import TRAILS
@@ -31,13 +31,15 @@ class Belated:
     """An order that TWS did not show when it was sent. row: the first bar of its feed that begins after TWS had it.
 
     words: what the journal has of that. moved: it is another price of an order that was there: until then that worked
-    at the price before. since: the first bar in which TWS did not work it, where it had worked before.
+    at the price before. since: the first bar in which TWS did not work it, where it had worked before. only: it was
+    there, for no more than that (unsigned, 0 = for all of it), though we had not asked for less.
     """
 
     row: int
     words: str
     moved: bool = False
     since: int = 0
+    only: float = 0.0
 
 
 def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
@@ -55,7 +57,8 @@ def belated(ledger: Ledger, feeds: Sequence[Bars]) -> dict[str, Belated]:
             found[intent.ref] = Belated(int(np.searchsorted(own.start, known[0])), known[1])
         for number, at, words in _moved(intent, marks, told):
             found[version_ref(intent.ref, number)] = Belated(_row(own, at), words, moved=True)
-        held = _inactive(told.echoes.get(intent.ref, ()), own)
+        echoes = told.echoes.get(intent.ref, ())
+        held = _inactive(echoes, own) or _lessened(intent, marks, echoes)
         if held is not None:
             for number, _ in enumerate(versions(intent, marks), start=1):
                 found.setdefault(version_ref(intent.ref, number), held)
@@ -251,6 +254,17 @@ def _inactive(echoes: Sequence[tuple[int, Echo]], bars: Bars) -> Belated | None:
     begin, end = span
     since = int(np.searchsorted(bars.end, begin, side="right"))
     return Belated(_row(bars, end), _words("Inactive", end), since=since)
+
+
+def _lessened(intent: Intent, marks: Sequence[Mark], echoes: Sequence[tuple[int, Echo]]) -> Belated | None:
+    """Return for how much TWS showed an order last, where that is less than was asked for; None where it is not."""
+    if not echoes or any(mark.why.startswith(SMALLER) for mark in marks):
+        return None
+    at, echo = echoes[-1]
+    asked, there = abs(intent.ticket.quantity), abs(echo.quantity)
+    if there >= asked:
+        return None
+    return Belated(0, f"TWS showed it for {there} instead of {asked} at {_moment(at)}", only=float(there))
 
 
 def _span(echoes: Sequence[tuple[int, Echo]], word: str) -> tuple[int, int | None] | None:

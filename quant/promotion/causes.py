@@ -306,15 +306,23 @@ def _unwanted(case: Case) -> str:
 
 
 def _belated(case: Case) -> str:
-    """TWS had the order, or its price, or worked it, only after the bar had begun in which one of the two filled it."""
+    """TWS had the order, or its price, or worked it, only after the bar had begun in which one of the two filled it.
+
+    Or it had it for less than was asked for, and filled that.
+    """
     two, (old, new) = case.two, case.fills
     known = None if two is None else case.evidence.belated.get(two.ref)
     if known is None or case.what not in ("fill", "end"):
         return ""
     if known.moved and new and new[0].bar < known.row:
         return known.words  # at the price before
-    late = old and known.since <= old[0].bar < known.row and (not new or new[-1].bar >= old[-1].bar)
-    return known.words if late else ""
+    if known.only and known.only == abs(math.fsum(fill.quantity for fill in new)):
+        return known.words
+    if not old or not known.since <= old[0].bar < known.row:
+        return ""
+    # What was held back may work again within the bar, at what is left of its prices.
+    later = not new or new[-1].bar > old[-1].bar or (known.since > 0 and new[-1].bar == old[-1].bar)
+    return known.words if later else ""
 
 
 def _outlived(case: Case) -> str:

@@ -51,8 +51,11 @@ def _turned_over(stage: Stage, live: Traded) -> Iterator[str]:
     """No exit, and no order that closes, fills beyond what is held then.
 
     The two halves of a reversal may fill in any order: what closes is then what begins the other side, of
-    as much as its entry has filled.
+    as much as its entry has filled. Not of an instrument of which TWS took a fill back, or changed its quantity: what
+    was held before it did so is in no list of executions.
     """
+    fills = (fill for standing in live.desk.orders for fill in standing.fills)
+    revised = {fill.con_id for fill in fills if fill.shown != abs(fill.quantity)}
     held: dict[int, Decimal] = {}
     # What entries have filled, by when they were decided, contract and side.
     begun: dict[tuple[int, int, bool], Decimal] = {}
@@ -63,7 +66,7 @@ def _turned_over(stage: Stage, live: Traded) -> Iterator[str]:
         before = held.get(con_id, Decimal(0))
         filled = one.quantity * one.view.request.side
         held[con_id] = before + filled
-        if ref not in purposes:
+        if ref not in purposes or con_id in revised:
             continue
         half = live.desk.intent(ref).at, con_id, filled > 0
         if purposes[ref] is Purpose.ENTRY:

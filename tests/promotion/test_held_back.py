@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from test_modified_exits import BARS, NEVER, REF, without
 from test_no_false_cause import at, causes, exit_of
 
 from quant.core.synthetic import synthetic
+from quant.oms.ledger import SMALLER, Mark, What
 from quant.promotion import rehearse
 from quant.promotion.belated import Belated, belated
 from quant.promotion.causes import UNEXPLAINED, Evidence
@@ -103,3 +105,41 @@ def test_it_is_the_cause_only_of_fills_of_its_time(
     evidence = Evidence(["SPY"], belated={"q1:d:2": Belated(8, HELD, since=5)}, asked={"q1:d:2": at(30)})
     found = causes([one], [two], evidence)
     assert found["stop", "fill"] == (HELD if explained else UNEXPLAINED)
+
+
+# ---------------------------------------------------------------- for less than was asked
+def test_order_that_somebody_made_smaller_and_that_fills_so_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds after the stop was moved, before the books are read and it is put right."""
+    bars = synthetic("SPY", "1m", "2024-03-04", "2024-03-05", price=400.0, seed=2)[:100]
+    fault = OrderFault(OrderDo.HAND_MODIFY, on="modify", skip=1, seconds=2.0, quantity=5.0)
+
+    def found() -> Rehearsal:
+        return rehearse(
+            "macd_stochastic", bars, params={"atr_period": 10, "atr_factor": 0.7}, sizing="shares:10",
+            start_rule="first-target", faults=[fault],
+        )  # fmt: skip
+
+    first = next(row for row in found().differences if row.what == "fill")
+    assert first.cause.startswith("TWS showed it for 5 instead of 10 at 2024-03-04T")
+    without(monkeypatch, "belated")
+    assert next(row for row in found().differences if row.what == "fill").cause == UNEXPLAINED
+
+
+@pytest.mark.parametrize(("filled", "explained"), [(-5.0, True), (-4.0, False), (-10.0, False)])
+def test_what_tws_had_is_what_fills(filled: float, explained: bool) -> None:
+    one = exit_of(0, "filled", FillFact(3, -10.0, 390.0, 1.0))
+    two = exit_of(0, "filled", FillFact(3, filled, 389.0, 1.0, at(60)), ref="q1:d:2")
+    evidence = Evidence(["SPY"], belated={"q1:d:2": Belated(0, "TWS showed it for 5", only=5.0)})
+    assert causes([one], [two], evidence)["stop", "fill"] == (
+        "TWS showed it for 5" if explained else UNEXPLAINED
+    )
+
+
+def test_less_than_was_asked_is_ours_where_we_asked_for_less() -> None:
+    less = exits.echo(390.0, 30.0)
+    less = replace(less, report=replace(less.report, quantity=Decimal(-5)))
+    known = Belated(0, "TWS showed it for 5 instead of 10 at 2024-03-04T14:40:30", only=5.0)
+    assert belated(exits.ledger([], less), [BARS]) == {REF: known}
+    assert belated(exits.ledger([], less, exits.echo(390.0, 40.0)), [BARS]) == {}
+    ours = Mark(200, REF, What.SENT, exits.at(20.0), f"{SMALLER}: less is held")
+    assert belated(exits.ledger([ours], less), [BARS]) == {}

@@ -14,16 +14,22 @@ from quant.promotion.invariants import _turned_over
 PURPOSES = {"before": Purpose.ENTRY, "entry": Purpose.ENTRY, "close": Purpose.REDUCTION}
 
 
-def told(*fills: tuple[str, int]) -> list[str]:
-    """Return what is said of fills (order, signed quantity). Entry and close are of one decision."""
+def told(*fills: tuple[str, int], taken_back: bool = False) -> list[str]:
+    """Return what is said of fills (order, signed quantity). Entry and close are of one decision.
+
+    taken_back: TWS has told a fill of the instrument that is not among them any more.
+    """
     sides = [(ref, quantity, SimpleNamespace(ref=ref, request=SimpleNamespace(
         listing=SimpleNamespace(con_id=1), side=1 if quantity > 0 else -1))) for ref, quantity in fills]  # fmt: skip
     stage: Any = SimpleNamespace(
         executions=lambda: [SimpleNamespace(view=v, quantity=Decimal(abs(n)), time=0) for _, n, v in sides],
         server=SimpleNamespace(tws=SimpleNamespace(order_of=lambda view: SimpleNamespace(orderRef=view.ref))),
     )
+    bust = SimpleNamespace(con_id=1, quantity=Decimal(0), shown=Decimal(10))
+    booked = [bust] if taken_back else [SimpleNamespace(con_id=1, quantity=Decimal(-10), shown=Decimal(10))]
     desk = SimpleNamespace(
-        orders=[SimpleNamespace(ref=ref) for ref in PURPOSES], purpose=PURPOSES.__getitem__,
+        orders=[SimpleNamespace(ref=ref, fills=booked if ref == "before" else []) for ref in PURPOSES],
+        purpose=PURPOSES.__getitem__,
         intent=lambda ref: SimpleNamespace(at=0 if ref == "before" else 1),
     )  # fmt: skip
     live: Any = SimpleNamespace(desk=desk)
@@ -45,3 +51,9 @@ def test_close_fills_no_more_than_is_held_and_its_entry_has_filled(
     fills: list[tuple[str, int]], broken: bool
 ) -> None:
     assert bool(told(*fills)) == broken
+
+
+def test_nothing_is_said_where_a_fill_was_taken_back_later() -> None:
+    """TWS's list of executions has it as if it had never been; when the stop filled it was held."""
+    assert told(("close", -10))
+    assert not told(("close", -10), taken_back=True)
