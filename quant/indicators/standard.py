@@ -36,11 +36,11 @@ from quant.indicators.inputs import (
     high_low_close,
     period_of,
 )
-from quant.indicators.shared import shared
+from quant.indicators.shared import memo_here, shared
 
 UNSTABLE = ("EMA", "RSI", "ATR", "ADX")  # functions used here that heed TA-Lib's unstable periods
 
-SIMPLE = 0  # TA-Lib's MA_Type.SMA
+SIMPLE: Any = 0  # TA-Lib's MA_Type.SMA; as a plain number, which its stubs do not take
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,13 @@ def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> M
     signal = period_of("signal", signal, 1)
     if fast >= slow:
         raise ParameterError("fast", fast, f"wants fewer bars than slow = {slow}")
+    if memo_here() is None:  # nobody to share the parts with: TA_MACD makes them in one go
+        line, average, _ = _talib(talib.MACD, (fast, slow, signal), floats("close", close))
+        with np.errstate(all="ignore"):
+            known = np.add.reduce(average[first_number(average) :])
+        # Else there is a gap; over one of the line, which prices near 1e308 make, TA_MACD would go on.
+        if np.isfinite(known):
+            return Macd(line, average)
     line = _macd_line(close, fast, slow)
     average = ema(line, signal)
     line = line.copy()
@@ -105,7 +112,7 @@ def macd(close: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> M
 def _macd_line(close: ArrayLike, fast: int, slow: int) -> Floats:
     """Return TA-Lib's EMA(fast) - EMA(slow) from row slow - 1 on: with any signal period it is the same.
 
-    In three parts and not by TA_MACD, so that a sweep makes each part once; the bits are the same.
+    In three parts, so that a sweep makes each of them once; the bits are those of TA_MACD.
     """
     prices = floats("close", close)
 
@@ -180,7 +187,30 @@ def stochastic(bars: PriceBars, k: int = 14, d: int = 3, smooth: int = 3) -> Sto
     """
     k, d = period_of("k", k, 1), period_of("d", d, 1)
     smooth = period_of("smooth", smooth, 1)
-    return Stochastic(*_talib(talib.STOCH, (k, smooth, SIMPLE, d, SIMPLE), *high_low_close(bars)))
+    return Stochastic(*_talib(_stoch, (k, smooth, d), *high_low_close(bars)))
+
+
+def _stoch(high: Floats, low: Floats, close: Floats, k: int, smooth: int, d: int) -> tuple[Floats, ...]:
+    """Return the bits of TA_STOCH, in half its time: TA_MIN and TA_MAX do not look through each window anew."""
+    start = max(map(first_number, (high, low, close)))
+    # TA_MIN takes two bars or more, and of 0 and -0 it may choose the other one.
+    if k >= 2 and np.min(low[start:], initial=np.inf) > 0.0:
+        raw = np.full(len(close), np.nan)
+        percent = raw[start + k - 1 :]
+        lowest, spread = talib.MIN(low[start:], k)[k - 1 :], talib.MAX(high[start:], k)[k - 1 :]
+        with np.errstate(all="ignore"):
+            spread -= lowest
+            np.subtract(close[start + k - 1 :], lowest, out=percent)
+            percent /= spread
+            percent *= 100.0  # in this order, as TA_STOCH
+        percent[spread == 0.0] = 0.0
+        if np.max(percent, initial=0.0) < np.inf and np.min(percent, initial=0.0) > -np.inf:
+            smoothed = talib.MA(raw, smooth, SIMPLE)
+            average = talib.MA(smoothed, d, SIMPLE)
+            smoothed[: start + k + smooth + d - 3] = np.nan
+            return smoothed, average
+    found: tuple[Floats, ...] = talib.STOCH(high, low, close, k, smooth, SIMPLE, d, SIMPLE)
+    return found
 
 
 @shared

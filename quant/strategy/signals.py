@@ -89,7 +89,7 @@ def check_sizes_stay(strategy: str, target: Floats, why: str = "exits are set") 
     missing = np.isnan(target)
     rows = np.flatnonzero(~missing) if missing.any() else None  # None: all of them, as a rule
     known = target if rows is None else target[rows]
-    with np.errstate():
+    with np.errstate(over="ignore"):
         wrong = (known[1:] != known[:-1]) & (known[1:] * known[:-1] > 0.0)
     if wrong.any():
         first = int(wrong.argmax())
