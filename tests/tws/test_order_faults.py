@@ -252,6 +252,27 @@ def test_o4_a_correction_has_the_same_id_but_for_its_last_number(
         assert [a[2].execId for n, a in found if n == "execDetails"] == [second.execId]
 
 
+def test_o4_a_fill_is_corrected_once_more_under_the_next_number_and_not_once_it_is_busted() -> None:
+    dearer = [row(OrderDo.CORRECT, seconds=s, price_by=0.5) for s in (5.0, 20.0)]
+    with suffering(dearer[0], row(OrderDo.BUST, seconds=10.0), dearer[1]) as (server, app, _):
+        app.reqPositions()
+        app.placeOrder(1, stock(), order(10))
+        status(app, "Filled")
+        for seconds in (5, 10, 20):
+            server.step(NOON + seconds * SECOND)
+        app.wait("execDetails", lambda _n, _c, e: e.execId.endswith(".03"))
+        barrier(app)
+        told = [a[2] for a in app.all("execDetails")]
+        assert [e.execId[-2:] for e in told] == ["01", "02", "03"]
+        assert [e.shares for e in told] == [Decimal(10), Decimal(10), Decimal(0)]
+        assert [held.quantity for held in server.tws.account.holdings] == [0]
+        assert server.tws.account.cash("USD") == pytest.approx(1e6 - 1.0)
+        assert (
+            server.tws.order_faults.played[OrderDo.CORRECT],
+            server.tws.order_faults.played[OrderDo.BUST],
+        ) == (1, 1)
+
+
 # ---------------------------------------------------------------- O5: codes
 @pytest.mark.parametrize("number", [103, 109, 110, 163, 201, 203, 382, 383])
 def test_o5_an_order_is_rejected_and_never_booked(number: int) -> None:

@@ -87,12 +87,16 @@ def cap(one: Working, price: float) -> list[Event]:
 
 
 def correct(books: Books, exec_id: str, price: float | None, quantity: Decimal | None) -> list[Event]:
-    """Replace a fill: the same execution id with its last number raised. A quantity of 0 busts it.
+    """Replace a fill, as it was told last: its execution id with the last number raised. A quantity of 0 busts it.
 
+    One that was busted stays so.
     Assumed, for want of a real TWS: the fill's commission stays, and reqExecutions tells the newest version only.
     """
-    row = next(i for i, (e, _) in enumerate(books.executions) if e.exec_id == exec_id)
+    stem = exec_id.rpartition(".")[0]
+    row = next(i for i, (e, _) in enumerate(books.executions) if e.exec_id.rpartition(".")[0] == stem)
     was, charged = books.executions[row]
+    if was.quantity == 0:
+        return []
     one = books.orders[was.view.perm_id]
     request, listing = one.view.request, one.view.request.listing
     price = was.price if price is None else price
@@ -106,7 +110,7 @@ def correct(books: Books, exec_id: str, price: float | None, quantity: Decimal |
         one.view.average * float(one.view.filled) - was.price * float(was.quantity) + price * float(quantity)
     )
     one.view = replace(one.view, filled=filled, average=worth / float(filled) if filled else 0.0)
-    stem, _, last = exec_id.rpartition(".")
+    last = was.exec_id.rpartition(".")[2]
     now = Executed(
         one.view,
         f"{stem}.{int(last) + 1:02d}",

@@ -199,8 +199,10 @@ def _correct(tws: Tws, event: Executed, fault: OrderFault, at: int) -> None:
     if fault.do == OrderDo.BUST:
         quantity = Decimal(0)
     price = event.price + fault.price_by if fault.price_by else None
-    _count(tws, fault)
-    tws.tell(mishaps.correct(tws.exchange.books, event.exec_id, price, quantity), at, corrected=True)
+    events = mishaps.correct(tws.exchange.books, event.exec_id, price, quantity)
+    if events:
+        _count(tws, fault)
+    tws.tell(events, at, corrected=True)
 
 
 # ---------------------------------------------------------------- what others do
