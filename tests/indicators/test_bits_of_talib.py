@@ -130,3 +130,11 @@ def test_ordinary_prices_go_the_faster_way(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(talib, "STOCH", None)
     monkeypatch.setattr(talib, "EMA", None)
     assert (made(*qi.stochastic(bars)), made(*qi.macd(close))) == expected
+
+
+def test_windows_whose_range_is_infinite_have_the_bits_of_talib() -> None:
+    """No market has them; infinity over infinity in the first rows would move the start of the averages."""
+    close = np.where(np.arange(30) < 8, -BEYOND, 100.0 + np.arange(30) % 4)
+    high, low = np.where(close < 0.0, -BEYOND, close + 1.0), np.where(close < 0.0, BEYOND, close - 1.0)
+    expected = by_talib(talib.STOCH, (high, low, close), 3, 2, SIMPLE, 1, SIMPLE)
+    assert stochastic(high, low, close, 3, 1, 2) == expected
