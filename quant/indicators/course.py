@@ -8,10 +8,13 @@ one in a strategy and keep to it. Source of the rules: the project's notes on th
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from quant.core.growing import of_growing
 from quant.indicators.inputs import Floats, PriceBars, before_gap, floats, high_low_close, period_of
 from quant.indicators.shared import shared
 from quant.indicators.standard import Macd, Stochastic
@@ -102,7 +105,10 @@ def slope(values: ArrayLike, period: int = 5) -> Floats:
     period >= 2. A gap makes NaN of the windows that hold it, and only of them.
     """
     period = period_of("period", period, 2)
-    rows = floats("values", values)
+    return of_growing(("slope", period), floats("values", values), period, partial(_slope, period))
+
+
+def _slope(period: int, rows: Floats) -> Floats:
     angle = np.full(len(rows), np.nan)
     if len(rows) < period:
         return angle

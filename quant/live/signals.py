@@ -18,6 +18,7 @@ import backtrader as bt
 import numpy as np
 
 from quant.core.bars import Bars
+from quant.core.growing import Grown, growing
 from quant.core.sizing import parse_sizing
 from quant.core.targets import LastTarget, SessionRules, StartRule, session_rules
 from quant.errors import ParameterError
@@ -52,6 +53,7 @@ class LivePlans:
             int, int
         ] = {}  # by number of the feed: the row of its target's last change since `began`
         self._missed: dict[int, int] = {}  # the same row, where it has just been found to be late
+        self._grown = Grown()
         self.late: list[Late] = []
         # By number of the feed: its count of bars when it decided last, and what it had decided before that.
         self.before: dict[int, tuple[int, LastTarget]] = {}
@@ -62,7 +64,8 @@ class LivePlans:
         if not due or any(not len(feed.data) for feed in strategy._feeds):
             return ()
         bars = [_upto(root(feed.data).bars, len(feed.data)) for feed in strategy._feeds]
-        made = plans(self._strategy, bars, self._params, copied=False)
+        with growing(self._grown):
+            made = plans(self._strategy, bars, self._params, copied=False)
         if strategy._decisions.disaster_stop is not None:
             for plan in made:
                 check_sizes_stay(self._strategy.__name__, plan.target, "the deployment has a disaster_stop")
