@@ -86,7 +86,7 @@ class Oddity(StrEnum):
     CORRECTED = "a fill was corrected"
     BUSTED = "a fill was taken back"
     CLASH = "one execution told in two ways"
-    REVIVED = "working after it was refused or proven not sent"
+    REVIVED = "working after it was refused, proven not sent or proven over"
     STRANGE_STATUS = "a status that IB does not document"
     LIQUIDATION = "IB closed the position itself"
 
@@ -259,14 +259,14 @@ def _state(
     if owed == 0:
         if shown >= abs(intent.ticket.quantity) or ("Filled" in words and shown > 0):
             return OrderState.FILLED
-        if words & CANCELLED_WORDS or verdict is What.EXPIRED or _closed(own):
+        # Refused, or held back: it may have worked before or since, and then nothing but the books can tell (row O6).
+        worked = words & {"Submitted", "PendingCancel"} or What.MODIFIED in what
+        refused = bool(own.codes & REFUSALS) and not worked and shown == 0
+        if words & CANCELLED_WORDS or verdict is What.EXPIRED or _closed(own, refused):
             return _ended(own, what, shown)
         if verdict is What.ABSENT and (own.codes & ENDING or "Inactive" in words):
             return _ended(own, what, shown)
         if verdict is not What.FOUND and "Inactive" in words:
-            # Refused or held. It may have worked before or since: then nothing but the books can tell (row O6).
-            worked = words & {"Submitted", "PendingCancel"} or What.MODIFIED in what
-            refused = own.codes & REFUSALS and not worked and shown == 0
             return OrderState.REJECTED if refused else OrderState.UNKNOWN
     if verdict in (What.UNKNOWN, What.ABSENT):
         return OrderState.UNKNOWN
@@ -275,12 +275,11 @@ def _state(
     return _alive(own, what, words, shown)
 
 
-def _closed(own: _Own) -> bool:
+def _closed(own: _Own, refused: bool) -> bool:
     """Return whether the broker's list of completed orders ends it.
 
     Inactive alone does not: it may be held back, and work again (row O6). Only with a reason is it a refusal.
     """
-    refused = own.codes & REFUSALS
     return any(end.status != "Inactive" or end.told or refused for end in own.completed)
 
 
@@ -369,6 +368,8 @@ def _oddities_of_end(
     short = state is OrderState.FILLED and shown < abs(intent.ticket.quantity)
     if short and not any(m.why.startswith(SMALLER) for m in marks):  # else we asked for less later
         found.add(Oddity.FILLED_SHORT)
-    if (refused and "Submitted" in words) or (What.NOT_SENT in what and _acknowledged(own, shown)):
+    lives = What.NOT_SENT in what and _acknowledged(own, shown)
+    filled = What.EXPIRED in what and state is OrderState.FILLED
+    if lives or filled or (refused and "Submitted" in words):
         found.add(Oddity.REVIVED)
     return found

@@ -30,14 +30,18 @@ def rest(strategy: Any, **more: Any) -> None:
 
 
 def told(
-    market: Market, plan: dict[int, Callable[[Any], Any]], cancels: int = 0, kind: Kind = Kind.STOP
+    market: Market,
+    plan: dict[int, Callable[[Any], Any]],
+    cancels: int = 0,
+    kind: Kind = Kind.STOP,
+    word: str = "Cancelled",
 ) -> list[str]:
-    """Return the alarms; a person cancels in TWS before the bar of that number."""
+    """Return the alarms; a person cancels in TWS before the bar of that number, or TWS calls it otherwise."""
 
     def cancel(step: int) -> None:
         for order in list(market.exchange.orders.values()):
             if step == cancels and order.ticket.kind is kind and order.is_open:
-                market.exchange.end(order, "Cancelled")
+                market.exchange.end(order, word)
                 market.broker.poll()
 
     market.before_bar.append(cancel)
@@ -50,6 +54,18 @@ def test_a_stop_that_was_cancelled_in_tws_is_missed_once(minutes: q.Bars, tmp_pa
     found = told(Market(minutes).start(tmp_path), {3: keep("buy", size=10), 5: rest}, 8)
     assert len(found) == 1
     assert found[0].startswith("MMM: +10 are held, and their stop q1:t:2 ended unasked as Canceled")
+
+
+def test_a_stop_that_is_held_back_as_inactive_is_missed_once_it_was_cancelled(
+    minutes: q.Bars, tmp_path: Path
+) -> None:
+    """By us, for the strategy did not ask for it and still counts on it."""
+    market = Market(minutes).start(tmp_path)
+    found = told(market, {3: keep("buy", size=10), 5: rest}, 8, word="Inactive")
+    assert len(found) == 1
+    assert found[0].startswith(
+        "MMM: +10 are held, and their stop q1:t:2 ended unasked as Canceled (held back as Inactive"
+    )
 
 
 def test_a_stop_of_a_bracket_is_missed_too(minutes: q.Bars, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections import deque
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from decimal import Decimal
@@ -56,7 +55,7 @@ class Counter:
         self.floor = 1
         self.symbols: dict[int, str] = {}
         self._entries: list[int] = []  # rising
-        self._rejects: deque[int] = deque()
+        self._rejects: dict[str, int] = {}  # when each was turned down, oldest first
         self._traded: set[int] = set()
         self._decided: set[tuple[int, int, int]] = set()
         self._judged: tuple[Surroundings, bool, int] | None = None  # what `_health` was made of
@@ -79,9 +78,9 @@ class Counter:
             insort(self._entries, now)
 
     def rejected(self, ref: str, now: int) -> None:
-        """Count a rejection by the broker; reductions are pursued however often one is turned down."""
+        """Count a rejection by the broker, once of each; reductions are pursued however often one is turned down."""
         if self._record.purpose(ref) is Purpose.ENTRY:
-            self._rejects.append(now)
+            self._rejects.setdefault(ref, now)
 
     # ---------------------------------------------------------------- what it comes to
     def rounded(self, tickets: tuple[Ticket, ...]) -> tuple[Ticket, ...]:
@@ -192,8 +191,9 @@ class Counter:
 
     def health(self, now: int) -> Health:
         """Return what the deployment as a whole is judged by."""
-        while self._rejects and self._rejects[0] <= now - round(self._setup.limits.rejects_s * SECOND):
-            self._rejects.popleft()
+        since = now - round(self._setup.limits.rejects_s * SECOND)
+        while self._rejects and next(iter(self._rejects.values())) <= since:
+            del self._rejects[next(iter(self._rejects))]
         known = self.around, self._record.idle, len(self._rejects)
         if known != self._judged:  # it is asked several times a bar
             around, flat, rejects = self._judged = known

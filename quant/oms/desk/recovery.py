@@ -120,6 +120,8 @@ class Recovery:
             floor.alarm(notice.text, now, ref=notice.ref, con_id=notice.con_id)
             if notice.what is Noticed.REVIVED:
                 floor.revived.add(notice.ref)
+            if notice.what is Noticed.HELD_BACK:
+                floor.counter.rejected(notice.ref, now)
         for action in outcome.actions:
             if isinstance(action, Flatten):  # before it counts as ours, or a kill between would leave it so
                 floor.record.flatten(action.con_id, action.why, now)

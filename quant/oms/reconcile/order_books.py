@@ -14,6 +14,7 @@ from quant.oms.ledger import SMALLER, What
 from quant.oms.limits import SECOND
 from quant.oms.reconcile.exits import shares
 from quant.oms.reconcile.outcome import (
+    HELD_BACK,
     REPAIR,
     Books,
     Cancel,
@@ -69,11 +70,13 @@ def compare_order(
         ):
             yield from _contradiction(order, now, books, first, policy, held)
     elif order.trail.last >= first.asked_at:
+        if order.standing.state is OrderState.UNKNOWN:
+            yield f"order {order.ref} was sent as the books were read, and how it stands is not certain"
         return  # sent since: nothing follows if they lack it
     elif before is not None and now is not None:
         yield from _there(order, before, now, books, first, policy, held)
     elif order.acknowledged:
-        yield from _gone(order, books, second, policy)
+        yield from _gone(order, books, first, second, policy)
     else:
         yield from _never_seen(order, books, first, second, policy, held)
 
@@ -118,6 +121,8 @@ def _there(
     if asked is not None:
         if asked + policy.cancel_s * SECOND <= first.asked_at and echo.status != "PendingCancel":
             yield Cancel(order.ref, "its cancellation was asked for, and it is still open")
+        if order.trail.held_back:
+            yield _still(order)  # it can fill until it is over, and nothing is to fill beside it
         return
     if echo.status == "Inactive" and before.status == "Inactive":
         yield from _held_back(order, books)
@@ -135,10 +140,25 @@ def _held_back(order: Order, books: Books) -> Iterator[Item]:
 
     Whoever decided it can only send another once it has ended. In a halt nobody could, so what protects stays.
     """
-    text = f"order {order.ref}: the broker holds it back as Inactive, without having refused it"
-    yield _notice(order, Noticed.ECHO, text)
-    if not (books.halted and order.purpose is Purpose.PROTECTION):
-        yield Cancel(order.ref, text)
+    text = f"order {order.ref} is {HELD_BACK} by the broker, which has not refused it"
+    if order.intent.client_id != books.client_id:
+        yield f"{text}; client {order.intent.client_id} sent it, and only that one can cancel it; {_LOOK}"
+        return
+    stays = books.halted and order.purpose is Purpose.PROTECTION
+    told = "in a halt nothing could take its place, so it stays" if stays else "it is cancelled"
+    yield _notice(order, Noticed.HELD_BACK, f"{text}; {told}")
+    if stays:
+        return
+    parent = _parent(order, books)
+    if parent is not None and not parent.standing.is_final and parent.standing.filled == 0:
+        # Without its exits the entry must not go on.
+        yield Cancel(parent.ref, f"{text}, and it was to protect {parent.ref}")
+    yield Cancel(order.ref, f"{HELD_BACK}, and nobody refused it")
+
+
+def _still(order: Order) -> str:
+    asked = "its cancellation was asked for, and the broker has not told that it is over"
+    return f"order {order.ref} was {HELD_BACK}; {asked}; {_LOOK}"
 
 
 def _closes_nothing(order: Order, books: Books, held: Held) -> str:
@@ -244,18 +264,18 @@ def _has_trailed(ticket: Ticket, echo: Echo) -> bool:
 
 
 # ---------------------------------------------------------------- the broker had it
-def _gone(order: Order, books: Books, second: Snapshot, policy: Policy) -> Iterator[Item]:
+def _gone(order: Order, books: Books, first: Snapshot, second: Snapshot, policy: Policy) -> Iterator[Item]:
     """Judge an order that the broker had once and that is in neither list of open orders."""
     if order.standing.owed > 0:
         yield f"order {order.ref}: the broker told {order.standing.owed} filled that no execution shows"
+        return
+    if _inactive(order, second):
+        yield from _ends_inactive(order, books, first)
         return
     if over(order, second.asked_at, policy):
         yield Conclude(
             order.ref, What.EXPIRED, "its time is over, and it is in no list of two complete snapshots"
         )
-        return
-    if _listed_inactive(order, second):
-        yield from _held_back(order, books)
         return
     text = (
         f"order {order.ref} was at the broker, and two snapshots have it neither open nor completed; {_LOOK}"
@@ -266,12 +286,24 @@ def _gone(order: Order, books: Books, second: Snapshot, policy: Policy) -> Itera
     yield text
 
 
-def _listed_inactive(order: Order, snapshot: Snapshot) -> bool:
-    """Return whether the broker's list of completed orders has it as Inactive, and nothing says that it was refused."""
-    if {t.code for t in order.standing.told} & REFUSALS:
-        return False
-    perm_ids = order.standing.perm_ids
-    return any(c.status == "Inactive" and c.perm_id in perm_ids for c in snapshot.completed)
+def _inactive(order: Order, snapshot: Snapshot) -> bool:
+    """Return whether an order that is not over is Inactive: in the list of completed orders, or by its status alone."""
+    if any(c.perm_id in order.standing.perm_ids for c in snapshot.completed):
+        return True  # of other words there it would be over
+    by_status = order.trail.concluded not in (What.UNKNOWN, What.ABSENT)
+    return order.trail.held_back or (order.standing.state is OrderState.UNKNOWN and by_status)
+
+
+def _ends_inactive(order: Order, books: Books, first: Snapshot) -> Iterator[Item]:
+    """Cancel an order that is Inactive and in no list of open ones; it is over where both were asked for after that."""
+    asked = order.trail.cancelled
+    if asked is None:
+        yield from _held_back(order, books)
+    elif asked >= first.asked_at or order.intent.client_id != books.client_id:
+        yield _still(order)
+    else:
+        why = f"{HELD_BACK}; its cancellation was asked for, and two snapshots since do not have it open"
+        yield Conclude(order.ref, What.EXPIRED, why)
 
 
 def over(order: Order, now: int, policy: Policy) -> bool:

@@ -64,7 +64,8 @@ class Trail:
 
     sends: how often. repairs: how often since it was last modified and a person last cleared a halt. last: when last
     sent or decided. cancelled: when its cancellation was last asked for. concluded: what was last concluded of it.
-    modified: where in the journal it was last given other prices, 0 = never.
+    modified: where in the journal it was last given other prices, 0 = never. held_back: its cancellation was asked for
+    as the broker held it back as Inactive.
     """
 
     sends: int
@@ -73,16 +74,18 @@ class Trail:
     cancelled: int | None
     concluded: What | None = None
     modified: int = 0
+    held_back: bool = False
 
 
 REPAIR = "repair"  # what the mark of a repaired order says first
+HELD_BACK = "held back as Inactive"  # the same, of the cancel of one that was
 
 
 def trail(intent: Intent, marks: Iterable[Mark], cleared: int = 0) -> Trail:
     """Return what was done with an order, by its marks. cleared: where in the journal a person last cleared a halt."""
     marks = list(marks)
     sent = [m for m in marks if m.what is What.SENT]
-    cancelled = [m.at for m in marks if m.what is What.CANCEL_ASKED]
+    cancelled = [m for m in marks if m.what is What.CANCEL_ASKED]
     modified = max((m.number for m in marks if m.what is What.MODIFIED), default=0)
     wishes = (What.SENT, What.CANCEL_ASKED, What.MODIFIED)
     concluded = [m.what for m in marks if m.what not in wishes]
@@ -90,9 +93,10 @@ def trail(intent: Intent, marks: Iterable[Mark], cleared: int = 0) -> Trail:
         sends=sum(not m.why.startswith((REPAIR, SMALLER, MOVED)) for m in sent),
         repairs=sum(m.why.startswith(REPAIR) for m in sent if m.number > max(modified, cleared)),
         last=max([intent.at, *(m.at for m in sent)]),
-        cancelled=max(cancelled, default=None),
+        cancelled=max((m.at for m in cancelled), default=None),
         concluded=concluded[-1] if concluded else None,
         modified=modified,
+        held_back=any(m.why.startswith(HELD_BACK) for m in cancelled),
     )
 
 
@@ -234,6 +238,7 @@ class Noticed(StrEnum):
     """Kinds of what a person should know."""
 
     ECHO = "the broker has an order otherwise than we asked"
+    HELD_BACK = "the broker holds an order back without having refused it"
     PROTECTION = "the broker has a protective order otherwise than we asked"
     ORPHAN = "a protective order has nothing to protect"
     UNKNOWN_ORDER = "what became of an order is not known"
