@@ -588,6 +588,59 @@ def test_reason_that_cannot_be_read_counts_as_an_entry() -> None:
     assert read_reason("by hand").purpose is Purpose.ENTRY
 
 
+# ---------------------------------------------------------------- Inactive, and nobody refused it
+GUARD = ticket(-10, kind=Kind.STOP, stop=90.0)
+PURPOSES = pytest.mark.parametrize("aim", list(Purpose))
+
+
+@PURPOSES
+@pytest.mark.parametrize(
+    ("words", "cancelled"),
+    [
+        (("Inactive", "Inactive"), True),
+        (("Submitted", "Inactive"), False),
+        (("Inactive", "Submitted"), False),
+    ],
+)
+def test_only_what_both_readings_have_as_inactive_is_cancelled(
+    aim: Purpose, words: tuple[str, str], cancelled: bool
+) -> None:
+    entry = ticket(number=2)
+    bought = execution(entry, 10)
+    ours = books(
+        order(GUARD, aim, [echo(GUARD, words[0])]), order(entry, facts=[bought, echo(entry, "Filled")])
+    )
+    first, second = (
+        snapshot(at, [echo(GUARD, word)], [bought], positions=[held(10)])
+        for at, word in zip((0, 5), words, strict=True)
+    )
+    found = reconcile(ours, first, second, POLICY)
+    assert (Cancel in kinds(found)) == cancelled
+    assert [n.what for n in found.notices] == [Noticed.HELD_BACK] * cancelled
+    halted = reconcile(replace(ours, halted=True), first, second, POLICY)
+    assert (Cancel in kinds(halted)) == (cancelled and aim is not Purpose.PROTECTION)
+
+
+@pytest.mark.parametrize(("cancel_s", "over"), [(-1.0, True), (2.0, False), (5.5, False)])
+def test_it_is_over_where_both_readings_were_asked_for_after_its_cancel(cancel_s: float, over: bool) -> None:
+    listed = Completed("DU1", SPY, "SPY", 1001, GUARD.ref, GUARD.quantity, Decimal(0), "Inactive")
+    marks = [(What.CANCEL_ASKED, round(cancel_s))]
+    one = order(GUARD, Purpose.PROTECTION, [echo(GUARD)], marks)
+    known = replace(one, trail=replace(one.trail, held_back=True))  # and it may leave all lists then
+    for ours, lists in ((one, [listed]), (known, [listed]), (known, [])):
+        found = compare(books(ours), completed=lists)
+        assert ([a.what for a in found.actions if isinstance(a, Conclude)] == [What.EXPIRED]) == over
+        assert bool(found.waiting) != over
+
+
+def test_of_another_order_the_list_of_completed_ones_says_nothing() -> None:
+    other = Completed("DU1", SPY, "SPY", 77, "", Decimal(1), Decimal(0), "Inactive")
+    one = order(GUARD, Purpose.PROTECTION, [echo(GUARD)])
+    found = compare(books(one), completed=[other])
+    assert Cancel not in kinds(found)
+    assert [a.what for a in found.actions if isinstance(a, Conclude)] == [What.ABSENT]
+
+
 # ---------------------------------------------------------------- what is kept up of all our orders
 WAYS = (
     (),

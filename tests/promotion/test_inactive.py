@@ -88,6 +88,27 @@ def test_since_when_and_until_when_follow_from_the_journal(
     assert belated(exits.ledger([], shown("Submitted", 70.0)), [BARS]) == {}
 
 
+def test_what_is_known_of_a_price_comes_first() -> None:
+    made = exits.ledger(exits.moved(391.0, 60), shown("Inactive", 70.0))
+    assert [known.words for known in belated(made, [BARS]).values()] == [
+        "TWS never showed its new price",
+        HELD,
+    ]
+
+
+def test_it_counts_from_the_bar_on_that_ends_after_it() -> None:
+    made = exits.ledger([], shown("Inactive", 120.0))  # as bar 11 ends
+    assert belated(made, [BARS]) == {REF: Belated(NEVER, HELD, since=12)}
+
+
+def test_of_one_that_was_belated_from_the_first_bar_on_another_price_is_not_explained() -> None:
+    one, two = (
+        exit_of(0, "filled", FillFact(7, -10.0, price, 1.0, at(60)), ref="q1:d:2") for price in (390.0, 389.0)
+    )
+    evidence = Evidence(["SPY"], belated={"q1:d:2": Belated(8, "sent again")})
+    assert causes([one], [two], evidence)["stop", "fill"] == UNEXPLAINED
+
+
 @pytest.mark.parametrize(
     ("model", "live", "explained"),
     [
