@@ -62,7 +62,7 @@ class World:
         self.journal = Journal.open(
             self.path, deployment="t", account="DU1", strategy_hash="h", create=not self.path.exists()
         )
-        self.journal.begin_run({}, self.now, client_id=7)
+        self.journal.begin_run({}, self.now, client_id=self.setup.client_id)
         self.desk = self.desk_class(self.journal, self.broker, self.setup, self.now)
         self.changes = []
         self.broker.connect()

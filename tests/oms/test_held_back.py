@@ -14,9 +14,8 @@ from order_broker import SECOND, Booked
 from order_world import LIMITS, SPY, World
 
 from quant.core.orders import Kind, Told
-from quant.oms.desk.setup import Link, Why
+from quant.oms.desk.setup import Why
 from quant.oms.gate import Gate
-from quant.oms.journal.journal import Journal
 from quant.oms.ledger import What
 
 LISTS = pytest.mark.parametrize("listed_open", [True, False], ids=["among the open", "among the completed"])
@@ -241,14 +240,7 @@ def test_order_of_another_client_is_left_to_a_person(world: World, listed_open: 
     world.broker.hold_back(stop, listed_open)
     world.setup = replace(world.setup, client_id=8)
     world.broker.client_id = 8
-    world.journal = Journal.open(world.path, deployment="t", account="DU1", strategy_hash="h")
-    world.journal.begin_run({}, world.now, client_id=8)
-    world.desk = world.desk_class(world.journal, world.broker, world.setup, world.now)
-    world.changes = []
-    world.broker.connect()
-    world.desk.on_link(Link.UP, world.now)
-    world.observe()
-    world.run(120)
+    world.start().run(120)
     assert "client 7 sent it, and only that one can cancel it" in world.desk.halted
     assert cancels(world, stop.ticket.ref) == []
     assert world.state(stop.ticket.ref) in ("unknown", "working")

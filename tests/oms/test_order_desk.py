@@ -19,7 +19,6 @@ from quant.oms.desk.outbox import Outbox, Sent
 from quant.oms.desk.recovery import Recovery
 from quant.oms.desk.setup import Link, Surroundings
 from quant.oms.gate import Gate
-from quant.oms.journal.journal import Journal
 from quant.oms.reconcile.outcome import Policy, Start
 
 
@@ -287,14 +286,7 @@ def test_order_of_another_client_id_is_left_to_a_person(world: World) -> None:
     world.kill()
     world.broker.faults = Faults()
     world.setup = replace(world.setup, client_id=8)
-    world.journal = Journal.open(world.path, deployment="t", account="DU1", strategy_hash="h")
-    world.journal.begin_run({}, world.now, client_id=8)
-    world.desk = world.desk_class(world.journal, world.broker, world.setup, world.now)
-    world.changes = []
-    world.broker.connect()
-    world.desk.on_link(Link.UP, world.now)
-    world.observe()
-    world.run(120)
+    world.start().run(120)
     assert world.desk.gate is Gate.HALTED
     assert "client 7 sent it" in world.desk.halted
 
